@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door. Every target begins with tools/setup, so any of them can be run first.
+#   make up                 build and start a node in the foreground
+#   make test [T=PATTERN]   build and run every test (T narrows by CTest name)
+#   make lint fmt           check / write the format; layers and static analysis
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+JOBS ?= $(shell nproc)
+CI_FLAGS := $(if $(CI),-DFLX_WERROR=ON)
+DESTDIR ?=
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 10
+UP_FLAGS ?=
+
+.PHONY: help setup build up test lint fmt tsan fuzz cover demo bench docs install clean
+help:
+	@sed -n 's/^#   //p' Makefile
+	@echo "also: build tsan fuzz cover demo bench docs install clean"
+
+setup:
+	@tools/setup
+
+build: setup
+	@cmake --preset release $(CI_FLAGS) -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DBUILD_TESTING=OFF >/dev/null
+	@cmake --build build/release -j $(JOBS)
+
+up: build
+	@exec build/release/bin/felix up $(UP_FLAGS)
+
+test: build
+	@cmake --preset dev $(CI_FLAGS) >/dev/null
+	@cmake --build build/dev -j $(JOBS)
+	@cd build/dev && ctest --output-on-failure -j $(JOBS) $(if $(T),-R '$(T)')
+
+lint: setup
+	@tools/lint
+
+fmt: setup
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format-14 -i
+
+tsan: setup
+	@cmake --preset tsan $(CI_FLAGS) >/dev/null
+	@cmake --build build/tsan -j $(JOBS)
+	@cd build/tsan && ctest --output-on-failure -j $(JOBS) -L '$(if $(L),$(L),unit|threads)' $(if $(T),-R '$(T)')
+
+fuzz: setup
+	@cmake --preset fuzz >/dev/null
+	@cmake --build build/fuzz -j $(JOBS)
+	@tools/fuzz build/fuzz/fuzz $(FUZZ_SECONDS)
+
+cover: setup
+	@cmake --preset cover >/dev/null
+	@cmake --build build/cover -j $(JOBS)
+	@cd build/cover && ctest -j $(JOBS) --output-on-failure >/dev/null
+	@tools/cover build/cover
+
+demo: build
+	@tools/demo build/release/bin
+
+bench: build
+	@bench/run build/release/bin $(BENCH)
+
+docs: build
+	@tools/docs build/release/bin
+
+install: build
+	@DESTDIR=$(DESTDIR) cmake --install build/release --prefix $(PREFIX) >/dev/null
+	@echo "installed under $(DESTDIR)$(PREFIX)"
+
+clean:
+	@rm -rf build

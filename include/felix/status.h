@@ -10,6 +10,7 @@
 #define FELIX_STATUS_H
 
 #include <felix/export.h>
+
 #include <stdint.h>
 
 #ifdef __cplusplus

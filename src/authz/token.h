@@ -14,6 +14,7 @@
 
 #include <felix/slice.h>
 #include <felix/status.h>
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -60,10 +61,10 @@ typedef struct flx_object {
 } flx_object;
 
 typedef struct flx_verifier_options {
-    const char *issuer;       /* "felix-auth" */
-    const char *audience;     /* "felix-broker" or "felix-controlplane" */
-    uint32_t leeway_s;        /* 60 broker, 5 control plane */
-    uint32_t remembered_max;  /* verified tokens kept; 0: 4096 */
+    const char *issuer;      /* "felix-auth" */
+    const char *audience;    /* "felix-broker" or "felix-controlplane" */
+    uint32_t leeway_s;       /* 60 broker, 5 control plane */
+    uint32_t remembered_max; /* verified tokens kept; 0: 4096 */
 } flx_verifier_options;
 
 /* Reads a JWKS document (RFC 7517, OKP Ed25519 keys). `tenant` NULL: keys for every tenant. */

@@ -16,6 +16,7 @@
 #define FLX_COMMON_CHUNK_H
 
 #include <felix/slice.h>
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>

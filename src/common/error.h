@@ -6,8 +6,7 @@
 #include <felix/status.h>
 
 /* Sets *reterr (NULL: nothing) and returns `status`: return flx_fail(reterr, FLX_ERR_IO, "..."). */
-flx_status flx_fail(flx_error *reterr, flx_status status, const char *format, ...)
-    FLX_PRINTF(3, 4);
+flx_status flx_fail(flx_error *reterr, flx_status status, const char *format, ...) FLX_PRINTF(3, 4);
 
 /* As flx_fail, with the errno of the system call that failed; its text ends the message. */
 flx_status flx_fail_errno(flx_error *reterr, int sys_errno, const char *format, ...)

@@ -13,6 +13,7 @@
 #define FLX_COMMON_LOOP_H
 
 #include <felix/status.h>
+
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -11,6 +11,7 @@
 #define FLX_COMMON_MAILBOX_H
 
 #include "common/loop.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -11,8 +11,10 @@
 #define FLX_METADATA_CATALOG_H
 
 #include "router/router.h"
+
 #include <felix/slice.h>
 #include <felix/status.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,17 +22,18 @@
 #define FLX_NAME_MAX 128 /* bytes of a tenant, namespace, stream or cache name */
 
 typedef enum flx_ack_rule { /* what an ack of the stream means, weakest first */
-    FLX_ACK_ACCEPTED = 0,
-    FLX_ACK_WRITTEN = 1,
-    FLX_ACK_SYNCED = 2,
-    FLX_ACK_QUORUM = 3
+                            FLX_ACK_ACCEPTED = 0,
+                            FLX_ACK_WRITTEN = 1,
+                            FLX_ACK_SYNCED = 2,
+                            FLX_ACK_QUORUM = 3
 } flx_ack_rule;
 
 typedef enum flx_slow_policy { /* what happens to a subscriber the ring would overrun */
-    FLX_SLOW_LAG = 0,          /* told where to resume, or jumps forward; the default */
-    FLX_SLOW_DROP_NEW = 1,
-    FLX_SLOW_DROP_OLD = 2,
-    FLX_SLOW_BLOCK = 3 /* publishers of the shard wait, within a bound */
+                               FLX_SLOW_LAG =
+                                   0, /* told where to resume, or jumps forward; the default */
+                               FLX_SLOW_DROP_NEW = 1,
+                               FLX_SLOW_DROP_OLD = 2,
+                               FLX_SLOW_BLOCK = 3 /* publishers of the shard wait, within a bound */
 } flx_slow_policy;
 
 typedef struct flx_stream_info {
@@ -47,9 +50,9 @@ typedef struct flx_stream_info {
     uint64_t retention_age_s; /* 0: none */
     /* Stored and echoed for the control-plane API; the broker does not act on them. */
     uint32_t replication_factor;
-    char kind[8];         /* "Stream", "Queue", "Cache" */
-    char consistency[8];  /* "Leader", "Quorum" */
-    char delivery[12];    /* "AtMostOnce", "AtLeastOnce" */
+    char kind[8];        /* "Stream", "Queue", "Cache" */
+    char consistency[8]; /* "Leader", "Quorum" */
+    char delivery[12];   /* "AtMostOnce", "AtLeastOnce" */
     char region[64];
 } flx_stream_info;
 

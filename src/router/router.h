@@ -4,6 +4,7 @@
 #define FLX_ROUTER_ROUTER_H
 
 #include <felix/slice.h>
+
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -9,6 +9,7 @@
 #define FLX_TRANSPORT_CREDENTIALS_H
 
 #include <felix/status.h>
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,7 +19,7 @@ typedef struct flx_credentials flx_credentials;
 typedef struct flx_credentials_options {
     const char *certificate_file; /* chain, leaf first; server: required */
     const char *key_file;
-    const char *ca_file;        /* whom we trust; client: NULL means the system's store */
+    const char *ca_file; /* whom we trust; client: NULL means the system's store */
     const char *crl_file;
     bool client_certificate_required; /* server: ask for one signed by ca_file */
 } flx_credentials_options;

@@ -22,6 +22,7 @@
 #include "common/chunk.h"
 #include "common/loop.h"
 #include "transport/credentials.h"
+
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -57,7 +58,8 @@ typedef struct flx_quic_close {
 typedef struct flx_quic_events {
     void (*connected)(void *arg, flx_quic_conn *conn);
     void (*closed)(void *arg, flx_quic_conn *conn, const flx_quic_close *why);
-    void (*stream_opened)(void *arg, flx_quic_conn *conn, flx_quic_stream *stream); /* by the peer */
+    void (*stream_opened)(void *arg, flx_quic_conn *conn,
+                          flx_quic_stream *stream); /* by the peer */
     void (*stream_data)(void *arg, flx_quic_stream *stream, flx_slice data, bool fin);
     void (*stream_pull)(void *arg, flx_quic_stream *stream); /* queue low, the path has room */
     void (*stream_reset)(void *arg, flx_quic_stream *stream, uint64_t code);   /* RESET_STREAM */
@@ -68,22 +70,22 @@ typedef struct flx_quic_events {
 
 /* Zero means the default written beside a field. */
 typedef struct flx_quic_options {
-    uint32_t idle_timeout_ms;     /* 30000 */
-    uint32_t keepalive_ms;        /* 5000; sent while nothing else is; UINT32_MAX: never */
+    uint32_t idle_timeout_ms;      /* 30000 */
+    uint32_t keepalive_ms;         /* 5000; sent while nothing else is; UINT32_MAX: never */
     uint32_t handshake_timeout_ms; /* 10000 */
-    uint64_t conn_window_bytes;   /* 16 MiB: received and not consumed, a connection */
-    uint64_t stream_window_bytes; /* 16 MiB */
-    uint32_t streams_bidi;        /* 1024 the peer may have open */
-    uint32_t streams_uni;         /* 1024 */
+    uint64_t conn_window_bytes;    /* 16 MiB: received and not consumed, a connection */
+    uint64_t stream_window_bytes;  /* 16 MiB */
+    uint32_t streams_bidi;         /* 1024 the peer may have open */
+    uint32_t streams_uni;          /* 1024 */
     uint32_t udp_payload_max;     /* 0: 1200 and discovery up to 1444; above: fixed, no discovery */
     uint32_t socket_buffer_bytes; /* 8 MiB each way, halved until the kernel takes it */
     bool bbr;                     /* CUBIC otherwise */
     uint32_t unacked_bytes_max;   /* 0: 256 MiB sent and not acknowledged, a connection */
     /* Server only. */
-    bool alpn_required;           /* refuse a ClientHello without ALPN */
-    uint32_t connections_max;     /* 8192 on this endpoint group */
+    bool alpn_required;                  /* refuse a ClientHello without ALPN */
+    uint32_t connections_max;            /* 8192 on this endpoint group */
     uint32_t connections_per_source_max; /* 512; IPv4-mapped counts as IPv4; UINT32_MAX: no bound */
-    uint32_t retry_above;         /* 512 half-open handshakes: then address validation by Retry */
+    uint32_t retry_above; /* 512 half-open handshakes: then address validation by Retry */
 } flx_quic_options;
 
 /* What all endpoints of one server port share: counters for the caps, secrets, steering. */
@@ -119,8 +121,8 @@ flx_status flx_quic_client(flx_loop *loop, const flx_quic_options *options,
 flx_quic_endpoint *flx_quic_endpoint_free(flx_quic_endpoint *endpoint);
 
 /* The bound address. */
-void flx_quic_endpoint_address(const flx_quic_endpoint *endpoint, struct sockaddr_storage *ret_address,
-                               socklen_t *ret_len);
+void flx_quic_endpoint_address(const flx_quic_endpoint *endpoint,
+                               struct sockaddr_storage *ret_address, socklen_t *ret_len);
 
 /* A message of another endpoint of the group: a packet of ours that the kernel gave to it. Endpoints
  * hand strays over through `post` (set by the owner of the threads); see transport/README.md. */

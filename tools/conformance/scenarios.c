@@ -228,7 +228,7 @@ static check_result ack_none(check_suite *suite)
 {
     BEGIN
     flx_publisher_options options = FLX_PUBLISHER_OPTIONS_INIT;
-    options.ack = FLX_ACK_MODE_NONE;
+    options.ack = FLX_ACKS_NONE;
     EXPECT_OK(subscribe(suite, client, suite->target->stream, FLX_FROM_LATEST, 0, &subscriber,
                         &error));
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, &options, &publisher, &error));
@@ -243,7 +243,7 @@ static check_result ack_per_message(check_suite *suite)
 {
     BEGIN
     flx_publisher_options options = FLX_PUBLISHER_OPTIONS_INIT;
-    options.ack = FLX_ACK_MODE_PER_MESSAGE;
+    options.ack = FLX_ACKS_PER_MESSAGE;
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, &options, &publisher, &error));
     for (int i = 0; i < RECORDS; i++) {
         EXPECT_OK(flx_publisher_publish(publisher, NULL, text("acked"), NULL, NULL, &error));

@@ -92,9 +92,8 @@ static flx_status write_tokens(const flx_identity *identity, uint64_t wall_s, fl
         "tenant.manage:cluster:*",
         "node.view:cluster:*",
     };
-    flx_status status =
-        write_token(identity, identity->dev_token_file, FLX_TOKEN_AUDIENCE_BROKER, "dev", dev,
-                    sizeof dev / sizeof dev[0], wall_s, reterr);
+    flx_status status = write_token(identity, identity->dev_token_file, FLX_TOKEN_AUDIENCE_BROKER,
+                                    "dev", dev, sizeof dev / sizeof dev[0], wall_s, reterr);
     if (status == FLX_OK) {
         status = write_token(identity, identity->admin_token_file, FLX_TOKEN_AUDIENCE_CONTROLPLANE,
                              "admin", admin, sizeof admin / sizeof admin[0], wall_s, reterr);

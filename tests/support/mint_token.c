@@ -19,8 +19,7 @@ int main(int argc, char **argv)
     flx_error error = {0};
     flx_signing_key *key = NULL;
     flx_secret token = {0};
-    const int64_t begin_s =
-        (int64_t)(flx_clock_wall_us() / 1000000) + strtoll(argv[4], NULL, 10);
+    const int64_t begin_s = (int64_t)(flx_clock_wall_us() / 1000000) + strtoll(argv[4], NULL, 10);
     const flx_token_claims claims = {
         .audience = argv[2],
         .tenant = argv[3],

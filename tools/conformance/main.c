@@ -7,9 +7,8 @@
  *
  * Prints a table; exits 1 when anything failed, 2 on wrong usage, 7 when the broker is not there.
  */
-#include "suite.h"
-
 #include "context.h"
+#include "suite.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -77,7 +76,8 @@ static int run_live(const raw_target *target, const char *only)
     flx_error error;
     raw_client *probe = NULL;
     if (raw_connect(target, NULL, &probe, &error) != FLX_OK) {
-        (void)fprintf(stderr, "felix-conformance: %s; is the broker running? 'felix doctor' looks\n",
+        (void)fprintf(stderr,
+                      "felix-conformance: %s; is the broker running? 'felix doctor' looks\n",
                       error.message);
         return EXIT_UNAVAILABLE;
     }
@@ -88,7 +88,8 @@ static int run_live(const raw_target *target, const char *only)
         print_row(row->id, CHECK_SKIP, row->why);
         totals.skipped++;
     }
-    (void)printf("%u passed, %u failed, %u skipped\n", totals.passed, totals.failed, totals.skipped);
+    (void)printf("%u passed, %u failed, %u skipped\n", totals.passed, totals.failed,
+                 totals.skipped);
     return totals.failed > 0 ? EXIT_FAILED : EXIT_SUCCESS;
 }
 
@@ -127,8 +128,22 @@ static void fill_from_context(const char *name, raw_target *target)
 
 int main(int argc, char **argv)
 {
-    enum { OPT_CONTEXT = 1, OPT_ADDRESS, OPT_CA, OPT_NAME, OPT_TENANT, OPT_NAMESPACE, OPT_TOKEN,
-           OPT_REFUSED, OPT_STREAM, OPT_SHARDED, OPT_CACHE, OPT_ONLY, OPT_WAIT, OPT_HELP };
+    enum {
+        OPT_CONTEXT = 1,
+        OPT_ADDRESS,
+        OPT_CA,
+        OPT_NAME,
+        OPT_TENANT,
+        OPT_NAMESPACE,
+        OPT_TOKEN,
+        OPT_REFUSED,
+        OPT_STREAM,
+        OPT_SHARDED,
+        OPT_CACHE,
+        OPT_ONLY,
+        OPT_WAIT,
+        OPT_HELP
+    };
     static const struct option options[] = {
         {"context", required_argument, NULL, OPT_CONTEXT},
         {"address", required_argument, NULL, OPT_ADDRESS},
@@ -146,30 +161,65 @@ int main(int argc, char **argv)
         {"help", no_argument, NULL, OPT_HELP},
         {NULL, 0, NULL, 0},
     };
-    raw_target target = {.server_name = "localhost", .namespace_ = "default", .tenant = "t1",
-                         .stream = "conformance", .sharded_stream = "conformance-sharded",
-                         .missing_stream = "conformance-absent", .cache = "primary",
+    raw_target target = {.server_name = "localhost",
+                         .namespace_ = "default",
+                         .tenant = "t1",
+                         .stream = "conformance",
+                         .sharded_stream = "conformance-sharded",
+                         .missing_stream = "conformance-absent",
+                         .cache = "primary",
                          .wait_ms = 10000};
     const char *context = NULL;
     const char *only = NULL;
     int option;
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         switch (option) {
-        case OPT_CONTEXT: context = optarg; break;
-        case OPT_ADDRESS: target.address = optarg; break;
-        case OPT_CA: target.ca_file = optarg; break;
-        case OPT_NAME: target.server_name = optarg; break;
-        case OPT_TENANT: target.tenant = optarg; break;
-        case OPT_NAMESPACE: target.namespace_ = optarg; break;
-        case OPT_TOKEN: target.token = read_token(optarg); break;
-        case OPT_REFUSED: target.refused_token = read_token(optarg); break;
-        case OPT_STREAM: target.stream = optarg; break;
-        case OPT_SHARDED: target.sharded_stream = optarg; break;
-        case OPT_CACHE: target.cache = optarg; break;
-        case OPT_ONLY: only = optarg; break;
-        case OPT_WAIT: target.wait_ms = (uint32_t)strtoul(optarg, NULL, 10); break;
-        case OPT_HELP: case 'h': (void)fputs(usage, stdout); return EXIT_SUCCESS;
-        default: (void)fputs(usage, stderr); return EXIT_USAGE;
+        case OPT_CONTEXT:
+            context = optarg;
+            break;
+        case OPT_ADDRESS:
+            target.address = optarg;
+            break;
+        case OPT_CA:
+            target.ca_file = optarg;
+            break;
+        case OPT_NAME:
+            target.server_name = optarg;
+            break;
+        case OPT_TENANT:
+            target.tenant = optarg;
+            break;
+        case OPT_NAMESPACE:
+            target.namespace_ = optarg;
+            break;
+        case OPT_TOKEN:
+            target.token = read_token(optarg);
+            break;
+        case OPT_REFUSED:
+            target.refused_token = read_token(optarg);
+            break;
+        case OPT_STREAM:
+            target.stream = optarg;
+            break;
+        case OPT_SHARDED:
+            target.sharded_stream = optarg;
+            break;
+        case OPT_CACHE:
+            target.cache = optarg;
+            break;
+        case OPT_ONLY:
+            only = optarg;
+            break;
+        case OPT_WAIT:
+            target.wait_ms = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case OPT_HELP:
+        case 'h':
+            (void)fputs(usage, stdout);
+            return EXIT_SUCCESS;
+        default:
+            (void)fputs(usage, stderr);
+            return EXIT_USAGE;
         }
     }
     if (optind < argc) {

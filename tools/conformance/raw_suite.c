@@ -273,8 +273,8 @@ static check_result publish_and_receive(check_suite *suite)
     END();
 }
 
-static void send_cache(const check_suite *suite, raw_stream *stream, flx_msg_type type, const char *key,
-                       const char *value)
+static void send_cache(const check_suite *suite, raw_stream *stream, flx_msg_type type,
+                       const char *key, const char *value)
 {
     flx_msg msg = {.type = type};
     if (type == FLX_MSG_CACHE_PUT) {

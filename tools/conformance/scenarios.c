@@ -5,14 +5,14 @@
  * The ids are those of the published catalogue, so that results can be compared between clients.
  * What a single node without a durable log cannot show is listed with its reason, not left out.
  */
-#include "suite.h"
-
 #include "common/clock.h"
+#include "suite.h"
 
 #include <felix/cache.h>
 #include <felix/client.h>
 #include <felix/publisher.h>
 #include <felix/subscriber.h>
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -84,8 +84,7 @@ static flx_status subscribe(check_suite *suite, flx_client *client, const char *
     options.start = start;
     options.offset = offset;
     options.not_found_ms = 1;
-    const flx_status status =
-        flx_subscriber_new(client, stream, &options, ret_subscriber, reterr);
+    const flx_status status = flx_subscriber_new(client, stream, &options, ret_subscriber, reterr);
     return status != FLX_OK ? status
                             : flx_subscriber_wait(*ret_subscriber, suite->target->wait_ms, reterr);
 }
@@ -102,8 +101,8 @@ static flx_status receive(check_suite *suite, flx_subscriber *subscriber, flx_me
 static check_result pubsub_roundtrip(check_suite *suite)
 {
     BEGIN
-    EXPECT_OK(subscribe(suite, client, suite->target->stream, FLX_FROM_LATEST, 0, &subscriber,
-                        &error));
+    EXPECT_OK(
+        subscribe(suite, client, suite->target->stream, FLX_FROM_LATEST, 0, &subscriber, &error));
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, NULL, &publisher, &error));
     uint8_t bytes[256];
     for (size_t i = 0; i < sizeof bytes; i++) {
@@ -158,8 +157,8 @@ static check_result pubsub_order(check_suite *suite)
 static check_result pubsub_offsets(check_suite *suite)
 {
     BEGIN
-    EXPECT_OK(subscribe(suite, client, suite->target->stream, FLX_FROM_LATEST, 0, &subscriber,
-                        &error));
+    EXPECT_OK(
+        subscribe(suite, client, suite->target->stream, FLX_FROM_LATEST, 0, &subscriber, &error));
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, NULL, &publisher, &error));
     for (int i = 0; i < RECORDS; i++) {
         EXPECT_OK(flx_publisher_publish(publisher, NULL, text("x"), NULL, NULL, &error));
@@ -183,8 +182,8 @@ static check_result pubsub_resume(check_suite *suite)
     BEGIN
     uint64_t first = 0;
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, NULL, &publisher, &error));
-    EXPECT_OK(subscribe(suite, client, suite->target->stream, FLX_FROM_LATEST, 0, &subscriber,
-                        &error));
+    EXPECT_OK(
+        subscribe(suite, client, suite->target->stream, FLX_FROM_LATEST, 0, &subscriber, &error));
     for (int i = 0; i < 20; i++) {
         char payload[32];
         (void)snprintf(payload, sizeof payload, "resume %d", i);
@@ -216,8 +215,8 @@ static check_result pubsub_earliest(check_suite *suite)
     BEGIN
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, NULL, &publisher, &error));
     EXPECT_OK(flx_publisher_publish_wait(publisher, NULL, text("kept"), wait_ms, NULL, &error));
-    EXPECT_OK(subscribe(suite, client, suite->target->stream, FLX_FROM_EARLIEST, 0, &subscriber,
-                        &error));
+    EXPECT_OK(
+        subscribe(suite, client, suite->target->stream, FLX_FROM_EARLIEST, 0, &subscriber, &error));
     flx_message message;
     EXPECT_OK(receive(suite, subscriber, &message, &error));
     flx_message_release(&message);
@@ -229,8 +228,8 @@ static check_result ack_none(check_suite *suite)
     BEGIN
     flx_publisher_options options = FLX_PUBLISHER_OPTIONS_INIT;
     options.ack = FLX_ACKS_NONE;
-    EXPECT_OK(subscribe(suite, client, suite->target->stream, FLX_FROM_LATEST, 0, &subscriber,
-                        &error));
+    EXPECT_OK(
+        subscribe(suite, client, suite->target->stream, FLX_FROM_LATEST, 0, &subscriber, &error));
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, &options, &publisher, &error));
     EXPECT_OK(flx_publisher_publish_wait(publisher, NULL, text("sent"), wait_ms, NULL, &error));
     flx_message message;
@@ -262,8 +261,8 @@ static check_result sharded_every_shard(check_suite *suite)
     uint32_t shards = 0;
     bool seen[1024] = {false};
     uint32_t seen_count = 0;
-    EXPECT_OK(flx_client_stream_shards(client, suite->target->sharded_stream, wait_ms, &shards,
-                                       &error));
+    EXPECT_OK(
+        flx_client_stream_shards(client, suite->target->sharded_stream, wait_ms, &shards, &error));
     EXPECT(shards > 1 && shards <= 1024, "'%s' has %u shards", suite->target->sharded_stream,
            shards);
     EXPECT_OK(subscribe(suite, client, suite->target->sharded_stream, FLX_FROM_LATEST, 0,
@@ -293,8 +292,8 @@ static check_result sharded_count(check_suite *suite)
 {
     BEGIN
     uint32_t shards = 99;
-    EXPECT_OK(flx_client_stream_shards(client, suite->target->missing_stream, wait_ms, &shards,
-                                       &error));
+    EXPECT_OK(
+        flx_client_stream_shards(client, suite->target->missing_stream, wait_ms, &shards, &error));
     EXPECT(shards == 0, "an unknown stream has %u shards", shards);
     END
 }
@@ -308,7 +307,8 @@ static check_result cache_put_get(check_suite *suite)
     EXPECT_OK(flx_cache_new(client, suite->target->cache, &cache, &error));
     EXPECT_OK(flx_cache_put(cache, text("conformance"), text("value"), 0, wait_ms, &error));
     EXPECT_OK(flx_cache_get(cache, text("conformance"), wait_ms, &entry, &error));
-    const bool same = entry.found && entry.value.len == 5 && memcmp(entry.value.ptr, "value", 5) == 0;
+    const bool same =
+        entry.found && entry.value.len == 5 && memcmp(entry.value.ptr, "value", 5) == 0;
     flx_cache_entry_release(&entry);
     EXPECT(same, "another value came back");
     END
@@ -502,8 +502,7 @@ const check scenario_checks[] = {
     {"error.unknown_stream_is_typed", "not_found, by code", error_unknown_stream},
     {"error.unauthorized_is_typed", "forbidden, by code", error_unauthorized},
     {"error.bad_offset_is_typed", "subscribe_cursor_error", error_bad_offset},
-    {"retry.terminal_failures_are_not_retried", "forbidden is reported once",
-     terminal_not_retried},
+    {"retry.terminal_failures_are_not_retried", "forbidden is reported once", terminal_not_retried},
     {"client.concurrent_calls", "eight threads, one client", concurrent_calls},
     {"client.close_is_idempotent", "free twice, then calls are refused", close_is_idempotent},
     {"client.subscription_ends_cleanly", "subscribe and end, twenty times",

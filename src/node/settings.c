@@ -48,7 +48,7 @@ void flx_settings_quic(const flx_config *config, flx_quic_options *ret_options)
             (uint32_t)(config->udp_recv_buffer > config->udp_send_buffer ? config->udp_recv_buffer
                                                                          : config->udp_send_buffer),
         .bbr = config->congestion_control == FLX_CONFIG_BBR,
-        .unacked_bytes_max = (uint32_t)config->send_window,
+        .unacked_bytes_max = (uint32_t)config->cache_send_window,
         .alpn_required = config->tls_require_alpn,
         .connections_max = config->max_client_connections,
         .connections_per_source_max =

@@ -63,12 +63,12 @@ flx_status flx_json_parse(flx_slice text, size_t bytes_max, json_t **ret_json, f
 
 flx_status flx_json_write(const json_t *json, char **ret_text, flx_error *reterr)
 {
-    const size_t len = json_dumpb(json, NULL, 0, JSON_COMPACT);
+    const size_t len = json_dumpb(json, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
     char *text = len == 0 ? NULL : flx_alloc(len + 1);
     if (text == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "json: out of memory");
     }
-    const size_t written = json_dumpb(json, text, len, JSON_COMPACT);
+    const size_t written = json_dumpb(json, text, len, JSON_COMPACT | JSON_ENCODE_ANY);
     FLX_ASSERT(written <= len);
     if (written != len) { /* the second pass ran out of memory */
         flx_free(text);

@@ -110,20 +110,35 @@ static char *read_token(const char *path)
     return token;
 }
 
+static const char *only_context(const void *arg, const char *flag)
+{
+    return strcmp(flag, "context") == 0 ? arg : NULL;
+}
+
+/* The broker, trust and token of a context. Ends the program when there is none. */
 static void fill_from_context(const char *name, raw_target *target)
 {
-    static felix_context context;
+    static cli_settings settings; /* the target borrows from it */
     flx_error error;
-    if (felix_context_load(name, &context, &error) != FLX_OK) {
+    const cli_settings_inputs inputs = {
+        .flag = only_context, .flag_arg = name, .environment = environ};
+    if (cli_settings_resolve(&inputs, &settings, &error) != FLX_OK) {
         (void)fprintf(stderr, "felix-conformance: %s; give --address, or start a node: make up\n",
                       error.message);
         exit(EXIT_USAGE);
     }
-    target->address = context.addresses[0];
-    target->ca_file = context.ca_file;
-    target->tenant = context.tenant;
-    target->namespace_ = context.namespace_;
-    target->token = read_token(context.token_file);
+    settings.values.addresses[strcspn(settings.values.addresses, ",")] = '\0';
+    target->address = settings.values.addresses;
+    target->ca_file = settings.values.ca_file[0] != '\0' ? settings.values.ca_file : NULL;
+    target->tenant = settings.values.tenant;
+    target->namespace_ = settings.values.namespace_;
+    if (settings.values.server_name[0] != '\0') {
+        target->server_name = settings.values.server_name;
+    }
+    if (target->token == NULL) {
+        target->token = settings.token != NULL ? settings.token
+                                               : read_token(settings.values.token_file);
+    }
 }
 
 int main(int argc, char **argv)

@@ -43,7 +43,7 @@ flx_status flx_permission_parse(flx_slice text, flx_permission *ret_permission, 
 flx_status flx_permission_parse_token(flx_slice text, flx_permission *ret_permission,
                                       flx_error *reterr);
 
-/* Reads an object alone ("stream:t/ns/*"), strictly. */
+/* Reads an object alone ("stream:t/ns/name"), strictly. */
 flx_status flx_pattern_parse(flx_slice text, flx_pattern *ret_pattern, flx_error *reterr);
 
 /*

@@ -8,6 +8,7 @@
 #ifndef FLX_WIRE_ARENA_H
 #define FLX_WIRE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ typedef struct flx_arena {
     flx_arena_block *block; /* newest and largest first */
     size_t bytes;           /* of all blocks */
     size_t bytes_max;
+    bool at_bound; /* the last NULL came from the bound, not from the heap */
 } flx_arena;
 
 /* Takes no memory yet. `bytes_max` bounds all blocks together. */

@@ -27,7 +27,6 @@
 #include <stdint.h>
 
 #define FLX_MSG_LIST_COUNT_MAX 262144 /* items of one list; an arena may bound it lower */
-#define FLX_MSG_DEPTH_MAX      16     /* objects and arrays inside each other */
 
 typedef enum flx_msg_type {
     FLX_MSG_UNKNOWN = 0, /* a type this version does not know; see flx_msg.unknown */

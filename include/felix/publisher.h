@@ -29,11 +29,11 @@ extern "C" {
 
 typedef struct flx_publisher flx_publisher; /* opaque; see flx_publisher_new() */
 
-typedef enum flx_ack {
-    FLX_ACK_PER_BATCH = 0,   /* one answer a frame, whatever it carries; default */
-    FLX_ACK_PER_MESSAGE = 1, /* every message is a frame of its own, refused or accepted alone */
-    FLX_ACK_NONE = 2         /* no answer: done means handed to the transport */
-} flx_ack;
+typedef enum flx_acks {
+    FLX_ACKS_PER_BATCH = 0,   /* one answer a frame, whatever it carries; default */
+    FLX_ACKS_PER_MESSAGE = 1, /* every message is a frame of its own, refused or accepted alone */
+    FLX_ACKS_NONE = 2         /* no answer: done means handed to the transport */
+} flx_acks;
 
 /* How one message, or one batch, ended. */
 typedef struct flx_publish_result {
@@ -47,7 +47,7 @@ typedef void (*flx_publish_fn)(void *arg, const flx_publish_result *result);
 /* Start from FLX_PUBLISHER_OPTIONS_INIT; zero and NULL mean the default written beside a field. */
 typedef struct flx_publisher_options {
     size_t struct_size; /* sizeof(flx_publisher_options) */
-    flx_ack ack;
+    flx_acks acks;
     uint32_t batch_count_max; /* 1024 messages in a frame that the library fills */
     uint32_t batch_bytes_max; /* 64 KiB of payload in it; a single larger message is fine */
     uint32_t linger_us;       /* 0: leaves with the next tick; how long a frame may wait to fill */
@@ -146,7 +146,7 @@ FLX_API flx_status flx_publisher_flush(flx_publisher *publisher, uint32_t timeou
 typedef struct flx_publisher_stats {
     size_t struct_size;      /* set by the caller: sizeof(flx_publisher_stats) */
     uint64_t accepted;       /* messages taken by publish calls */
-    uint64_t acked;          /* messages the broker acknowledged; handed over with FLX_ACK_NONE */
+    uint64_t acked;          /* messages the broker acknowledged; handed over with FLX_ACKS_NONE */
     uint64_t failed;         /* messages that ended otherwise, refusals and unknown outcomes */
     uint64_t batches;        /* frames written */
     uint64_t bytes;          /* payload taken */

@@ -68,11 +68,11 @@ typedef void (*flx_message_fn)(void *arg, const flx_message *message);
 /* The subscription has ended for good (denied, unknown stream, unsupported): the last call. */
 typedef void (*flx_end_fn)(void *arg, const flx_error *error);
 
-typedef enum flx_start {
-    FLX_START_LATEST = 0, /* what is published from now on; default */
-    FLX_START_EARLIEST = 1,
-    FLX_START_OFFSET = 2 /* options.offset, inclusive */
-} flx_start;
+typedef enum flx_from {
+    FLX_FROM_LATEST = 0, /* what is published from now on; default */
+    FLX_FROM_EARLIEST = 1,
+    FLX_FROM_OFFSET = 2 /* options.offset, inclusive */
+} flx_from;
 
 typedef enum flx_full {
     FLX_FULL_WAIT = 0, /* hold the broker back; default */
@@ -85,8 +85,8 @@ typedef enum flx_full {
 typedef struct flx_subscriber_options {
     size_t struct_size; /* sizeof(flx_subscriber_options) */
     uint32_t shard;     /* 0 .. or FLX_SHARD_ALL, which FLX_SUBSCRIBER_OPTIONS_INIT sets */
-    flx_start start;
-    uint64_t offset;          /* for FLX_START_OFFSET; of every shard subscribed */
+    flx_from from;
+    uint64_t offset;          /* for FLX_FROM_OFFSET; of every shard subscribed */
     flx_full full;            /* what happens when the queue is full */
     uint32_t queue_bytes_max; /* 4 MiB received and not taken, all shards; with FLX_FULL_WAIT each
                                  shard is bound by the client's stream_window_bytes instead */
@@ -140,7 +140,7 @@ FLX_API flx_subscriber *flx_subscriber_free(flx_subscriber *subscriber);
 /*
  * Waits until every shard is subscribed, so that what is published from here on will be received.
  *
- * FLX_ERR_TIMEOUT, or why the subscription ended: FLX_ERR_DENIED, FLX_ERR_NOT_FOUND, FLX_ERR_TOO_OLD,
+ * FLX_ERR_TIMEOUT, or why the subscription ended: FLX_ERR_DENIED, FLX_ERR_NOT_FOUND,
  * FLX_ERR_IN_FUTURE, FLX_ERR_UNSUPPORTED, ...; FLX_ERR_CLOSED; FLX_ERR_INVALID from a callback
  */
 FLX_API flx_status flx_subscriber_wait(flx_subscriber *subscriber, uint32_t timeout_ms,
@@ -166,7 +166,7 @@ FLX_API flx_status flx_subscriber_receive_many(flx_subscriber *subscriber, uint3
  * belongs to the subscriber. */
 FLX_API int flx_subscriber_fd(flx_subscriber *subscriber);
 
-/* The next offset of a shard, where a later subscription would go on (FLX_START_OFFSET). False: not
+/* The next offset of a shard, where a later subscription would go on (FLX_FROM_OFFSET). False: not
  * known. */
 FLX_API bool flx_subscriber_position(flx_subscriber *subscriber, uint32_t shard,
                                      uint64_t *ret_next_offset);

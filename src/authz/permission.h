@@ -13,6 +13,7 @@
 #include "authz/token.h"
 
 #define FLX_PERMISSION_BYTES_MAX 1024U
+#define FLX_TOKEN_PERMS_MAX      1024U /* permissions of one token */
 #define FLX_OBJECT_SEGMENTS_MAX  4U
 
 /* What is granted: segments are names, or "*" from some position on. Borrows the text. */
@@ -43,7 +44,7 @@ flx_status flx_permission_parse(flx_slice text, flx_permission *ret_permission, 
 flx_status flx_permission_parse_token(flx_slice text, flx_permission *ret_permission,
                                       flx_error *reterr);
 
-/* Reads an object alone ("stream:t/ns/*"), strictly. */
+/* Reads an object alone ("stream:t/ns/name"), strictly. */
 flx_status flx_pattern_parse(flx_slice text, flx_pattern *ret_pattern, flx_error *reterr);
 
 /*

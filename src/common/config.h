@@ -79,7 +79,6 @@ typedef struct flx_config_key {
     const char *preset;    /* the default, as one would write it */
     const char *choices;   /* NULL: not a choice */
     const char *doc;
-    const char *section;
     uint64_t min;
     uint64_t max;
     size_t offset; /* in flx_config */

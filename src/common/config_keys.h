@@ -71,8 +71,8 @@
         4294967296, NULL, RESTART, "bytes a connection may send ahead of us")                      \
     KEY(pub_stream_recv_window, SIZE, "FELIX_BROKER_PUB_STREAM_RECV_WINDOW", NULL, "16MiB", 65536, \
         4294967296, NULL, RESTART, "bytes one QUIC stream may send ahead of us")                   \
-    KEY(send_window, SIZE, "FELIX_CACHE_SEND_WINDOW", NULL, "256MiB", 65536, 4294967295, NULL,     \
-        RESTART, "bytes sent to a connection that wait for its acknowledgement")                   \
+    KEY(cache_send_window, SIZE, "FELIX_CACHE_SEND_WINDOW", NULL, "256MiB", 65536, 4294967295,     \
+        NULL, RESTART, "bytes sent to a connection that wait for its acknowledgement")             \
     KEY(udp_recv_buffer, SIZE, "FELIX_UDP_RECV_BUFFER", NULL, "8MiB", 65536, 1073741824, NULL,     \
         RESTART, "receive buffer of a UDP socket, halved until the kernel takes it")               \
     KEY(udp_send_buffer, SIZE, "FELIX_UDP_SEND_BUFFER", NULL, "8MiB", 65536, 1073741824, NULL,     \

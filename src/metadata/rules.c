@@ -48,6 +48,22 @@ flx_status flx_name_check(const char *field, flx_slice name, flx_error *reterr)
                     field, FLX_NAME_MAX);
 }
 
+flx_status flx_display_name_check(const char *display_name, flx_error *reterr)
+{
+    const size_t len = strlen(display_name);
+    if (len > FLX_NAME_MAX) {
+        return flx_fail(reterr, FLX_ERR_INVALID, "display_name: longer than %d bytes",
+                        FLX_NAME_MAX);
+    }
+    for (size_t i = 0; i < len; i++) {
+        const uint8_t c = (uint8_t)display_name[i];
+        if (c < 0x20 || c == 0x7f) {
+            return flx_fail(reterr, FLX_ERR_INVALID, "display_name: holds a control character");
+        }
+    }
+    return FLX_OK;
+}
+
 static void copy_text(char *to, size_t size, const char *from)
 {
     FLX_ASSERT(strlen(from) < size);
@@ -146,6 +162,16 @@ static flx_status check_ack(const flx_stream_info *info, const flx_abilities *ab
     return FLX_OK;
 }
 
+/* Where the records live and how long: retention fits the store's signed integers. */
+static flx_status check_place(const flx_stream_info *info, flx_error *reterr)
+{
+    if (info->retention_bytes > INT64_MAX || info->retention_age_s > INT64_MAX) {
+        return flx_fail(reterr, FLX_ERR_INVALID, "retention: larger than a signed 64-bit integer");
+    }
+    return info->region[0] == '\0' ? FLX_OK
+                                   : flx_name_check("region", text_slice(info->region), reterr);
+}
+
 flx_status flx_stream_info_check(const flx_stream_info *info, const flx_abilities *abilities,
                                  flx_error *reterr)
 {
@@ -178,7 +204,10 @@ flx_status flx_stream_info_check(const flx_stream_info *info, const flx_abilitie
     if (status == FLX_OK) {
         status = check_consistency(info->consistency, abilities, reterr);
     }
-    return status == FLX_OK ? check_ack(info, abilities, reterr) : status;
+    if (status == FLX_OK) {
+        status = check_ack(info, abilities, reterr);
+    }
+    return status == FLX_OK ? check_place(info, reterr) : status;
 }
 
 flx_status flx_cache_info_check(const flx_cache_info *info, const flx_abilities *abilities,
@@ -191,6 +220,9 @@ flx_status flx_cache_info_check(const flx_cache_info *info, const flx_abilities 
     if (status == FLX_OK) {
         status = check_range("replication_factor", info->replication_factor,
                              FLX_REPLICATION_FACTOR_MAX, reterr);
+    }
+    if (status == FLX_OK) {
+        status = flx_display_name_check(info->display_name, reterr);
     }
     return status == FLX_OK ? check_consistency(info->consistency, abilities, reterr) : status;
 }

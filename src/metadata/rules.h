@@ -45,7 +45,10 @@ bool flx_cache_info_equal(const flx_cache_info *a, const flx_cache_info *b);
 /* FLX_ERR_INVALID "field: ..." unless `name` is a valid name. */
 flx_status flx_name_check(const char *field, flx_slice name, flx_error *reterr);
 
-/* The weakest promise that is natural for a stream: what `ack` is when nobody said. */
+/* FLX_ERR_INVALID "display_name: ..." unless it is 0..FLX_NAME_MAX bytes without control characters. */
+flx_status flx_display_name_check(const char *display_name, flx_error *reterr);
+
+/* What `ack` is when nobody said: the strongest promise the storage of the stream can keep. */
 flx_ack_rule flx_ack_rule_default(bool durable, bool quorum);
 
 /* "accepted", "lag", "jump_hash"; and back, false for a word that is none. */

@@ -90,6 +90,7 @@ class Node:
         self.token = pathlib.Path(self.context["token_file"]).read_text().strip()
         host, port = self.context["addresses"][0].rsplit(":", 1)
         self.host, self.port = host.strip("[]"), int(port)
+        self.health = json.loads(self.felix("doctor", "-o", "json").stdout)["health"]
 
     def stop(self, sig=signal.SIGTERM):
         """Ends the node and answers its exit code."""
@@ -105,6 +106,13 @@ class Node:
         self.log.close()
         code, self.process = self.process.returncode, None
         return code
+
+    def mint(self, audience, tenant, begin_s, ttl_s, *permissions):
+        """A token of this node's issuer, good or bad."""
+        done = subprocess.run([BIN / "mint_token", self.data / "keys" / "issuer.pem", audience, tenant,
+                               str(begin_s), str(ttl_s), *permissions],
+                              capture_output=True, text=True, timeout=WAIT_S, check=True)
+        return done.stdout.strip()
 
     # -- commands -----------------------------------------------------------------------------
     def felix(self, *args, check=True, input=None, env=None):

@@ -6,7 +6,6 @@
  * can be told here; --data and --no-context are the two words of this command itself.
  */
 #include "commands.h"
-
 #include "common/alloc.h"
 #include "common/config.h"
 #include "common/log.h"

@@ -362,18 +362,18 @@ flx_node *flx_node_free(flx_node *node)
 
 /* ---- the thread that watches ------------------------------------------------------------------ */
 
-typedef struct watcher {
+typedef struct node_watcher {
     flx_node *node;
     flx_loop *loop;
     flx_signals signals;
     flx_certificate_watch certificates;
     flx_timer housekeeping;
     int stop_signals; /* SIGTERM and SIGINT so far */
-} watcher;
+} node_watcher;
 
 static void on_signal(void *arg, int number)
 {
-    watcher *watcher = arg;
+    node_watcher *watcher = arg;
     if (number == SIGHUP) {
         flx_node_reload(watcher->node);
     } else if (number == SIGTERM || number == SIGINT) {
@@ -389,7 +389,7 @@ static void on_certificates_changed(void *arg)
 
 static void on_housekeeping(void *arg, uint64_t now_ns)
 {
-    watcher *watcher = arg;
+    node_watcher *watcher = arg;
     flx_log_tick(watcher->node->options.log);
     (void)flx_loop_timer_set(watcher->loop, &watcher->housekeeping, now_ns + HOUSEKEEPING_NS);
 }
@@ -397,14 +397,14 @@ static void on_housekeeping(void *arg, uint64_t now_ns)
 /* While the node drains, the loop is turned now and then, and a second signal is seen. */
 static bool second_signal(void *arg)
 {
-    watcher *watcher = arg;
+    node_watcher *watcher = arg;
     (void)flx_loop_step(watcher->loop, 0, NULL);
     return watcher->stop_signals > 1;
 }
 
 flx_status flx_node_run(flx_node *node, flx_error *reterr)
 {
-    watcher watcher = {.node = node};
+    node_watcher watcher = {.node = node};
     flx_status status = flx_loop_new(NULL, &watcher.loop, reterr);
     if (status != FLX_OK) {
         return status;

@@ -3,12 +3,12 @@
 #ifndef FLX_ROUTER_ROUTER_H
 #define FLX_ROUTER_ROUTER_H
 
-#include "wire/enums.h" /* flx_routing */
-
 #include <felix/slice.h>
 
 #include <stdbool.h>
 #include <stdint.h>
+
+typedef enum flx_routing { FLX_ROUTING_MODULO = 0, FLX_ROUTING_JUMP_HASH = 1 } flx_routing;
 
 /* FNV-1a 64 and the finalizer over it. */
 uint64_t flx_route_hash(flx_slice key);

@@ -7,7 +7,8 @@
  * token costs a lookup, with its exp checked again each time. Grants are immutable, counted, and
  * answer the same question again from a small table.
  *
- * Threads: one verifier a worker (no lock on the data path); grants stay on that worker.
+ * Threads: one verifier a worker (no lock on the data path); grants stay on that worker. A keyset
+ * may be shared, referenced and dropped by any thread.
  */
 #ifndef FLX_AUTHZ_TOKEN_H
 #define FLX_AUTHZ_TOKEN_H
@@ -16,7 +17,11 @@
 #include <felix/status.h>
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#define FLX_KEYSET_TENANTS_MAX 65536U
+#define FLX_TENANT_BYTES_MAX   256U
 
 typedef struct flx_keyset flx_keyset;     /* public keys by tenant and kid; immutable, counted */
 typedef struct flx_verifier flx_verifier; /* keys + remembered tokens; one thread */
@@ -70,6 +75,14 @@ typedef struct flx_verifier_options {
 /* Reads a JWKS document (RFC 7517, OKP Ed25519 keys). `tenant` NULL: keys for every tenant. */
 flx_status flx_keyset_parse_jwks(const char *tenant, flx_slice json, flx_keyset **ret_keyset,
                                  flx_error *reterr);
+/*
+ * A new set: `base` (NULL: empty) with the keys of one tenant taken from `json`, or gone when
+ * json.ptr is NULL. `base` keeps its reference. FLX_ERR_TOO_LARGE past FLX_KEYSET_TENANTS_MAX.
+ */
+flx_status flx_keyset_replace(const flx_keyset *base, const char *tenant, flx_slice json,
+                              flx_keyset **ret_keyset, flx_error *reterr);
+/* Whether there is a key for this tenant, so that a node knows whether to fetch. */
+bool flx_keyset_has_tenant(const flx_keyset *keyset, flx_slice tenant);
 flx_keyset *flx_keyset_ref(flx_keyset *keyset);
 flx_keyset *flx_keyset_unref(flx_keyset *keyset);
 
@@ -92,9 +105,18 @@ flx_grants *flx_grants_unref(flx_grants *grants);
 flx_slice flx_grants_tenant(const flx_grants *grants);
 flx_slice flx_grants_subject(const flx_grants *grants);
 uint64_t flx_grants_expires_s(const flx_grants *grants); /* NumericDate */
+flx_slice flx_grants_actor(const flx_grants *grants);    /* act.sub; ptr NULL when there is none */
+flx_slice flx_grants_may_act(const flx_grants *grants);  /* may_act.sub; likewise */
+/* The token's permission strings in its order, those that can match nothing included. */
+size_t flx_grants_count(const flx_grants *grants);
+flx_slice flx_grants_permission(const flx_grants *grants, size_t index);
 
 /* The decision, with the implications of docs/spec/auth.md. Remembered inside `grants`. */
 bool flx_grants_allow(flx_grants *grants, flx_action action, const flx_object *object);
+
+/* The same decision with its reason in words, cut at `cap` and terminated. Not remembered. */
+bool flx_grants_explain(const flx_grants *grants, flx_action action, const flx_object *object,
+                        char *text, size_t cap);
 
 /* "stream.publish"; NULL for a name that is none / the action of a name, false when unknown. */
 const char *flx_action_name(flx_action action);

@@ -136,8 +136,8 @@ static void fill_from_context(const char *name, raw_target *target)
         target->server_name = settings.values.server_name;
     }
     if (target->token == NULL) {
-        target->token = settings.token != NULL ? settings.token
-                                               : read_token(settings.values.token_file);
+        target->token =
+            settings.token != NULL ? settings.token : read_token(settings.values.token_file);
     }
 }
 

@@ -30,6 +30,7 @@
 
 #define WANTED_BUFFER (UINT64_C(8) << 20)
 #define TOKEN_MAX     ((size_t)16 * 1024)
+#define SHOWN_MAX     8 /* certificates of a bundle */
 #define SOON_S        (INT64_C(14) * 86400)
 #define TOKEN_SOON_S  60
 
@@ -246,7 +247,7 @@ static void check_token(examination *exam, const char *check, const char *text, 
 
 static void check_certificates(examination *exam)
 {
-    flx_certificate_info infos[FLX_PKI_CHAIN_MAX];
+    flx_certificate_info infos[SHOWN_MAX];
     flx_error error = {0};
     size_t count = 0;
     const char *file = exam->settings->values.ca_file;
@@ -254,12 +255,12 @@ static void check_certificates(examination *exam)
         tell(exam, "ca", VERDICT_OK, NULL, "the system's store is trusted");
         return;
     }
-    if (flx_certificates_inspect_file(file, infos, FLX_PKI_CHAIN_MAX, &count, &error) != FLX_OK) {
+    if (flx_certificates_inspect_file(file, infos, SHOWN_MAX, &count, &error) != FLX_OK) {
         tell(exam, "ca", VERDICT_FAIL, "name the CA of the node with --ca-file", "%s",
              error.message);
         return;
     }
-    for (size_t i = 0; i < count && i < FLX_PKI_CHAIN_MAX; i++) {
+    for (size_t i = 0; i < count && i < SHOWN_MAX; i++) {
         const int64_t left = infos[i].not_after_s - (int64_t)exam->now_s;
         const bool early = infos[i].not_before_s > (int64_t)exam->now_s;
         char time[40];

@@ -247,6 +247,13 @@ static const char *consistency_word(const cli_run *run)
     return strcmp(cli_args_flag(&run->args, "consistency"), "quorum") == 0 ? "Quorum" : "Leader";
 }
 
+static void set_if_given(const cli_run *run, json_t *body, const char *flag, const char *member)
+{
+    if (body != NULL && cli_args_has(&run->args, flag)) {
+        (void)json_object_set_new(body, member, json_string(cli_args_flag(&run->args, flag)));
+    }
+}
+
 cli_exit cli_cmd_stream_create(cli_run *run)
 {
     cli_exit code = CLI_EXIT_USAGE;
@@ -274,6 +281,8 @@ cli_exit cli_cmd_stream_create(cli_run *run)
                   (json_int_t)replicas, "retention", "max_age_seconds", bound_json(age_us / 1000000),
                   "max_size_bytes", bound_json(bytes), "consistency", consistency_word(run),
                   "delivery", "AtLeastOnce", "durable", cli_args_has(&run->args, "durable"));
+    set_if_given(run, body, "ack", "ack");
+    set_if_given(run, body, "slow", "slow_policy");
     return create(run, &streams, &name, body);
 }
 

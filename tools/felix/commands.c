@@ -68,7 +68,8 @@ static const cli_flag stream_create_flags[] = {
     {"consistency", "leader|quorum", "when an acknowledged record is safe", "leader", 0},
     {"ack", "accepted|written|synced|quorum",
      "what an acknowledgement means; durable streams: synced, others: accepted", NULL, 0},
-    {"slow", "lag|drop_new|drop_old|block", "what happens to subscribers that are too slow", NULL, 0},
+    {"slow", "lag|drop_new|drop_old|block", "what happens to subscribers that are too slow", NULL,
+     0},
     {"if-absent", NULL, "an existing stream is fine, whatever it is like", NULL, 0},
     {NULL, NULL, NULL, NULL, 0},
 };

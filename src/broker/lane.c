@@ -115,8 +115,8 @@ void flx_lane_run(flx_lane *lane)
         lane_read_backlog(lane);
         flx_answers_write(lane);
     }
-    if (lane->backlog_len > 0 && worker->is_congested && !flx_node_in_list(&lane->dirty)) {
-        flx_list_append(&worker->stalled_lanes, &lane->dirty);
+    if (lane->backlog_len > 0 && worker->is_congested && !flx_list_is_linked(&lane->dirty)) {
+        flx_list_push_back(&worker->stalled_lanes, &lane->dirty);
     }
     flx_lane_settle(lane);
 }
@@ -218,9 +218,9 @@ static void lane_leave_new(flx_lane *lane)
     }
     FLX_ASSERT(peer->unauthenticated > 0);
     peer->unauthenticated--;
-    if (!flx_list_empty(&peer->waiting)) {
-        flx_lane *next = FLX_NODE_OF(peer->waiting.next, flx_lane, wait);
-        flx_node_remove(&next->wait);
+    if (!flx_list_is_empty(&peer->waiting)) {
+        flx_lane *next = FLX_LIST_OWNER(peer->waiting.next, flx_lane, wait);
+        flx_list_remove(&next->wait);
         next->state = FLX_LANE_NEW;
         peer->unauthenticated++;
         flx_worker_mark_lane(peer->worker, next);
@@ -231,7 +231,7 @@ static void lane_leave_new(flx_lane *lane)
 static void lane_to_closing(flx_lane *lane)
 {
     lane_leave_new(lane);
-    flx_node_remove(&lane->wait);
+    flx_list_remove(&lane->wait);
     lane->state = FLX_LANE_CLOSING;
     const size_t len = lane->backlog_len;
     backlog_free(lane);
@@ -319,7 +319,7 @@ static flx_status lane_new(flx_worker *worker, flx_peer *peer, void *link, flx_l
         flx_free(lane);
         return FLX_ERR_NOMEM;
     }
-    flx_list_append(&peer->lanes, &lane->node);
+    flx_list_push_back(&peer->lanes, &lane->node);
     flx_stat_add(&worker->stats.lanes, 1);
     *ret_lane = lane;
     return FLX_OK;
@@ -339,7 +339,7 @@ flx_status flx_worker_stream_opened(flx_worker *worker, flx_peer *peer, void *li
         peer->unauthenticated++;
     } else {
         lane->state = FLX_LANE_WAITING;
-        flx_list_append(&peer->waiting, &lane->wait);
+        flx_list_push_back(&peer->waiting, &lane->wait);
     }
     *ret_lane = lane;
     return FLX_OK;
@@ -362,7 +362,7 @@ static void identity_unref(flx_lane *lane)
     if (identity == NULL || --identity->refs > 0 || identity->publish_bytes > 0) {
         return;
     }
-    flx_node_remove(&identity->node);
+    flx_list_remove(&identity->node);
     flx_grants_unref(identity->grants);
     flx_chunk_unref(identity->publisher);
     flx_free(identity);
@@ -372,9 +372,9 @@ void flx_lane_free(flx_lane *lane)
 {
     flx_worker *worker = lane->peer->worker;
     lane_leave_new(lane);
-    flx_node_remove(&lane->node);
-    flx_node_remove(&lane->wait);
-    flx_node_remove(&lane->dirty);
+    flx_list_remove(&lane->node);
+    flx_list_remove(&lane->wait);
+    flx_list_remove(&lane->dirty);
     flx_answers_done(lane);
     identity_unref(lane);
     if (lane->handle != 0) {
@@ -433,9 +433,10 @@ void flx_worker_stream_stopped(flx_worker *worker, flx_lane *lane, uint64_t code
 
 void flx_worker_stream_closed(flx_worker *worker, flx_lane *lane)
 {
-    lane->link = NULL;
     if (lane->sub != NULL) {
+        lane->sub->lane = NULL;
         flx_sub_end(worker, lane->sub);
     }
+    lane->link = NULL;
     flx_lane_free(lane);
 }

@@ -76,7 +76,7 @@ void flx_outbox_flush(flx_worker *worker)
     flx_stat_set(&worker->stats.outbox_mails, worker->outbox_count);
     if (worker->is_congested && worker->outbox_count == 0) {
         worker->is_congested = false;
-        flx_list_splice(&worker->dirty_lanes, &worker->stalled_lanes);
+        flx_list_splice_back(&worker->dirty_lanes, &worker->stalled_lanes);
     }
 }
 

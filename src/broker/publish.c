@@ -144,8 +144,8 @@ static bool hold(flx_worker *worker, flx_owned *owned, const flx_mail *mail)
     owned->held_last = held;
     owned->held_count++;
     owned->held_bytes += len;
-    if (!flx_node_in_list(&owned->held_node)) {
-        flx_list_append(&worker->held_shards, &owned->held_node);
+    if (!flx_list_is_linked(&owned->held_node)) {
+        flx_list_push_back(&worker->held_shards, &owned->held_node);
         owned->blocked_ns = worker->now_ns;
     }
     return true;
@@ -255,8 +255,8 @@ static void evict_slow(flx_worker *worker, flx_owned *owned)
 
 void flx_publish_retry_held(flx_worker *worker)
 {
-    for (flx_node *node = worker->held_shards.next; node != &worker->held_shards;) {
-        flx_owned *owned = FLX_NODE_OF(node, flx_owned, held_node);
+    for (flx_list *node = worker->held_shards.next; node != &worker->held_shards;) {
+        flx_owned *owned = FLX_LIST_OWNER(node, flx_owned, held_node);
         node = node->next;
         if (must_hold(owned) &&
             worker->now_ns - owned->blocked_ns >= (uint64_t)worker->limits.block_ms * 1000000) {
@@ -266,7 +266,7 @@ void flx_publish_retry_held(flx_worker *worker)
             held_pop(worker, owned);
         }
         if (owned->held_count == 0) {
-            flx_node_remove(&owned->held_node);
+            flx_list_remove(&owned->held_node);
         }
     }
 }

@@ -34,8 +34,8 @@ static bool slice_equal(flx_slice a, flx_slice b)
 static flx_identity *identity_get(flx_peer *peer, flx_grants *grants)
 {
     const flx_slice subject = flx_grants_subject(grants);
-    for (flx_node *node = peer->identities.next; node != &peer->identities; node = node->next) {
-        flx_identity *known = FLX_NODE_OF(node, flx_identity, node);
+    for (flx_list *node = peer->identities.next; node != &peer->identities; node = node->next) {
+        flx_identity *known = FLX_LIST_OWNER(node, flx_identity, node);
         if (known->grants == grants) {
             flx_grants_unref(grants);
             known->refs++;
@@ -58,7 +58,7 @@ static flx_identity *identity_get(flx_peer *peer, flx_grants *grants)
     identity->grants = grants;
     identity->publisher = publisher;
     identity->refs = 1;
-    flx_list_append(&peer->identities, &identity->node);
+    flx_list_push_back(&peer->identities, &identity->node);
     return identity;
 }
 
@@ -293,7 +293,7 @@ static void session_message(flx_lane *lane, const flx_msg *msg)
     case FLX_MSG_CACHE_DELETE:
     case FLX_MSG_CACHE_PUT_IF:
     case FLX_MSG_CACHE_DELETE_IF:
-        flx_cache_message(lane, msg);
+        flx_cache_request(lane, msg);
         break;
     case FLX_MSG_STREAM_SHARDS:
     case FLX_MSG_CACHE_SHARDS:
@@ -326,6 +326,7 @@ static void session_json(flx_lane *lane, const flx_frame *frame)
     flx_worker *worker = lane->peer->worker;
     flx_msg msg;
     flx_arena_reset(&worker->arena);
+    worker->frame_chunk = frame->chunk;
     const flx_status status =
         flx_msg_decode(&worker->arena, frame->json, frame->payload.len, &msg, NULL);
     if (status != FLX_OK && status != FLX_ERR_UNSUPPORTED) {
@@ -374,7 +375,7 @@ void flx_session_job_done(flx_worker *worker, flx_job *job)
     if (job->kind == FLX_JOB_SUBSCRIBE) {
         flx_subscribe_done(worker, job);
     } else if (lane != NULL && job->kind == FLX_JOB_CACHE) {
-        flx_cache_done(lane, job);
+        flx_cache_answer(lane, job);
     } else if (lane != NULL) {
         flx_query_done(lane, job);
     }

@@ -97,8 +97,8 @@ static void view_init(flx_view *view, flx_feed *feed, const flx_slot *slot, uint
     view->shard = shard;
     view->policy = (uint8_t)slot->info->slow_policy;
     view->capacity_min = UINT32_MAX;
-    flx_node_init(&view->idle);
-    flx_node_init(&view->active);
+    flx_list_init(&view->idle);
+    flx_list_init(&view->active);
 }
 
 static void owned_free(flx_worker *worker, flx_owned *owned)
@@ -109,9 +109,9 @@ static void owned_free(flx_worker *worker, flx_owned *owned)
         flx_free(held);
         held = next;
     }
-    flx_node_remove(&owned->dirty);
-    flx_node_remove(&owned->warm);
-    flx_node_remove(&owned->held_node);
+    flx_list_remove(&owned->dirty);
+    flx_list_remove(&owned->warm);
+    flx_list_remove(&owned->held_node);
     worker->ring_bytes -= owned->ring_bytes;
     flx_shard_done(&owned->shard);
     flx_stat_sub(&worker->stats.shards, 1);
@@ -153,7 +153,7 @@ flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_ow
     };
     flx_shard_init(&owned->shard, &bounds);
     view_init(&owned->view, &owned->shard.feed, slot, shard);
-    flx_list_append(&worker->warm_shards, &owned->warm);
+    flx_list_push_back(&worker->warm_shards, &owned->warm);
     slot->owned[shard] = owned;
     flx_stat_add(&worker->stats.shards, 1);
     *ret_owned = owned;
@@ -177,7 +177,7 @@ flx_status flx_mirror_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_m
                       worker->limits.shard_ring_bytes);
         view_init(&mirror->view, &mirror->feed, slot, shard);
         if (mirror->view.policy == FLX_SLOW_BLOCK) {
-            flx_list_append(&worker->block_mirrors, &mirror->node);
+            flx_list_push_back(&worker->block_mirrors, &mirror->node);
         }
         slot->mirrors[shard] = mirror;
     }
@@ -189,7 +189,7 @@ static void mirror_free(flx_slot *slot, uint32_t shard)
 {
     flx_mirror *mirror = slot->mirrors[shard];
     FLX_ASSERT(mirror->view.count == 0);
-    flx_node_remove(&mirror->node);
+    flx_list_remove(&mirror->node);
     flx_feed_done(&mirror->feed);
     flx_free(mirror);
     slot->mirrors[shard] = NULL;
@@ -228,9 +228,9 @@ static void ring_trim(flx_worker *worker)
 {
     while (worker->ring_bytes > worker->ring_bytes_max) {
         flx_owned *coldest = NULL;
-        for (flx_node *node = worker->warm_shards.next; node != &worker->warm_shards;
+        for (flx_list *node = worker->warm_shards.next; node != &worker->warm_shards;
              node = node->next) {
-            flx_owned *owned = FLX_NODE_OF(node, flx_owned, warm);
+            flx_owned *owned = FLX_LIST_OWNER(node, flx_owned, warm);
             if (!flx_feed_is_empty(&owned->shard.feed)) {
                 coldest = owned;
                 break;
@@ -243,7 +243,7 @@ static void ring_trim(flx_worker *worker)
         coldest->ring_bytes -= bytes;
         worker->ring_bytes -= bytes;
         if (flx_feed_is_empty(&coldest->shard.feed)) { /* do not look at it again and again */
-            flx_node_remove(&coldest->warm);
+            flx_list_remove(&coldest->warm);
         }
     }
 }
@@ -264,8 +264,8 @@ void flx_owned_announce(flx_worker *worker, flx_owned *owned)
     worker->ring_bytes += feed->bytes;
     worker->ring_bytes -= owned->ring_bytes;
     owned->ring_bytes = feed->bytes;
-    flx_node_remove(&owned->warm);
-    flx_list_append(&worker->warm_shards, &owned->warm);
+    flx_list_remove(&owned->warm);
+    flx_list_push_back(&worker->warm_shards, &owned->warm);
     ring_trim(worker);
     flx_stat_set(&worker->stats.ring_bytes, worker->ring_bytes);
     flx_sub_wake(worker, &owned->view);
@@ -274,16 +274,16 @@ void flx_owned_announce(flx_worker *worker, flx_owned *owned)
 void flx_owned_touch(flx_worker *worker, flx_owned *owned)
 {
     flx_owned_announce(worker, owned); /* what the append sealed */
-    if (owned->shard.open_count > 0 && !flx_node_in_list(&owned->dirty)) {
-        flx_list_append(&worker->dirty_shards, &owned->dirty);
+    if (owned->shard.open_count > 0 && !flx_list_is_linked(&owned->dirty)) {
+        flx_list_push_back(&worker->dirty_shards, &owned->dirty);
     }
 }
 
 void flx_streams_tick(flx_worker *worker)
 {
-    while (!flx_list_empty(&worker->dirty_shards)) {
-        flx_owned *owned = FLX_NODE_OF(worker->dirty_shards.next, flx_owned, dirty);
-        flx_node_remove(&owned->dirty);
+    while (!flx_list_is_empty(&worker->dirty_shards)) {
+        flx_owned *owned = FLX_LIST_OWNER(worker->dirty_shards.next, flx_owned, dirty);
+        flx_list_remove(&owned->dirty);
         flx_shard_seal(&owned->shard);
         flx_owned_announce(worker, owned);
     }
@@ -389,9 +389,9 @@ void flx_streams_evict(flx_worker *worker, const flx_mail *mail)
 
 void flx_streams_report(flx_worker *worker)
 {
-    for (flx_node *node = worker->block_mirrors.next; node != &worker->block_mirrors;
+    for (flx_list *node = worker->block_mirrors.next; node != &worker->block_mirrors;
          node = node->next) {
-        flx_mirror *mirror = FLX_NODE_OF(node, flx_mirror, node);
+        flx_mirror *mirror = FLX_LIST_OWNER(node, flx_mirror, node);
         const uint64_t allowance = mirror->is_started ? flx_view_allowance(&mirror->view) : 0;
         if (!mirror->is_started || allowance == mirror->reported) {
             continue;

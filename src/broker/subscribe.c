@@ -27,7 +27,7 @@ static bool is_mirrored(const flx_worker *worker, const flx_view *view)
 
 static bool id_is_taken(const flx_peer *peer, uint64_t id)
 {
-    for (const flx_node *node = peer->subs.next; node != &peer->subs; node = node->next) {
+    for (const flx_list *node = peer->subs.next; node != &peer->subs; node = node->next) {
         if (((const flx_sub *)(const void *)((const char *)node - offsetof(flx_sub, of_peer)))
                 ->form.subscription_id == id) {
             return true;
@@ -111,8 +111,8 @@ static flx_status sub_new(flx_lane *lane, const flx_stream_info *info, uint32_t 
     if (sub->capacity < view->capacity_min) {
         view->capacity_min = sub->capacity;
     }
-    flx_list_append(&view->active, &sub->node);
-    flx_list_append(&peer->subs, &sub->of_peer);
+    flx_list_push_back(&view->active, &sub->node);
+    flx_list_push_back(&peer->subs, &sub->of_peer);
     peer->subscriptions++;
     flx_stat_add(&worker->stats.subscriptions, 1);
     *ret_sub = sub;
@@ -238,9 +238,9 @@ static void subscribe_failed(flx_lane *lane, const flx_job *job)
 
 static void to_idle_or_pull(flx_worker *worker, flx_sub *sub)
 {
-    flx_node_remove(&sub->node);
+    flx_list_remove(&sub->node);
     const bool is_behind = sub->cursor != sub->view->feed->end;
-    flx_list_append(is_behind ? &sub->view->active : &sub->view->idle, &sub->node);
+    flx_list_push_back(is_behind ? &sub->view->active : &sub->view->idle, &sub->node);
     worker->link.want_pull(sub->lane->link, is_behind);
 }
 
@@ -254,7 +254,7 @@ static void send_hello(flx_sub *sub)
 /* Opens the event stream, or leaves the subscription waiting for credit. */
 static void try_open(flx_worker *worker, flx_sub *sub)
 {
-    flx_node_remove(&sub->opening);
+    flx_list_remove(&sub->opening);
     flx_status status = FLX_OK;
     if (sub->lane == NULL) {
         status = flx_lane_new_events(sub->peer, sub, &sub->lane);
@@ -267,7 +267,7 @@ static void try_open(flx_worker *worker, flx_sub *sub)
         send_hello(sub);
         to_idle_or_pull(worker, sub);
     } else if (status == FLX_ERR_AGAIN) {
-        flx_list_append(&sub->peer->opening, &sub->opening);
+        flx_list_push_back(&sub->peer->opening, &sub->opening);
     } else {
         flx_sub_end(worker, sub); /* the connection is ending, or memory is out */
     }
@@ -275,11 +275,11 @@ static void try_open(flx_worker *worker, flx_sub *sub)
 
 void flx_subs_open_waiting(flx_worker *worker, flx_peer *peer)
 {
-    flx_node waiting;
-    flx_node_init(&waiting);
-    flx_list_splice(&waiting, &peer->opening);
-    while (!flx_list_empty(&waiting)) {
-        try_open(worker, FLX_NODE_OF(waiting.next, flx_sub, opening));
+    flx_list waiting;
+    flx_list_init(&waiting);
+    flx_list_splice_back(&waiting, &peer->opening);
+    while (!flx_list_is_empty(&waiting)) {
+        try_open(worker, FLX_LIST_OWNER(waiting.next, flx_sub, opening));
     }
 }
 
@@ -301,7 +301,7 @@ void flx_subscribe_done(flx_worker *worker, flx_job *job)
         return;
     }
     if (is_mirrored(worker, sub->view)) {
-        flx_mirror_join(FLX_NODE_OF(sub->view, flx_mirror, view), job);
+        flx_mirror_join(FLX_LIST_OWNER(sub->view, flx_mirror, view), job);
     }
     sub->cursor = job->first_sequence;
     sub->offset = job->offset;
@@ -500,11 +500,11 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
 
 void flx_sub_wake(flx_worker *worker, flx_view *view)
 {
-    for (flx_node *node = view->idle.next; node != &view->idle; node = node->next) {
-        const flx_sub *sub = FLX_NODE_OF(node, flx_sub, node);
+    for (flx_list *node = view->idle.next; node != &view->idle; node = node->next) {
+        const flx_sub *sub = FLX_LIST_OWNER(node, flx_sub, node);
         worker->link.want_pull(sub->lane->link, true);
     }
-    flx_list_splice(&view->active, &view->idle);
+    flx_list_splice_back(&view->active, &view->idle);
 }
 
 /* ---- block ---- */
@@ -528,8 +528,8 @@ uint64_t flx_view_allowance(const flx_view *view)
         return UINT64_MAX;
     }
     uint64_t allowance = view->feed->end + view->capacity_min;
-    for (flx_node *node = view->active.next; node != &view->active; node = node->next) {
-        const flx_sub *sub = FLX_NODE_OF(node, flx_sub, node);
+    for (flx_list *node = view->active.next; node != &view->active; node = node->next) {
+        const flx_sub *sub = FLX_LIST_OWNER(node, flx_sub, node);
         const bool counts = sub->state != FLX_SUB_RESOLVING && !sub->is_evicted;
         const uint64_t theirs = counts ? sub_allowance(view, sub) : UINT64_MAX;
         allowance = theirs < allowance ? theirs : allowance;
@@ -540,8 +540,8 @@ uint64_t flx_view_allowance(const flx_view *view)
 void flx_view_evict(flx_worker *worker, flx_view *view, uint64_t sequence)
 {
     (void)worker;
-    for (flx_node *node = view->active.next; node != &view->active; node = node->next) {
-        flx_sub *sub = FLX_NODE_OF(node, flx_sub, node);
+    for (flx_list *node = view->active.next; node != &view->active; node = node->next) {
+        flx_sub *sub = FLX_LIST_OWNER(node, flx_sub, node);
         if (sub->state != FLX_SUB_RESOLVING && sub_allowance(view, sub) < sequence) {
             sub->is_evicted = true;
         }
@@ -553,9 +553,9 @@ void flx_view_evict(flx_worker *worker, flx_view *view, uint64_t sequence)
 void flx_sub_end(flx_worker *worker, flx_sub *sub)
 {
     flx_view *view = sub->view;
-    flx_node_remove(&sub->node);
-    flx_node_remove(&sub->opening);
-    flx_node_remove(&sub->of_peer);
+    flx_list_remove(&sub->node);
+    flx_list_remove(&sub->opening);
+    flx_list_remove(&sub->of_peer);
     FLX_ASSERT(view->count > 0 && sub->peer->subscriptions > 0);
     view->count--;
     sub->peer->subscriptions--;
@@ -576,9 +576,9 @@ void flx_sub_end(flx_worker *worker, flx_sub *sub)
 void flx_sub_end_view(flx_worker *worker, flx_view *view)
 {
     view->count++; /* keeps the view while its readers go */
-    flx_list_splice(&view->active, &view->idle);
-    while (!flx_list_empty(&view->active)) {
-        flx_sub *sub = FLX_NODE_OF(view->active.next, flx_sub, node);
+    flx_list_splice_back(&view->active, &view->idle);
+    while (!flx_list_is_empty(&view->active)) {
+        flx_sub *sub = FLX_LIST_OWNER(view->active.next, flx_sub, node);
         flx_lane *lane = sub->lane;
         const bool is_open = lane != NULL && lane->link != NULL;
         flx_sub_end(worker, sub);

@@ -10,13 +10,14 @@
 #ifndef FLX_BROKER_WORKER_INT_H
 #define FLX_BROKER_WORKER_INT_H
 
+#include "broker/cache.h"
 #include "broker/event.h"
 #include "broker/handles_int.h"
-#include "broker/list_int.h"
 #include "broker/scratch.h"
 #include "broker/shard.h"
 #include "broker/worker.h"
 #include "common/assert.h"
+#include "common/list.h"
 #include "wire/flags.h"
 #include "wire/frame.h"
 #include "wire/message.h"
@@ -109,10 +110,13 @@ typedef struct flx_job {
     uint64_t first_sequence;
     uint64_t end_sequence;
     uint64_t tail;
-    /* Cache: `text` holds namespace-free key bytes then value bytes; the answer's value is a range. */
-    flx_range text;   /* owned when chunk is set */
-    uint32_t key_len; /* of text */
-    flx_range value;  /* owned when chunk is set */
+    /* Cache. `key` and `data` lie in `holder` once the job left its frame; `catalog` keeps `cache`. */
+    flx_chunk *holder;
+    flx_slice key;
+    flx_slice data;
+    flx_range value; /* of the answer; owned when its chunk is set */
+    flx_catalog *catalog;
+    const flx_cache_info *cache;
 } flx_job;
 
 /* ---- mails ---- */
@@ -171,8 +175,8 @@ static_assert(sizeof(flx_mail) <= FLX_WORKER_MAIL_BYTES, "a mail is copied by va
 /* A shard as this worker's subscribers see it. */
 typedef struct flx_view {
     flx_feed *feed;
-    flx_node idle;         /* subscriptions that have read everything */
-    flx_node active;       /* those that have not, or whose stream is not open yet */
+    flx_list idle;         /* subscriptions that have read everything */
+    flx_list active;       /* those that have not, or whose stream is not open yet */
     uint32_t count;        /* of both, and of those still being resolved */
     uint32_t capacity_min; /* of all there ever were */
     uint32_t id;
@@ -188,9 +192,9 @@ typedef struct flx_owned {
     uint64_t watchers;           /* bit w: worker w has subscribers */
     uint64_t *progress;          /* `block`: by worker, its readers' allowance */
     uint64_t blocked_ns;         /* since when publishers wait; 0: they do not */
-    flx_node dirty;              /* in worker.dirty_shards */
-    flx_node warm;               /* in worker.warm_shards, coldest first */
-    flx_node held_node;          /* in worker.held_shards */
+    flx_list dirty;              /* in worker.dirty_shards */
+    flx_list warm;               /* in worker.warm_shards, coldest first */
+    flx_list held_node;          /* in worker.held_shards */
     struct flx_held *held_first; /* publishes that wait for a slow reader */
     struct flx_held *held_last;
     uint32_t held_count;
@@ -210,7 +214,7 @@ typedef struct flx_mirror {
     flx_view view;
     bool is_started;   /* the first subscribe was answered: sequence numbers are right */
     uint64_t reported; /* last PROGRESS */
-    flx_node node;     /* in worker.block_mirrors */
+    flx_list node;     /* in worker.block_mirrors */
 } flx_mirror;
 
 /* A stream of the catalog, by its id. */
@@ -220,6 +224,13 @@ typedef struct flx_slot {
     flx_owned **owned;           /* [shard], NULL: elsewhere or unused */
     flx_mirror **mirrors;        /* [shard], NULL: nobody here reads it */
 } flx_slot;
+
+/* A cache of the catalog, by its id. */
+typedef struct flx_cache_slot {
+    uint32_t shard_count;
+    bool is_there;             /* while a catalog is taken over */
+    flx_cache_shard *shards[]; /* NULL: elsewhere or unused */
+} flx_cache_slot;
 
 /* A name resolved once: what hot publishes compare with instead of looking up. */
 typedef struct flx_route {
@@ -231,7 +242,7 @@ typedef struct flx_route {
 /* ---- connections ---- */
 
 typedef struct flx_identity { /* one token on one connection */
-    flx_node node;
+    flx_list node;
     flx_grants *grants;
     flx_chunk *publisher; /* its subject */
     uint32_t refs;        /* lanes */
@@ -240,15 +251,16 @@ typedef struct flx_identity { /* one token on one connection */
 } flx_identity;
 
 struct flx_peer {
-    flx_node node;
-    flx_node silent;
+    flx_list node;
+    flx_list silent; /* in worker.silent_peers */
     flx_worker *worker;
     void *link;
     uint8_t source[16];
-    flx_node lanes;
-    flx_node waiting; /* lanes that may not be read yet: too many are unauthenticated */
-    flx_node identities;
-    flx_node opening;         /* subscriptions that wait for a stream of theirs */
+    flx_list lanes;
+    flx_list waiting; /* lanes that may not be read yet: too many are unauthenticated */
+    flx_list identities;
+    flx_list opening;         /* subscriptions that wait for a stream of theirs */
+    flx_list subs;            /* all of them */
     uint32_t unauthenticated; /* lanes being read before their auth */
     uint32_t subscriptions;
     uint64_t next_subscription_id;
@@ -271,9 +283,9 @@ struct flx_lane {
     flx_peer *peer;
     void *link;      /* NULL: an event stream that is not open */
     uint64_t handle; /* 0: none (event streams) */
-    flx_node node;   /* in peer.lanes */
-    flx_node wait;   /* in peer.waiting */
-    flx_node dirty;  /* in worker.dirty_lanes: answers to write, or input to read on with */
+    flx_list node;   /* in peer.lanes */
+    flx_list wait;   /* in peer.waiting */
+    flx_list dirty;  /* in worker.dirty_lanes: answers to write, or input to read on with */
     uint8_t kind;
     uint8_t state;
     bool fin; /* the client said its last byte */
@@ -296,9 +308,9 @@ struct flx_lane {
 typedef enum flx_sub_state { FLX_SUB_RESOLVING, FLX_SUB_OPENING, FLX_SUB_LIVE } flx_sub_state;
 
 typedef struct flx_sub {
-    flx_node node;    /* in view.idle or view.active */
-    flx_node opening; /* in peer.opening */
-    flx_node of_peer; /* all of a peer */
+    flx_list node;    /* in view.idle or view.active */
+    flx_list opening; /* in peer.opening */
+    flx_list of_peer; /* all of a peer */
     flx_view *view;
     flx_peer *peer;
     flx_lane *lane; /* its event stream; NULL before it is made */
@@ -353,17 +365,17 @@ struct flx_worker {
     uint64_t now_ns;
     uint64_t wall_us;
     uint64_t random;
-    flx_node peers; /* oldest first */
+    flx_list peers; /* oldest first */
     flx_handles handles;
     flx_slot **slots; /* [stream id] */
     uint32_t slot_cap;
-    flx_node dirty_lanes;
-    flx_node stalled_lanes; /* not read until the outboxes are empty */
-    flx_node dirty_shards;
-    flx_node warm_shards;
-    flx_node held_shards;
-    flx_node block_mirrors; /* mirrors whose owner waits for our readers */
-    flx_node silent_peers;  /* not authenticated, longest first */
+    flx_list dirty_lanes;
+    flx_list stalled_lanes; /* not read until the outboxes are empty */
+    flx_list dirty_shards;
+    flx_list warm_shards;
+    flx_list held_shards;
+    flx_list block_mirrors; /* mirrors whose owner waits for our readers */
+    flx_list silent_peers;  /* not authenticated, longest first */
     uint64_t ring_bytes;
     uint64_t ring_bytes_max;
     uint64_t publish_bytes;
@@ -383,8 +395,11 @@ struct flx_worker {
     flx_source *sources; /* open addressing; address all zero with no counts: free */
     uint32_t source_cap;
     uint32_t source_count;
-    struct flx_cache_set *caches;
-    bool is_congested; /* a mailbox is full and mails wait: publishers are not read */
+    flx_cache_pool *cache_pool; /* NULL until a cache is used */
+    flx_cache_slot **caches;    /* [cache id] */
+    uint32_t cache_cap;
+    flx_chunk *frame_chunk; /* of the JSON frame being handled; borrowed */
+    bool is_congested;      /* a mailbox is full and mails wait: publishers are not read */
     bool is_draining;
     bool record_publishers;
     flx_worker_stats stats;
@@ -493,11 +508,13 @@ void flx_query_message(flx_lane *lane, const flx_msg *msg);
 void flx_query_job(flx_worker *worker, flx_job *job);
 void flx_query_done(flx_lane *lane, flx_job *job);
 
-/* cache_requests.c */
-void flx_cache_message(flx_lane *lane, const flx_msg *msg);
-void flx_cache_job(flx_worker *worker, flx_job *job);
-void flx_cache_done(flx_lane *lane, flx_job *job);
-void flx_cache_set_free(flx_worker *worker);
+/* query_cache.c */
+void flx_cache_request(flx_lane *lane, const flx_msg *msg);
+void flx_cache_serve(flx_worker *worker, flx_job *job);
+void flx_cache_answer(flx_lane *lane, flx_job *job);
+void flx_caches_tick(flx_worker *worker);
+void flx_caches_refresh(flx_worker *worker); /* after a catalog swap */
+void flx_caches_done(flx_worker *worker);
 
 /* admission.c */
 /* FLX_CODE_NONE: admitted. Otherwise the code, with reason and wait. */

@@ -254,9 +254,8 @@ bool flx_endpoint_stray(flx_quic_endpoint *endpoint, const ngtcp2_path *path, co
     if (endpoint->post == NULL)
         return true; /* lost: to answer would end a connection that lives elsewhere */
 
-    stray_head head = {.len = (uint32_t)len,
-                       .local_len = path->local.addrlen,
-                       .remote_len = path->remote.addrlen};
+    stray_head head = {
+        .len = (uint32_t)len, .local_len = path->local.addrlen, .remote_len = path->remote.addrlen};
     flx_chunk *chunk = stray_chunk(endpoint, index, sizeof head + len);
     if (chunk == NULL || head.local_len > sizeof head.local ||
         head.remote_len > sizeof head.remote) {

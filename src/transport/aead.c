@@ -24,8 +24,8 @@
 #include <wmmintrin.h>
 #endif
 
-#define TAG_LEN  16
-#define IV_LEN   12
+#define TAG_LEN       16
+#define IV_LEN        12
 #define HP_ROUNDS_MAX 14
 
 /* Their addresses are the handles. */
@@ -154,7 +154,8 @@ flx_aead_hp_mask(const packet_key *key, uint8_t ret_mask[16], const uint8_t samp
     __m128i block = _mm_loadu_si128((const __m128i *)(const void *)sample);
     block = _mm_xor_si128(block, _mm_load_si128((const __m128i *)(const void *)k));
     for (int i = 1; i < rounds; i++)
-        block = _mm_aesenc_si128(block, _mm_load_si128((const __m128i *)(const void *)(k + 16 * i)));
+        block =
+            _mm_aesenc_si128(block, _mm_load_si128((const __m128i *)(const void *)(k + 16 * i)));
     block = _mm_aesenclast_si128(
         block, _mm_load_si128((const __m128i *)(const void *)(k + 16 * (size_t)rounds)));
     _mm_storeu_si128((__m128i *)(void *)ret_mask, block);
@@ -299,9 +300,8 @@ static bool expand(uint8_t *dest, size_t len, const ngtcp2_crypto_md *md, const 
 }
 
 /* The packet key of a traffic secret, listed with the connection. NULL: out of memory. */
-static packet_key *key_from_secret(flx_quic_conn *conn, const ngtcp2_crypto_md *md,
-                                   size_t key_len, const uint8_t *secret, size_t secret_len,
-                                   const char *label)
+static packet_key *key_from_secret(flx_quic_conn *conn, const ngtcp2_crypto_md *md, size_t key_len,
+                                   const uint8_t *secret, size_t secret_len, const char *label)
 {
     uint8_t bytes[32];
     packet_key *key = NULL;
@@ -388,10 +388,9 @@ static int install(ngtcp2_conn *qc, bool handshake, bool sending, const uint8_t 
     if (handshake)
         return sending ? ngtcp2_conn_install_tx_handshake_key(qc, &aead_ctx, iv, IV_LEN, &hp_ctx)
                        : ngtcp2_conn_install_rx_handshake_key(qc, &aead_ctx, iv, IV_LEN, &hp_ctx);
-    return sending ? ngtcp2_conn_install_tx_key(qc, secret, secret_len, &aead_ctx, iv, IV_LEN,
-                                                &hp_ctx)
-                   : ngtcp2_conn_install_rx_key(qc, secret, secret_len, &aead_ctx, iv, IV_LEN,
-                                                &hp_ctx);
+    return sending
+               ? ngtcp2_conn_install_tx_key(qc, secret, secret_len, &aead_ctx, iv, IV_LEN, &hp_ctx)
+               : ngtcp2_conn_install_rx_key(qc, secret, secret_len, &aead_ctx, iv, IV_LEN, &hp_ctx);
 }
 
 static int install_direction(flx_quic_conn *conn, gnutls_session_t session, bool handshake,
@@ -425,8 +424,8 @@ int flx_aead_install_secret(gnutls_session_t session, gnutls_record_encryption_l
 
     /* The choice is made once, at the first secret: a connection never mixes the two. */
     const void *handle = ngtcp2_conn_get_crypto_ctx(conn->qc)->aead.native_handle;
-    const bool ours = handle == NULL ? flx_aead_serves(gnutls_cipher_get(session))
-                                     : handle == &aead_tag;
+    const bool ours =
+        handle == NULL ? flx_aead_serves(gnutls_cipher_get(session)) : handle == &aead_tag;
     if (!ours || quic_level == NGTCP2_CRYPTO_LEVEL_EARLY) {
         if (rx_secret != NULL &&
             ngtcp2_crypto_derive_and_install_rx_key(conn->qc, NULL, NULL, NULL, quic_level,

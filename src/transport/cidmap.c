@@ -46,9 +46,8 @@ static uint32_t find(const cidmap *map, const uint8_t *bytes, size_t len)
 
 static bool grow(cidmap *map)
 {
-    cidmap wider = {.cap = map->cap == 0 ? CAP_FIRST : map->cap * 2,
-                    .count = map->count,
-                    .seed = map->seed};
+    cidmap wider = {
+        .cap = map->cap == 0 ? CAP_FIRST : map->cap * 2, .count = map->count, .seed = map->seed};
     wider.entries = flx_calloc(wider.cap, sizeof *wider.entries);
     if (wider.entries == NULL)
         return false;

@@ -316,7 +316,7 @@ static int on_stream_open(ngtcp2_conn *qc, int64_t id, void *user_data)
 }
 
 /* What nobody will read is given back at once, or the connection's window would leak. */
-static void give_back(flx_quic_conn *conn, flx_quic_stream *stream, size_t len)
+static void give_back(flx_quic_stream *stream, size_t len)
 {
     stream->delivered += len;
     flx_quic_stream_consume(stream, len);
@@ -335,7 +335,7 @@ static int on_stream_data(ngtcp2_conn *qc, uint32_t flags, int64_t id, uint64_t 
         return 0;
     flx_conn_tell_connected(conn);
     if (stream->stop || endpoint->events.stream_data == NULL) {
-        give_back(conn, stream, len);
+        give_back(stream, len);
         return 0;
     }
     stream->delivered += len;
@@ -734,9 +734,8 @@ static void forget_tokens(flx_quic_conn *conn)
         return;
     const size_t got = ngtcp2_conn_get_active_dcid(conn->qc, active);
     for (size_t i = 0; i < got; i++)
-        if (active[i].token_present != 0 &&
-            flx_cidmap_get(&conn->endpoint->tokens, active[i].token,
-                           NGTCP2_STATELESS_RESET_TOKENLEN) == conn)
+        if (active[i].token_present != 0 && flx_cidmap_get(&conn->endpoint->tokens, active[i].token,
+                                                           NGTCP2_STATELESS_RESET_TOKENLEN) == conn)
             flx_cidmap_remove(&conn->endpoint->tokens, active[i].token,
                               NGTCP2_STATELESS_RESET_TOKENLEN);
 }
@@ -946,7 +945,7 @@ void flx_quic_conn_info_get(const flx_quic_conn *conn, flx_quic_conn_info *ret_i
     };
     const flx_quic_stream *stream;
     TAILQ_FOREACH(stream, &conn->streams, all_link)
-        ret_info->packets_lost += ngtcp2_conn_get_stream_loss_count(conn->qc, stream->id);
+    ret_info->packets_lost += ngtcp2_conn_get_stream_loss_count(conn->qc, stream->id);
 }
 
 flx_status flx_quic_conn_update_keys(flx_quic_conn *conn)

@@ -123,8 +123,7 @@ static int64_t leaf_not_after(const gnutls_datum_t *pem)
 
 static flx_status gnutls_fail(flx_error *reterr, int error, const char *what, const char *path)
 {
-    const flx_status status =
-        error == GNUTLS_E_MEMORY_ERROR ? FLX_ERR_NOMEM : FLX_ERR_INVALID;
+    const flx_status status = error == GNUTLS_E_MEMORY_ERROR ? FLX_ERR_NOMEM : FLX_ERR_INVALID;
     return flx_fail(reterr, status, "%s '%s': %s", what, path, gnutls_strerror(error));
 }
 
@@ -140,8 +139,8 @@ static flx_status fill_own(const flx_credentials *holder, const file_bytes files
         return FLX_OK;
     const gnutls_datum_t certificate = datum_of(&files[FILE_CERTIFICATE]);
     const gnutls_datum_t key = datum_of(&files[FILE_KEY]);
-    const int rv = gnutls_certificate_set_x509_key_mem(set->gnutls, &certificate, &key,
-                                                       GNUTLS_X509_FMT_PEM);
+    const int rv =
+        gnutls_certificate_set_x509_key_mem(set->gnutls, &certificate, &key, GNUTLS_X509_FMT_PEM);
     if (rv < 0)
         return gnutls_fail(reterr, rv, "use the certificate and key of",
                            holder->paths[FILE_CERTIFICATE]);

@@ -23,9 +23,8 @@
 
 /* --- receive -------------------------------------------------------------------------------- */
 
-void flx_endpoint_datagram(flx_quic_endpoint *endpoint, udp_socket *socket,
-                           const ngtcp2_path *path, const uint8_t *packet, size_t len,
-                           uint64_t now_ns)
+void flx_endpoint_datagram(flx_quic_endpoint *endpoint, udp_socket *socket, const ngtcp2_path *path,
+                           const uint8_t *packet, size_t len, uint64_t now_ns)
 {
     ngtcp2_version_cid vc;
     STAT_ADD(endpoint, packets_in, 1);
@@ -121,9 +120,8 @@ static void come_again(flx_quic_endpoint *endpoint)
 {
     if (endpoint->again_set)
         return;
-    endpoint->again_set =
-        flx_loop_timer_set(endpoint->loop, &endpoint->again, flx_loop_now_ns(endpoint->loop)) ==
-        FLX_OK;
+    endpoint->again_set = flx_loop_timer_set(endpoint->loop, &endpoint->again,
+                                             flx_loop_now_ns(endpoint->loop)) == FLX_OK;
 }
 
 void flx_endpoint_dirty(flx_quic_endpoint *endpoint)

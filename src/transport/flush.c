@@ -25,8 +25,7 @@ typedef struct batch {
 
 static bool may_send_data(const flx_quic_conn *conn)
 {
-    return conn->state == CONN_OPEN &&
-           conn->unacked < conn->endpoint->options.unacked_bytes_max;
+    return conn->state == CONN_OPEN && conn->unacked < conn->endpoint->options.unacked_bytes_max;
 }
 
 /* --- pull ----------------------------------------------------------------------------------- */
@@ -116,9 +115,9 @@ static ngtcp2_ssize build_packet(flx_quic_conn *conn, uint8_t *dest, size_t cap,
             if (stream->fin && all)
                 flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
         }
-        const ngtcp2_ssize n = ngtcp2_conn_writev_stream(
-            conn->qc, path, &info, dest, cap, &taken, flags, stream != NULL ? stream->id : -1, vec,
-            used, now_ns);
+        const ngtcp2_ssize n =
+            ngtcp2_conn_writev_stream(conn->qc, path, &info, dest, cap, &taken, flags,
+                                      stream != NULL ? stream->id : -1, vec, used, now_ns);
         if (stream != NULL && taken >= 0)
             note_sent(conn, stream, (size_t)taken, (flags & NGTCP2_WRITE_STREAM_FLAG_FIN) != 0);
         if (n == NGTCP2_ERR_WRITE_MORE)
@@ -147,10 +146,11 @@ static void batch_commit(flx_quic_conn *conn, batch *b)
  * and the next packet needs a new one. A packet that is larger than the batch's first, or goes
  * elsewhere, was built behind the batch and becomes a batch of its own.
  */
-static bool batch_add(flx_quic_conn *conn, batch *b, size_t len, const ngtcp2_path *path, size_t cap)
+static bool batch_add(flx_quic_conn *conn, batch *b, size_t len, const ngtcp2_path *path,
+                      size_t cap)
 {
-    const bool fits = b->segment == 0 ||
-                      (len <= b->segment && ngtcp2_path_eq(&b->path.path, path) != 0);
+    const bool fits =
+        b->segment == 0 || (len <= b->segment && ngtcp2_path_eq(&b->path.path, path) != 0);
     if (!fits)
         batch_commit(conn, b);
     if (b->segment == 0) {

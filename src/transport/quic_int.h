@@ -11,6 +11,7 @@
 #include "common/assert.h"
 #include "transport/quic.h"
 
+#include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
@@ -18,22 +19,22 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
-#define CID_LEN                8                /* of every connection id we issue */
-#define UDP_RX_MESSAGES        8                /* received in one call */
-#define UDP_RX_BYTES           65536            /* room of one received message */
-#define UDP_TX_MESSAGES        64               /* sent in one call */
-#define UDP_TX_ARENA           (256 * 1024)     /* packets built before one call */
-#define GSO_BYTES_MAX          65000            /* README rule 4 */
-#define GSO_SEGMENTS_MAX       64               /* README rule 4 */
-#define CONTROL_BYTES          128              /* ancillary data of one message */
-#define FLUSH_BATCHES_MAX      2                /* per connection and pass; README rule 3 */
-#define PULL_LOW_BYTES         (64 * 1024)      /* a queue below this is pulled */
-#define GATHER_MAX             64               /* ranges given to ngtcp2 at once (it takes 256) */
-#define CLOSE_PACKET_MAX       256              /* a kept CONNECTION_CLOSE */
-#define LINGER_MAX             1024             /* closed connections remembered by an endpoint */
-#define RESETS_PER_SECOND      1000             /* stateless resets an endpoint sends */
-#define RETRY_TOKEN_SECONDS    10               /* how long a Retry token is good */
-#define STRAY_CHUNK_BYTES      (16 * 1024)      /* strays of one receive pass for one worker */
+#define CID_LEN             8            /* of every connection id we issue */
+#define UDP_RX_MESSAGES     8            /* received in one call */
+#define UDP_RX_BYTES        65536        /* room of one received message */
+#define UDP_TX_MESSAGES     64           /* sent in one call */
+#define UDP_TX_ARENA        (256 * 1024) /* packets built before one call */
+#define GSO_BYTES_MAX       65000        /* README rule 4 */
+#define GSO_SEGMENTS_MAX    64           /* README rule 4 */
+#define CONTROL_BYTES       128          /* ancillary data of one message */
+#define FLUSH_BATCHES_MAX   2            /* per connection and pass; README rule 3 */
+#define PULL_LOW_BYTES      (64 * 1024)  /* a queue below this is pulled */
+#define GATHER_MAX          64           /* ranges given to ngtcp2 at once (it takes 256) */
+#define CLOSE_PACKET_MAX    256          /* a kept CONNECTION_CLOSE */
+#define LINGER_MAX          1024         /* closed connections remembered by an endpoint */
+#define RESETS_PER_SECOND   1000         /* stateless resets an endpoint sends */
+#define RETRY_TOKEN_SECONDS 10           /* how long a Retry token is good */
+#define STRAY_CHUNK_BYTES   (16 * 1024)  /* strays of one receive pass for one worker */
 
 typedef struct cid {
     uint8_t len;
@@ -117,10 +118,10 @@ typedef struct udp_tx {
     _Alignas(8) uint8_t control[UDP_TX_MESSAGES][CONTROL_BYTES];
     uint16_t segment[UDP_TX_MESSAGES];
     bool has_segment[UDP_TX_MESSAGES]; /* its control data ends with UDP_SEGMENT */
-    udp_socket *socket; /* of all messages that wait */
-    uint32_t count;     /* messages that wait, from `first` */
+    udp_socket *socket;                /* of all messages that wait */
+    uint32_t count;                    /* messages that wait, from `first` */
     uint32_t first;
-    size_t used; /* of the arena */
+    size_t used;  /* of the arena */
     bool blocked; /* the socket takes no more now: EPOLLOUT is watched */
     uint8_t arena[UDP_TX_ARENA];
 } udp_tx;
@@ -273,7 +274,7 @@ struct flx_quic_conn {
     uint32_t pull_count;
     uint64_t queued;   /* bytes handed to us, not yet in a packet */
     uint64_t sendable; /* those of streams that are not blocked */
-    uint64_t unacked; /* bytes in packets, not acknowledged */
+    uint64_t unacked;  /* bytes in packets, not acknowledged */
     struct packet_keys keys;
     conn_state state;
     uint8_t source[16];
@@ -296,7 +297,7 @@ struct flx_quic_conn {
     char *server_name; /* client: until the handshake is over */
     uint8_t *peer_certificate;
     uint32_t peer_certificate_len;
-    char *tls_reason; /* what is wrong with the peer's certificate */
+    char *tls_reason;      /* what is wrong with the peer's certificate */
     uint8_t *close_packet; /* while lingering */
     uint16_t close_packet_len;
     uint32_t linger_hits;
@@ -346,10 +347,10 @@ typedef struct endpoint_stats {
 
 /* One writer, so a load and a store are enough and cost what a plain add does. */
 #define STAT_ADD(endpoint, field, n)                                                               \
-    atomic_store_explicit(                                                                         \
-        &(endpoint)->stats.field,                                                                  \
-        atomic_load_explicit(&(endpoint)->stats.field, memory_order_relaxed) + (n),                \
-        memory_order_relaxed)
+    atomic_store_explicit(&(endpoint)->stats.field,                                                \
+                          atomic_load_explicit(&(endpoint)->stats.field, memory_order_relaxed) +   \
+                              (n),                                                                 \
+                          memory_order_relaxed)
 
 struct flx_quic_endpoint {
     flx_loop *loop;
@@ -385,9 +386,8 @@ struct flx_quic_endpoint {
 };
 
 /* One datagram (GRO already split) that came to `socket`. Also the door of the fuzz target. */
-void flx_endpoint_datagram(flx_quic_endpoint *endpoint, udp_socket *socket,
-                           const ngtcp2_path *path, const uint8_t *packet, size_t len,
-                           uint64_t now_ns);
+void flx_endpoint_datagram(flx_quic_endpoint *endpoint, udp_socket *socket, const ngtcp2_path *path,
+                           const uint8_t *packet, size_t len, uint64_t now_ns);
 void flx_endpoint_dirty(flx_quic_endpoint *endpoint);
 flx_status flx_endpoint_watch(flx_quic_endpoint *endpoint, udp_socket *socket, flx_error *reterr);
 /* accept.c: a packet that belongs to no connection. */

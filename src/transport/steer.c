@@ -57,7 +57,6 @@ void flx_endpoint_new_cid(const flx_quic_endpoint *endpoint, ngtcp2_cid *ret_cid
     const uint32_t rounds = 256 / endpoint->count; /* bytes with our remainder, at least one */
     ret_cid->datalen = CID_LEN;
     (void)gnutls_rnd(GNUTLS_RND_NONCE, ret_cid->data, CID_LEN);
-    ret_cid->data[0] =
-        (uint8_t)(ret_cid->data[0] % rounds * endpoint->count + endpoint->index);
+    ret_cid->data[0] = (uint8_t)(ret_cid->data[0] % rounds * endpoint->count + endpoint->index);
     FLX_DEBUG_ASSERT(ret_cid->data[0] % endpoint->count == endpoint->index);
 }

@@ -276,9 +276,8 @@ flx_status flx_quic_stream_open(flx_quic_conn *conn, bool bidirectional, void *c
     if (stream == NULL)
         return flx_fail(reterr, FLX_ERR_NOMEM, "no memory for a stream");
     stream->context = context;
-    const int rv = bidirectional
-                       ? ngtcp2_conn_open_bidi_stream(conn->qc, &stream->id, stream)
-                       : ngtcp2_conn_open_uni_stream(conn->qc, &stream->id, stream);
+    const int rv = bidirectional ? ngtcp2_conn_open_bidi_stream(conn->qc, &stream->id, stream)
+                                 : ngtcp2_conn_open_uni_stream(conn->qc, &stream->id, stream);
     if (rv == 0) {
         *ret_stream = stream;
         return FLX_OK;

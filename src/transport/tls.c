@@ -44,8 +44,7 @@ flx_status flx_tls_init(flx_error *reterr)
 {
     (void)pthread_once(&init_once, init);
     if (init_result < 0)
-        return flx_fail(reterr, FLX_ERR_INTERNAL, "start GnuTLS: %s",
-                        gnutls_strerror(init_result));
+        return flx_fail(reterr, FLX_ERR_INTERNAL, "start GnuTLS: %s", gnutls_strerror(init_result));
     return FLX_OK;
 }
 
@@ -107,8 +106,7 @@ static bool leaf_has_name(gnutls_x509_crt_t leaf, const char *name)
         char buffer[256];
         size_t len = sizeof buffer;
         unsigned type = 0;
-        const int rv =
-            gnutls_x509_crt_get_subject_alt_name2(leaf, i, buffer, &len, &type, NULL);
+        const int rv = gnutls_x509_crt_get_subject_alt_name2(leaf, i, buffer, &len, &type, NULL);
         if (rv < 0 && rv != GNUTLS_E_SHORT_MEMORY_BUFFER)
             break;
         has_dns = has_dns || type == GNUTLS_SAN_DNSNAME;
@@ -159,8 +157,7 @@ static int on_verify(gnutls_session_t session)
         return refuse_certificate(session, status);
     if (!conn->server && !check_name(session, conn->server_name)) {
         char text[128];
-        (void)snprintf(text, sizeof text, "The certificate does not name '%s'.",
-                       conn->server_name);
+        (void)snprintf(text, sizeof text, "The certificate does not name '%s'.", conn->server_name);
         note_reason(conn, text);
         return GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR;
     }
@@ -202,9 +199,8 @@ static bool start_server(flx_quic_conn *conn)
     gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_CLIENT_HELLO, GNUTLS_HOOK_POST,
                                        on_client_hello);
     gnutls_certificate_server_set_request(
-        session, flx_credentials_client_required(conn->endpoint->credentials)
-                     ? GNUTLS_CERT_REQUIRE
-                     : GNUTLS_CERT_IGNORE);
+        session, flx_credentials_client_required(conn->endpoint->credentials) ? GNUTLS_CERT_REQUIRE
+                                                                              : GNUTLS_CERT_IGNORE);
     return set_alpn(session, conn->endpoint->options.alpn) &&
            ngtcp2_crypto_gnutls_configure_server_session(session) == 0;
 }
@@ -212,8 +208,8 @@ static bool start_server(flx_quic_conn *conn)
 static bool start_client(flx_quic_conn *conn, const char *server_name, const char *alpn)
 {
     gnutls_session_t session = conn->tls;
-    if (!is_ip(server_name) && gnutls_server_name_set(session, GNUTLS_NAME_DNS, server_name,
-                                                      strlen(server_name)) < 0)
+    if (!is_ip(server_name) &&
+        gnutls_server_name_set(session, GNUTLS_NAME_DNS, server_name, strlen(server_name)) < 0)
         return false;
     if (alpn != NULL && !set_alpn(session, alpn))
         return false;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* router/router.h - which shard a key belongs to. Pure; any thread. docs/spec/wire.md 3. */
+/* router/router.h - which shard a key belongs to. Pure; any thread. docs/spec/wire.md 8. */
 #ifndef FLX_ROUTER_ROUTER_H
 #define FLX_ROUTER_ROUTER_H
+
+#include "wire/enums.h" /* flx_routing: FLX_ROUTING_MODULO, FLX_ROUTING_JUMP_HASH */
 
 #include <felix/slice.h>
 
 #include <stdbool.h>
 #include <stdint.h>
-
-typedef enum flx_routing { FLX_ROUTING_MODULO = 0, FLX_ROUTING_JUMP_HASH = 1 } flx_routing;
 
 /* FNV-1a 64 and the finalizer over it. */
 uint64_t flx_route_hash(flx_slice key);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * broker/stats.h - what a worker counts. Written by its thread with relaxed stores, read by any
+ * thread; the node adds the workers up and exports them.
+ */
+#ifndef FLX_BROKER_STATS_H
+#define FLX_BROKER_STATS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* Why records or publishes were dropped; the label of felix_dropped_total{reason}. */
+#define FLX_DROP_MAP(X)                                                                            \
+    X(SLOW_DROP_NEW, "slow_drop_new") /* records a subscriber missed */                            \
+    X(SLOW_DROP_OLD, "slow_drop_old")                                                              \
+    X(SLOW_LAG, "slow_lag")                                                                        \
+    X(OVERLOADED, "overloaded") /* un-acked publishes over a budget, in records */                 \
+    X(TENANT_QUOTA, "tenant_quota")                                                                \
+    X(REFUSED, "refused") /* un-acked: unknown stream, no permission, draining */                  \
+    X(NOMEM, "no_memory")
+
+typedef enum flx_drop {
+#define FLX_DROP_ENUM(name, text) FLX_DROP_##name,
+    FLX_DROP_MAP(FLX_DROP_ENUM)
+#undef FLX_DROP_ENUM
+        FLX_DROP_COUNT
+} flx_drop;
+
+#define FLX_STATS_CODES 16 /* wire error codes 0..15 */
+
+typedef struct flx_worker_stats {
+    _Atomic uint64_t connections; /* gauges: now */
+    _Atomic uint64_t lanes;
+    _Atomic uint64_t subscriptions;
+    _Atomic uint64_t shards;
+    _Atomic uint64_t ring_bytes;
+    _Atomic uint64_t publish_bytes; /* accepted and not answered */
+    _Atomic uint64_t outbox_mails;
+    _Atomic uint64_t cache_entries;
+    _Atomic uint64_t cache_bytes;
+    _Atomic uint64_t slowest_lag; /* frames the slowest subscriber seen this second is behind */
+    _Atomic uint64_t connections_total; /* counters */
+    _Atomic uint64_t auth_ok;
+    _Atomic uint64_t auth_failed;
+    _Atomic uint64_t auth_timeouts;
+    _Atomic uint64_t published_batches;
+    _Atomic uint64_t published_records;
+    _Atomic uint64_t published_bytes;
+    _Atomic uint64_t delivered_frames;
+    _Atomic uint64_t delivered_records;
+    _Atomic uint64_t delivered_bytes;
+    _Atomic uint64_t acks;
+    _Atomic uint64_t lagged; /* subscriptions ended or moved because they fell behind */
+    _Atomic uint64_t cache_gets;
+    _Atomic uint64_t cache_hits;
+    _Atomic uint64_t cache_writes;
+    _Atomic uint64_t mails_in;
+    _Atomic uint64_t mails_out;
+    _Atomic uint64_t protocol_errors;         /* streams ended for broken frames or messages */
+    _Atomic uint64_t errors[FLX_STATS_CODES]; /* answers by error code */
+    _Atomic uint64_t dropped[FLX_DROP_COUNT]; /* records */
+} flx_worker_stats;
+
+/* One writer: a relaxed load and store is enough, and costs what a plain one does. */
+static inline void flx_stat_add(_Atomic uint64_t *stat, uint64_t value)
+{
+    atomic_store_explicit(stat, atomic_load_explicit(stat, memory_order_relaxed) + value,
+                          memory_order_relaxed);
+}
+
+static inline void flx_stat_sub(_Atomic uint64_t *stat, uint64_t value)
+{
+    atomic_store_explicit(stat, atomic_load_explicit(stat, memory_order_relaxed) - value,
+                          memory_order_relaxed);
+}
+
+static inline void flx_stat_set(_Atomic uint64_t *stat, uint64_t value)
+{
+    atomic_store_explicit(stat, value, memory_order_relaxed);
+}
+
+static inline uint64_t flx_stat_get(const _Atomic uint64_t *stat)
+{
+    return atomic_load_explicit(stat, memory_order_relaxed);
+}
+
+/* "slow_lag"; static memory. */
+const char *flx_drop_name(flx_drop drop);
+
+#endif /* FLX_BROKER_STATS_H */

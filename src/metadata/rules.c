@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* metadata/rules.c - defaults, ranges and words of what the catalog holds. */
+#include "metadata/rules.h"
+
+#include "common/assert.h"
+#include "common/error.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+static const char *const ack_names[] = {"accepted", "written", "synced", "quorum"};
+static const char *const slow_names[] = {"lag", "drop_new", "drop_old", "block"};
+static const char *const routing_names[] = {"modulo", "jump_hash"};
+
+static flx_slice text_slice(const char *text)
+{
+    return (flx_slice){(const uint8_t *)text, strlen(text)};
+}
+
+static bool is_alnum(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+bool flx_name_is_valid(flx_slice name)
+{
+    if (name.len == 0 || name.len > FLX_NAME_MAX || !is_alnum(name.ptr[0])) {
+        return false;
+    }
+    for (size_t i = 1; i < name.len; i++) {
+        const uint8_t c = name.ptr[i];
+        if (!is_alnum(c) && c != '.' && c != '_' && c != '-') {
+            return false;
+        }
+    }
+    return true;
+}
+
+flx_status flx_name_check(const char *field, flx_slice name, flx_error *reterr)
+{
+    if (flx_name_is_valid(name)) {
+        return FLX_OK;
+    }
+    return flx_fail(reterr, FLX_ERR_INVALID,
+                    "%s: must be 1..%d of A-Z a-z 0-9 . _ - and begin with a letter or digit",
+                    field, FLX_NAME_MAX);
+}
+
+flx_status flx_display_name_check(const char *display_name, flx_error *reterr)
+{
+    const size_t len = strlen(display_name);
+    if (len > FLX_NAME_MAX) {
+        return flx_fail(reterr, FLX_ERR_INVALID, "display_name: longer than %d bytes",
+                        FLX_NAME_MAX);
+    }
+    for (size_t i = 0; i < len; i++) {
+        const uint8_t c = (uint8_t)display_name[i];
+        if (c < 0x20 || c == 0x7f) {
+            return flx_fail(reterr, FLX_ERR_INVALID, "display_name: holds a control character");
+        }
+    }
+    return FLX_OK;
+}
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+    FLX_ASSERT(strlen(from) < size);
+    (void)snprintf(to, size, "%s", from);
+}
+
+void flx_stream_info_init(flx_stream_info *info, const char *tenant, const char *namespace_,
+                          const char *name)
+{
+    memset(info, 0, sizeof *info);
+    copy_text(info->tenant, sizeof info->tenant, tenant);
+    copy_text(info->namespace_, sizeof info->namespace_, namespace_);
+    copy_text(info->name, sizeof info->name, name);
+    info->shards = 1;
+    info->routing = FLX_ROUTING_MODULO;
+    info->ack = FLX_ACK_ACCEPTED;
+    info->slow_policy = FLX_SLOW_LAG;
+    info->replication_factor = 1;
+    copy_text(info->kind, sizeof info->kind, "Stream");
+    copy_text(info->consistency, sizeof info->consistency, "Leader");
+    copy_text(info->delivery, sizeof info->delivery, "AtLeastOnce");
+}
+
+void flx_cache_info_init(flx_cache_info *info, const char *tenant, const char *namespace_,
+                         const char *name)
+{
+    memset(info, 0, sizeof *info);
+    copy_text(info->tenant, sizeof info->tenant, tenant);
+    copy_text(info->namespace_, sizeof info->namespace_, namespace_);
+    copy_text(info->name, sizeof info->name, name);
+    copy_text(info->display_name, sizeof info->display_name, name);
+    info->shards = 1;
+    info->replication_factor = 1;
+    copy_text(info->consistency, sizeof info->consistency, "Leader");
+}
+
+static flx_status check_path(const char *tenant, const char *namespace_, const char *field,
+                             const char *name, flx_error *reterr)
+{
+    flx_status status = flx_name_check("tenant_id", text_slice(tenant), reterr);
+    if (status == FLX_OK) {
+        status = flx_name_check("namespace", text_slice(namespace_), reterr);
+    }
+    return status == FLX_OK ? flx_name_check(field, text_slice(name), reterr) : status;
+}
+
+static flx_status check_range(const char *field, uint32_t value, uint32_t max, flx_error *reterr)
+{
+    if (value >= 1 && value <= max) {
+        return FLX_OK;
+    }
+    return flx_fail(reterr, FLX_ERR_INVALID, "%s: must be 1..%u", field, max);
+}
+
+static flx_status check_word(const char *field, const char *value, const char *first,
+                             const char *second, const char *third, flx_error *reterr)
+{
+    if (strcmp(value, first) == 0 || strcmp(value, second) == 0 ||
+        (third != NULL && strcmp(value, third) == 0)) {
+        return FLX_OK;
+    }
+    return flx_fail(reterr, FLX_ERR_INVALID, "%s: must be %s%s%s or %s", field, first,
+                    third == NULL ? "" : ", ", third == NULL ? "" : second,
+                    third == NULL ? second : third);
+}
+
+static flx_status check_consistency(const char *consistency, const flx_abilities *abilities,
+                                    flx_error *reterr)
+{
+    const flx_status status =
+        check_word("consistency", consistency, "Leader", "Quorum", NULL, reterr);
+    if (status == FLX_OK && abilities != NULL && !abilities->quorum &&
+        strcmp(consistency, "Quorum") == 0) {
+        return flx_fail(reterr, FLX_ERR_UNSUPPORTED,
+                        "consistency: Quorum needs replicas, which this node does not have");
+    }
+    return status;
+}
+
+/* An ack never promises more than the stream's storage can keep (README.md, rule 4). */
+static flx_status check_ack(const flx_stream_info *info, const flx_abilities *abilities,
+                            flx_error *reterr)
+{
+    if ((unsigned)info->ack >= COUNT(ack_names)) {
+        return flx_fail(reterr, FLX_ERR_INVALID,
+                        "ack: must be accepted, written, synced or quorum");
+    }
+    if (!info->durable && info->ack != FLX_ACK_ACCEPTED) {
+        return flx_fail(reterr, FLX_ERR_INVALID,
+                        "ack: a stream that is not durable can only promise accepted");
+    }
+    if (info->ack == FLX_ACK_QUORUM && abilities != NULL && !abilities->quorum) {
+        return flx_fail(reterr, FLX_ERR_UNSUPPORTED,
+                        "ack: quorum needs replicas, which this node does not have");
+    }
+    return FLX_OK;
+}
+
+/* Where the records live and how long: retention fits the store's signed integers. */
+static flx_status check_place(const flx_stream_info *info, flx_error *reterr)
+{
+    if (info->retention_bytes > INT64_MAX || info->retention_age_s > INT64_MAX) {
+        return flx_fail(reterr, FLX_ERR_INVALID, "retention: larger than a signed 64-bit integer");
+    }
+    return info->region[0] == '\0' ? FLX_OK
+                                   : flx_name_check("region", text_slice(info->region), reterr);
+}
+
+flx_status flx_stream_info_check(const flx_stream_info *info, const flx_abilities *abilities,
+                                 flx_error *reterr)
+{
+    flx_status status = check_path(info->tenant, info->namespace_, "stream", info->name, reterr);
+    if (status == FLX_OK) {
+        status = check_range("shards", info->shards, FLX_SHARDS_MAX, reterr);
+    }
+    if (status == FLX_OK) {
+        status = check_range("replication_factor", info->replication_factor,
+                             FLX_REPLICATION_FACTOR_MAX, reterr);
+    }
+    if (status == FLX_OK) {
+        status = check_word("kind", info->kind, "Stream", "Queue", "Cache", reterr);
+    }
+    if (status == FLX_OK) {
+        status = check_word("delivery", info->delivery, "AtMostOnce", "AtLeastOnce", NULL, reterr);
+    }
+    if (status == FLX_OK && (unsigned)info->routing >= COUNT(routing_names)) {
+        status = flx_fail(reterr, FLX_ERR_INVALID, "routing: must be modulo or jump_hash");
+    }
+    if (status == FLX_OK && (unsigned)info->slow_policy >= COUNT(slow_names)) {
+        status = flx_fail(reterr, FLX_ERR_INVALID,
+                          "slow_policy: must be lag, drop_new, drop_old or block");
+    }
+    if (status == FLX_OK && info->durable && abilities != NULL && !abilities->durable) {
+        status = flx_fail(reterr, FLX_ERR_UNSUPPORTED,
+                          "durable: durable streams need the log, which this version does not "
+                          "have yet");
+    }
+    if (status == FLX_OK) {
+        status = check_consistency(info->consistency, abilities, reterr);
+    }
+    if (status == FLX_OK) {
+        status = check_ack(info, abilities, reterr);
+    }
+    return status == FLX_OK ? check_place(info, reterr) : status;
+}
+
+flx_status flx_cache_info_check(const flx_cache_info *info, const flx_abilities *abilities,
+                                flx_error *reterr)
+{
+    flx_status status = check_path(info->tenant, info->namespace_, "cache", info->name, reterr);
+    if (status == FLX_OK) {
+        status = check_range("shards", info->shards, FLX_SHARDS_MAX, reterr);
+    }
+    if (status == FLX_OK) {
+        status = check_range("replication_factor", info->replication_factor,
+                             FLX_REPLICATION_FACTOR_MAX, reterr);
+    }
+    if (status == FLX_OK) {
+        status = flx_display_name_check(info->display_name, reterr);
+    }
+    return status == FLX_OK ? check_consistency(info->consistency, abilities, reterr) : status;
+}
+
+static bool path_equal(const char *const a[3], const char *const b[3])
+{
+    return strcmp(a[0], b[0]) == 0 && strcmp(a[1], b[1]) == 0 && strcmp(a[2], b[2]) == 0;
+}
+
+bool flx_stream_info_equal(const flx_stream_info *a, const flx_stream_info *b)
+{
+    return path_equal((const char *const[]){a->tenant, a->namespace_, a->name},
+                      (const char *const[]){b->tenant, b->namespace_, b->name}) &&
+           path_equal((const char *const[]){a->kind, a->consistency, a->delivery},
+                      (const char *const[]){b->kind, b->consistency, b->delivery}) &&
+           strcmp(a->region, b->region) == 0 && a->shards == b->shards &&
+           a->routing == b->routing && a->ack == b->ack && a->slow_policy == b->slow_policy &&
+           a->durable == b->durable && a->retention_bytes == b->retention_bytes &&
+           a->retention_age_s == b->retention_age_s &&
+           a->replication_factor == b->replication_factor;
+}
+
+bool flx_cache_info_equal(const flx_cache_info *a, const flx_cache_info *b)
+{
+    return path_equal((const char *const[]){a->tenant, a->namespace_, a->name},
+                      (const char *const[]){b->tenant, b->namespace_, b->name}) &&
+           strcmp(a->display_name, b->display_name) == 0 &&
+           strcmp(a->consistency, b->consistency) == 0 && a->shards == b->shards &&
+           a->replication_factor == b->replication_factor;
+}
+
+flx_ack_rule flx_ack_rule_default(bool durable, bool quorum)
+{
+    if (!durable) {
+        return FLX_ACK_ACCEPTED;
+    }
+    return quorum ? FLX_ACK_QUORUM : FLX_ACK_SYNCED;
+}
+
+/* The position of `word` in `names`, or `count`. */
+static size_t word_index(const char *const *names, size_t count, flx_slice word)
+{
+    size_t i = 0;
+    while (i < count && (strlen(names[i]) != word.len || word.len == 0 ||
+                         memcmp(names[i], word.ptr, word.len) != 0)) {
+        i++;
+    }
+    return i;
+}
+
+const char *flx_ack_rule_name(flx_ack_rule rule)
+{
+    return (unsigned)rule < COUNT(ack_names) ? ack_names[rule] : NULL;
+}
+
+bool flx_ack_rule_from_name(flx_slice word, flx_ack_rule *ret_rule)
+{
+    const size_t index = word_index(ack_names, COUNT(ack_names), word);
+    if (index < COUNT(ack_names)) {
+        *ret_rule = (flx_ack_rule)index;
+    }
+    return index < COUNT(ack_names);
+}
+
+const char *flx_slow_policy_name(flx_slow_policy policy)
+{
+    return (unsigned)policy < COUNT(slow_names) ? slow_names[policy] : NULL;
+}
+
+bool flx_slow_policy_from_name(flx_slice word, flx_slow_policy *ret_policy)
+{
+    const size_t index = word_index(slow_names, COUNT(slow_names), word);
+    if (index < COUNT(slow_names)) {
+        *ret_policy = (flx_slow_policy)index;
+    }
+    return index < COUNT(slow_names);
+}
+
+const char *flx_routing_name(flx_routing routing)
+{
+    return (unsigned)routing < COUNT(routing_names) ? routing_names[routing] : NULL;
+}
+
+bool flx_routing_from_name(flx_slice word, flx_routing *ret_routing)
+{
+    const size_t index = word_index(routing_names, COUNT(routing_names), word);
+    if (index < COUNT(routing_names)) {
+        *ret_routing = (flx_routing)index;
+    }
+    return index < COUNT(routing_names);
+}

@@ -1,0 +1,626 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * metadata/store_db.c - the file: its marks, its schema, its statements, its rows.
+ *
+ * A file is looked at before anything is written to it: it must be empty or carry our application
+ * id, pass SQLite's own check, and be of a schema we know. Only then is it locked for this process
+ * (locking_mode EXCLUSIVE: two nodes on one data directory is a mistake that must not go unseen)
+ * and switched to WAL. A migration and its row in `migrations` are one transaction.
+ */
+#include "common/assert.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "metadata/store_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define APPLICATION_ID 0x464c5843 /* "FLXC" */
+
+static const char *const migrations[] = {
+    /* 1: tenants, namespaces, streams, caches and their change logs */
+    "CREATE TABLE state(id INTEGER PRIMARY KEY CHECK(id = 0), version INTEGER NOT NULL) STRICT;"
+    "INSERT INTO state VALUES(0, 0);"
+    "CREATE TABLE feeds(kind INTEGER PRIMARY KEY, next_seq INTEGER NOT NULL) STRICT;"
+    "INSERT INTO feeds VALUES(0, 1), (1, 1), (2, 1), (3, 1);"
+    "CREATE TABLE changes(kind INTEGER NOT NULL REFERENCES feeds, seq INTEGER NOT NULL,"
+    "  op TEXT NOT NULL, key TEXT NOT NULL, object TEXT, PRIMARY KEY(kind, seq))"
+    "  STRICT, WITHOUT ROWID;"
+    "CREATE TABLE tenants(tenant TEXT PRIMARY KEY, display_name TEXT NOT NULL)"
+    "  STRICT, WITHOUT ROWID;"
+    "CREATE TABLE namespaces(tenant TEXT NOT NULL REFERENCES tenants, namespace TEXT NOT NULL,"
+    "  display_name TEXT NOT NULL, PRIMARY KEY(tenant, namespace)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE streams(id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL,"
+    "  namespace TEXT NOT NULL, name TEXT NOT NULL, shards INTEGER NOT NULL,"
+    "  replication_factor INTEGER NOT NULL, routing INTEGER NOT NULL, ack INTEGER NOT NULL,"
+    "  slow_policy INTEGER NOT NULL, durable INTEGER NOT NULL, retention_bytes INTEGER NOT NULL,"
+    "  retention_age_s INTEGER NOT NULL, kind TEXT NOT NULL, consistency TEXT NOT NULL,"
+    "  delivery TEXT NOT NULL, region TEXT NOT NULL, UNIQUE(tenant, namespace, name),"
+    "  FOREIGN KEY(tenant, namespace) REFERENCES namespaces) STRICT;"
+    "CREATE TABLE caches(id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL,"
+    "  namespace TEXT NOT NULL, name TEXT NOT NULL, display_name TEXT NOT NULL,"
+    "  shards INTEGER NOT NULL, replication_factor INTEGER NOT NULL, consistency TEXT NOT NULL,"
+    "  UNIQUE(tenant, namespace, name), FOREIGN KEY(tenant, namespace) REFERENCES namespaces)"
+    "  STRICT;",
+};
+
+#define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
+
+/* The columns of a kind: its key first, then the rest; ids stand apart (the store gives them). */
+#define STREAM_COLUMNS                                                                             \
+    "tenant, namespace, name, shards, replication_factor, routing, ack, slow_policy, durable, "    \
+    "retention_bytes, retention_age_s, kind, consistency, delivery, region"
+#define CACHE_COLUMNS                                                                              \
+    "tenant, namespace, name, display_name, shards, replication_factor, consistency"
+
+/* LIST: 1-3 the key to begin after, 4-5 tenant and namespace ('' = any), 6 the last tenant to look
+ * at (so that the index scan ends), 7 how many. */
+#define LIST_WHERE "(?4 = '' OR tenant = ?4) AND tenant <= ?6"
+
+static const char *const sql_of_kind[FLX_KIND_COUNT][FLX_SQL_KIND_COUNT] = {
+    [FLX_KIND_TENANT] =
+        {
+            [FLX_SQL_GET] = "SELECT 0, tenant, display_name FROM tenants WHERE tenant = ?1",
+            [FLX_SQL_INSERT] = "INSERT INTO tenants(tenant, display_name) VALUES(?1, ?2)",
+            [FLX_SQL_UPDATE] = "UPDATE tenants SET display_name = ?2 WHERE tenant = ?1",
+            [FLX_SQL_DELETE] = "DELETE FROM tenants WHERE tenant = ?1",
+            [FLX_SQL_LIST] =
+                "SELECT 0, tenant, display_name FROM tenants WHERE tenant > ?1 AND "
+                "?2 = ?2 AND ?3 = ?3 AND ?5 = ?5 AND " LIST_WHERE " ORDER BY tenant LIMIT ?7",
+            [FLX_SQL_COUNT] = "SELECT count(*) FROM tenants",
+        },
+    [FLX_KIND_NAMESPACE] =
+        {
+            [FLX_SQL_GET] = "SELECT 0, tenant, namespace, display_name FROM namespaces "
+                            "WHERE tenant = ?1 AND namespace = ?2",
+            [FLX_SQL_INSERT] = "INSERT INTO namespaces(tenant, namespace, display_name) "
+                               "VALUES(?1, ?2, ?3)",
+            [FLX_SQL_UPDATE] = "UPDATE namespaces SET display_name = ?3 "
+                               "WHERE tenant = ?1 AND namespace = ?2",
+            [FLX_SQL_DELETE] = "DELETE FROM namespaces WHERE tenant = ?1 AND namespace = ?2",
+            [FLX_SQL_LIST] = "SELECT 0, tenant, namespace, display_name FROM namespaces "
+                             "WHERE (tenant, namespace) > (?1, ?2) AND ?3 = ?3 AND ?5 = ?5 "
+                             "AND " LIST_WHERE " ORDER BY tenant, namespace LIMIT ?7",
+            [FLX_SQL_COUNT] = "SELECT count(*) FROM namespaces",
+        },
+    [FLX_KIND_STREAM] =
+        {
+            [FLX_SQL_GET] = "SELECT id, " STREAM_COLUMNS " FROM streams "
+                            "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3",
+            [FLX_SQL_INSERT] = "INSERT INTO streams(" STREAM_COLUMNS ") VALUES(?1, ?2, ?3, ?4, "
+                               "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            [FLX_SQL_UPDATE] = "UPDATE streams SET shards = ?4, replication_factor = ?5, "
+                               "routing = ?6, ack = ?7, slow_policy = ?8, durable = ?9, "
+                               "retention_bytes = ?10, retention_age_s = ?11, kind = ?12, "
+                               "consistency = ?13, delivery = ?14, region = ?15 "
+                               "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3",
+            [FLX_SQL_DELETE] =
+                "DELETE FROM streams WHERE tenant = ?1 AND namespace = ?2 AND name = ?3",
+            [FLX_SQL_LIST] = "SELECT id, " STREAM_COLUMNS " FROM streams "
+                             "WHERE (tenant, namespace, name) > (?1, ?2, ?3) AND "
+                             "(?5 = '' OR namespace = ?5) AND " LIST_WHERE
+                             " ORDER BY tenant, namespace, name LIMIT ?7",
+            [FLX_SQL_COUNT] = "SELECT count(*) FROM streams",
+        },
+    [FLX_KIND_CACHE] =
+        {
+            [FLX_SQL_GET] = "SELECT id, " CACHE_COLUMNS " FROM caches "
+                            "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3",
+            [FLX_SQL_INSERT] = "INSERT INTO caches(" CACHE_COLUMNS ") "
+                               "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            [FLX_SQL_UPDATE] = "UPDATE caches SET display_name = ?4, shards = ?5, "
+                               "replication_factor = ?6, consistency = ?7 "
+                               "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3",
+            [FLX_SQL_DELETE] =
+                "DELETE FROM caches WHERE tenant = ?1 AND namespace = ?2 AND name = ?3",
+            [FLX_SQL_LIST] = "SELECT id, " CACHE_COLUMNS " FROM caches "
+                             "WHERE (tenant, namespace, name) > (?1, ?2, ?3) AND "
+                             "(?5 = '' OR namespace = ?5) AND " LIST_WHERE
+                             " ORDER BY tenant, namespace, name LIMIT ?7",
+            [FLX_SQL_COUNT] = "SELECT count(*) FROM caches",
+        },
+};
+
+static const char *const sql_one[FLX_SQL_ONE_COUNT] = {
+    [FLX_SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [FLX_SQL_COMMIT] = "COMMIT",
+    [FLX_SQL_ROLLBACK] = "ROLLBACK",
+    [FLX_SQL_STATE_GET] = "SELECT version FROM state WHERE id = 0",
+    [FLX_SQL_STATE_SET] = "UPDATE state SET version = ?1 WHERE id = 0",
+    [FLX_SQL_FEED_GET] = "SELECT next_seq FROM feeds WHERE kind = ?1",
+    [FLX_SQL_FEED_SET] = "UPDATE feeds SET next_seq = ?2 WHERE kind = ?1",
+    [FLX_SQL_CHANGE_ADD] = "INSERT INTO changes(kind, seq, op, key, object) "
+                           "VALUES(?1, ?2, ?3, ?4, ?5)",
+    [FLX_SQL_CHANGE_PRUNE] = "DELETE FROM changes WHERE kind = ?1 AND seq < ?2",
+    [FLX_SQL_CHANGE_LIST] = "SELECT seq, op, key, object FROM changes "
+                            "WHERE kind = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
+};
+
+flx_status flx_store_db_fail(const flx_store_db *db, const char *what, flx_error *reterr)
+{
+    const int code = db->db == NULL ? SQLITE_NOMEM : sqlite3_errcode(db->db);
+    const char *text = sqlite3_errstr(code);
+    switch (code & 0xff) {
+    case SQLITE_NOMEM:
+        return flx_fail(reterr, FLX_ERR_NOMEM, "catalog '%s': %s: out of memory", db->path, what);
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return flx_fail(reterr, FLX_ERR_UNAVAILABLE,
+                        "catalog '%s': %s: another process is using it", db->path, what);
+    case SQLITE_NOTADB:
+        return flx_fail(reterr, FLX_ERR_CORRUPT,
+                        "catalog '%s': not a database; it was left as it is", db->path);
+    case SQLITE_CORRUPT:
+        return flx_fail(reterr, FLX_ERR_CORRUPT, "catalog '%s': %s: damaged: %s", db->path, what,
+                        text);
+    case SQLITE_IOERR:
+    case SQLITE_FULL:
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_TOOBIG:
+        return flx_fail(reterr, FLX_ERR_IO, "catalog '%s': %s: %s", db->path, what, text);
+    default:
+        return flx_fail(reterr, FLX_ERR_INTERNAL, "catalog '%s': %s: %s", db->path, what, text);
+    }
+}
+
+void flx_store_db_reset(sqlite3_stmt *stmt)
+{
+    (void)sqlite3_reset(stmt); /* repeats the error of the step, which was handled */
+    (void)sqlite3_clear_bindings(stmt);
+}
+
+flx_status flx_store_db_run(const flx_store_db *db, flx_store_sql_one sql, flx_error *reterr)
+{
+    sqlite3_stmt *stmt = db->one[sql];
+    const int code = sqlite3_step(stmt);
+    flx_status status = FLX_OK;
+    if (code != SQLITE_DONE) {
+        status = flx_store_db_fail(db, "write", reterr);
+    }
+    flx_store_db_reset(stmt);
+    return status;
+}
+
+/* ---- rows ---- */
+
+void flx_store_db_bind_text(sqlite3_stmt *stmt, int position, flx_slice text)
+{
+    /* "" and not NULL for an empty text. SQLite borrows: every caller steps before it returns. */
+    const char *bytes = text.len == 0 ? "" : (const char *)text.ptr;
+    const int code = sqlite3_bind_text(stmt, position, bytes, (int)text.len, SQLITE_STATIC);
+    FLX_ASSERT(code == SQLITE_OK); /* a static text needs no memory */
+}
+
+static void bind_words(sqlite3_stmt *stmt, int position, const char *text)
+{
+    flx_store_db_bind_text(stmt, position, (flx_slice){(const uint8_t *)text, strlen(text)});
+}
+
+static void bind_number(sqlite3_stmt *stmt, int position, uint64_t value)
+{
+    FLX_ASSERT(value <= INT64_MAX); /* the rules of an entry say so */
+    const int code = sqlite3_bind_int64(stmt, position, (sqlite3_int64)value);
+    FLX_ASSERT(code == SQLITE_OK);
+}
+
+void flx_store_db_bind_key(sqlite3_stmt *stmt, flx_kind kind, const flx_key *key)
+{
+    flx_store_db_bind_text(stmt, 1, key->tenant);
+    if (kind != FLX_KIND_TENANT) {
+        flx_store_db_bind_text(stmt, 2, key->namespace_);
+    }
+    if (kind == FLX_KIND_STREAM || kind == FLX_KIND_CACHE) {
+        flx_store_db_bind_text(stmt, 3, key->name);
+    }
+}
+
+static void bind_stream(sqlite3_stmt *stmt, const flx_stream_info *stream)
+{
+    bind_number(stmt, 4, stream->shards);
+    bind_number(stmt, 5, stream->replication_factor);
+    bind_number(stmt, 6, (uint64_t)stream->routing);
+    bind_number(stmt, 7, (uint64_t)stream->ack);
+    bind_number(stmt, 8, (uint64_t)stream->slow_policy);
+    bind_number(stmt, 9, stream->durable ? 1 : 0);
+    bind_number(stmt, 10, stream->retention_bytes);
+    bind_number(stmt, 11, stream->retention_age_s);
+    bind_words(stmt, 12, stream->kind);
+    bind_words(stmt, 13, stream->consistency);
+    bind_words(stmt, 14, stream->delivery);
+    bind_words(stmt, 15, stream->region);
+}
+
+void flx_store_db_bind_entry(sqlite3_stmt *stmt, const flx_entry *entry)
+{
+    const flx_key key = flx_entry_key(entry);
+    flx_store_db_bind_key(stmt, entry->kind, &key);
+    switch (entry->kind) {
+    case FLX_KIND_TENANT:
+        bind_words(stmt, 2, entry->tenant.display_name);
+        return;
+    case FLX_KIND_NAMESPACE:
+        bind_words(stmt, 3, entry->namespace_.display_name);
+        return;
+    case FLX_KIND_STREAM:
+        bind_stream(stmt, &entry->stream);
+        return;
+    case FLX_KIND_CACHE:
+        bind_words(stmt, 4, entry->cache.display_name);
+        bind_number(stmt, 5, entry->cache.shards);
+        bind_number(stmt, 6, entry->cache.replication_factor);
+        bind_words(stmt, 7, entry->cache.consistency);
+        return;
+    case FLX_KIND_COUNT:
+        break;
+    }
+    FLX_UNREACHABLE();
+}
+
+/* A row being read; one column that cannot be ours spoils it. */
+typedef struct row {
+    sqlite3_stmt *stmt;
+    int column;
+    bool bad;
+    bool no_memory;
+} row;
+
+static void take_text(row *from, char *field, size_t size)
+{
+    const int column = from->column++;
+    const char *text = (const char *)sqlite3_column_text(from->stmt, column);
+    const size_t len = (size_t)sqlite3_column_bytes(from->stmt, column);
+    if (text == NULL) { /* no column is NULL, so there was no memory */
+        from->no_memory = true;
+    } else if (len >= size || strlen(text) != len) {
+        from->bad = true;
+    } else {
+        memcpy(field, text, len + 1);
+    }
+}
+
+static uint64_t take_number(row *from, uint64_t max)
+{
+    const sqlite3_int64 value = sqlite3_column_int64(from->stmt, from->column++);
+    if (value < 0 || (uint64_t)value > max) {
+        from->bad = true;
+        return 0;
+    }
+    return (uint64_t)value;
+}
+
+static void take_stream(row *from, flx_stream_info *stream, uint32_t id)
+{
+    stream->id = id;
+    take_text(from, stream->tenant, sizeof stream->tenant);
+    take_text(from, stream->namespace_, sizeof stream->namespace_);
+    take_text(from, stream->name, sizeof stream->name);
+    stream->shards = (uint32_t)take_number(from, UINT32_MAX);
+    stream->replication_factor = (uint32_t)take_number(from, UINT32_MAX);
+    stream->routing = (flx_routing)take_number(from, FLX_ROUTING_JUMP_HASH);
+    stream->ack = (flx_ack_rule)take_number(from, FLX_ACK_QUORUM);
+    stream->slow_policy = (flx_slow_policy)take_number(from, FLX_SLOW_BLOCK);
+    stream->durable = take_number(from, 1) == 1;
+    stream->retention_bytes = take_number(from, INT64_MAX);
+    stream->retention_age_s = take_number(from, INT64_MAX);
+    take_text(from, stream->kind, sizeof stream->kind);
+    take_text(from, stream->consistency, sizeof stream->consistency);
+    take_text(from, stream->delivery, sizeof stream->delivery);
+    take_text(from, stream->region, sizeof stream->region);
+}
+
+static void take_cache(row *from, flx_cache_info *cache, uint32_t id)
+{
+    cache->id = id;
+    take_text(from, cache->tenant, sizeof cache->tenant);
+    take_text(from, cache->namespace_, sizeof cache->namespace_);
+    take_text(from, cache->name, sizeof cache->name);
+    take_text(from, cache->display_name, sizeof cache->display_name);
+    cache->shards = (uint32_t)take_number(from, UINT32_MAX);
+    cache->replication_factor = (uint32_t)take_number(from, UINT32_MAX);
+    take_text(from, cache->consistency, sizeof cache->consistency);
+}
+
+flx_status flx_store_db_read_entry(const flx_store_db *db, sqlite3_stmt *stmt, flx_kind kind,
+                                   flx_entry *ret_entry, flx_error *reterr)
+{
+    flx_entry entry;
+    memset(&entry, 0, sizeof entry);
+    entry.kind = kind;
+    row from = {.stmt = stmt};
+    const uint32_t id = (uint32_t)take_number(&from, UINT32_MAX);
+    if (kind == FLX_KIND_TENANT) {
+        take_text(&from, entry.tenant.tenant, sizeof entry.tenant.tenant);
+        take_text(&from, entry.tenant.display_name, sizeof entry.tenant.display_name);
+    } else if (kind == FLX_KIND_NAMESPACE) {
+        take_text(&from, entry.namespace_.tenant, sizeof entry.namespace_.tenant);
+        take_text(&from, entry.namespace_.namespace_, sizeof entry.namespace_.namespace_);
+        take_text(&from, entry.namespace_.display_name, sizeof entry.namespace_.display_name);
+    } else if (kind == FLX_KIND_STREAM) {
+        take_stream(&from, &entry.stream, id);
+    } else {
+        take_cache(&from, &entry.cache, id);
+    }
+    if (from.no_memory) {
+        return flx_fail(reterr, FLX_ERR_NOMEM, "catalog '%s': out of memory", db->path);
+    }
+    /* Checked twice from two sides: the rules held when it was written. */
+    flx_error cause = {0};
+    if (from.bad || flx_entry_check(&entry, NULL, &cause) != FLX_OK) {
+        return flx_fail(reterr, FLX_ERR_CORRUPT, "catalog '%s': a %s row is damaged%s%s", db->path,
+                        flx_kind_name(kind), from.bad ? "" : ": ", cause.message);
+    }
+    *ret_entry = entry;
+    return FLX_OK;
+}
+
+/* ---- opening ---- */
+
+static flx_status run_text(const flx_store_db *db, const char *sql, const char *what,
+                           flx_error *reterr)
+{
+    return sqlite3_exec(db->db, sql, NULL, NULL, NULL) == SQLITE_OK
+               ? FLX_OK
+               : flx_store_db_fail(db, what, reterr);
+}
+
+/* The first column of the first row, as a number. */
+static flx_status ask_number(const flx_store_db *db, const char *sql, int64_t *ret_value,
+                             flx_error *reterr)
+{
+    sqlite3_stmt *stmt = NULL;
+    flx_status status = FLX_OK;
+    if (sqlite3_prepare_v2(db->db, sql, -1, &stmt, NULL) == SQLITE_OK &&
+        sqlite3_step(stmt) == SQLITE_ROW) {
+        *ret_value = sqlite3_column_int64(stmt, 0);
+    } else {
+        status = flx_store_db_fail(db, "read", reterr);
+    }
+    (void)sqlite3_finalize(stmt);
+    return status;
+}
+
+/* Makes the file before SQLite does, so that it is never readable by others, not for a moment. */
+static flx_status make_file(const flx_store_db *db, const char *directory, flx_error *reterr)
+{
+    const int file = open(db->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file < 0) {
+        return flx_fail_errno(reterr, errno, "open '%s'", db->path);
+    }
+    flx_status status = FLX_OK;
+    struct stat info;
+    if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
+        status = flx_fail(reterr, FLX_ERR_IO, "open '%s': not a regular file", db->path);
+    } else if ((info.st_mode & 077) != 0 && fchmod(file, 0600) != 0) {
+        status = flx_fail_errno(reterr, errno, "chmod '%s'", db->path);
+    }
+    (void)close(file);
+    if (status != FLX_OK) {
+        return status;
+    }
+    const int folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0 || fsync(folder) != 0) {
+        status = flx_fail_errno(reterr, errno, "sync directory '%s'", directory);
+    }
+    if (folder >= 0) {
+        (void)close(folder);
+    }
+    return status;
+}
+
+/* Only reads. *ret_version: the schema it has, 0 for a new file. */
+static flx_status look_at(const flx_store_db *db, int *ret_version, flx_error *reterr)
+{
+    int64_t id = 0;
+    int64_t tables = 0;
+    flx_status status = ask_number(db, "PRAGMA application_id", &id, reterr);
+    if (status == FLX_OK) {
+        status = ask_number(db, "SELECT count(*) FROM sqlite_schema", &tables, reterr);
+    }
+    if (status != FLX_OK) {
+        return status;
+    }
+    if (id == 0 && tables == 0) {
+        *ret_version = 0;
+        return FLX_OK;
+    }
+    if (id != APPLICATION_ID) {
+        return flx_fail(reterr, FLX_ERR_CORRUPT,
+                        "catalog '%s': a database, but not a Felix catalog; it was left as it is",
+                        db->path);
+    }
+    int64_t version = 0;
+    status = ask_number(db, "SELECT coalesce(max(version), 0) FROM migrations", &version, reterr);
+    if (status == FLX_OK && (version < 1 || version > SCHEMA_VERSION)) {
+        status = flx_fail(reterr, FLX_ERR_UNSUPPORTED,
+                          "catalog '%s': schema %lld, this Felix knows 1..%d; it was left as it is",
+                          db->path, (long long)version, SCHEMA_VERSION);
+    }
+    *ret_version = (int)version;
+    return status;
+}
+
+static flx_status check_sound(const flx_store_db *db, flx_error *reterr)
+{
+    sqlite3_stmt *stmt = NULL;
+    flx_status status = FLX_OK;
+    if (sqlite3_prepare_v2(db->db, "PRAGMA quick_check(1)", -1, &stmt, NULL) != SQLITE_OK ||
+        sqlite3_step(stmt) != SQLITE_ROW) {
+        status = flx_store_db_fail(db, "check", reterr);
+    } else {
+        const char *answer = (const char *)sqlite3_column_text(stmt, 0);
+        if (answer == NULL) {
+            status = flx_fail(reterr, FLX_ERR_NOMEM, "catalog '%s': out of memory", db->path);
+        } else if (strcmp(answer, "ok") != 0) {
+            status =
+                flx_fail(reterr, FLX_ERR_CORRUPT,
+                         "catalog '%s': damaged: %.120s; it was left as it is", db->path, answer);
+        }
+    }
+    (void)sqlite3_finalize(stmt);
+    return status;
+}
+
+/* One step of the schema, whole or not at all. */
+static flx_status migrate_one(const flx_store_db *db, int version, flx_error *reterr)
+{
+    char mark[160];
+    (void)snprintf(mark, sizeof mark, "INSERT INTO migrations VALUES(%d, %llu)", version,
+                   (unsigned long long)(flx_clock_wall_us() / 1000));
+    flx_status status = run_text(db, "BEGIN IMMEDIATE", "begin migration", reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
+    if (version == 1) {
+        char first[256];
+        (void)snprintf(first, sizeof first,
+                       "PRAGMA application_id = %d; CREATE TABLE migrations(version INTEGER "
+                       "PRIMARY KEY, applied_at_ms INTEGER NOT NULL) STRICT",
+                       APPLICATION_ID);
+        status = run_text(db, first, "migrate", reterr);
+    }
+    if (status == FLX_OK) {
+        status = run_text(db, migrations[version - 1], "migrate", reterr);
+    }
+    if (status == FLX_OK) {
+        status = run_text(db, mark, "migrate", reterr);
+    }
+    if (status == FLX_OK) {
+        status = run_text(db, "COMMIT", "commit migration", reterr);
+    }
+    if (status != FLX_OK) {
+        (void)run_text(db, "ROLLBACK", "roll back", NULL);
+    }
+    return status;
+}
+
+static flx_status set_up(const flx_store_db *db, flx_error *reterr)
+{
+    int version = 0;
+    /* EXCLUSIVE and then a write transaction: from here on the file is this process's. */
+    flx_status status = run_text(db, "PRAGMA locking_mode = EXCLUSIVE", "lock", reterr);
+    if (status == FLX_OK) {
+        status = look_at(db, &version, reterr);
+    }
+    if (status == FLX_OK) {
+        status = check_sound(db, reterr);
+    }
+    if (status == FLX_OK) {
+        status = run_text(db,
+                          "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                          "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
+                          "PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 1048576;"
+                          "BEGIN IMMEDIATE; COMMIT",
+                          "lock", reterr);
+    }
+    while (status == FLX_OK && version < SCHEMA_VERSION) {
+        status = migrate_one(db, ++version, reterr);
+    }
+    return status;
+}
+
+static flx_status prepare_all(flx_store_db *db, flx_error *reterr)
+{
+    for (size_t kind = 0; kind < FLX_KIND_COUNT; kind++) {
+        for (size_t i = 0; i < FLX_SQL_KIND_COUNT; i++) {
+            if (sqlite3_prepare_v3(db->db, sql_of_kind[kind][i], -1, SQLITE_PREPARE_PERSISTENT,
+                                   &db->of_kind[kind][i], NULL) != SQLITE_OK) {
+                return flx_store_db_fail(db, "prepare", reterr);
+            }
+        }
+    }
+    for (size_t i = 0; i < FLX_SQL_ONE_COUNT; i++) {
+        if (sqlite3_prepare_v3(db->db, sql_one[i], -1, SQLITE_PREPARE_PERSISTENT, &db->one[i],
+                               NULL) != SQLITE_OK) {
+            return flx_store_db_fail(db, "prepare", reterr);
+        }
+    }
+    return FLX_OK;
+}
+
+static flx_status read_number(const flx_store_db *db, sqlite3_stmt *stmt, uint64_t *ret_value,
+                              flx_error *reterr)
+{
+    const int code = sqlite3_step(stmt);
+    flx_status status = FLX_OK;
+    if (code == SQLITE_ROW && sqlite3_column_int64(stmt, 0) >= 0) {
+        *ret_value = (uint64_t)sqlite3_column_int64(stmt, 0);
+    } else if (code == SQLITE_ROW || code == SQLITE_DONE) {
+        status =
+            flx_fail(reterr, FLX_ERR_CORRUPT, "catalog '%s': its counters are damaged", db->path);
+    } else {
+        status = flx_store_db_fail(db, "read", reterr);
+    }
+    flx_store_db_reset(stmt);
+    return status;
+}
+
+static flx_status read_marks(const flx_store_db *db, flx_store_marks *marks, flx_error *reterr)
+{
+    flx_status status = read_number(db, db->one[FLX_SQL_STATE_GET], &marks->version, reterr);
+    for (size_t kind = 0; status == FLX_OK && kind < FLX_KIND_COUNT; kind++) {
+        bind_number(db->one[FLX_SQL_FEED_GET], 1, kind);
+        status = read_number(db, db->one[FLX_SQL_FEED_GET], &marks->next_seq[kind], reterr);
+        if (status == FLX_OK) {
+            status = read_number(db, db->of_kind[kind][FLX_SQL_COUNT], &marks->count[kind], reterr);
+        }
+    }
+    return status;
+}
+
+flx_status flx_store_db_open(flx_store_db *db, const char *directory, uint32_t busy_timeout_ms,
+                             flx_store_marks *ret_marks, flx_error *reterr)
+{
+    memset(db, 0, sizeof *db);
+    const int len = snprintf(db->path, sizeof db->path, "%s/%s", directory, FLX_STORE_FILE);
+    if (len < 0 || (size_t)len >= sizeof db->path) {
+        return flx_fail(reterr, FLX_ERR_INVALID, "data directory: its path is too long");
+    }
+    flx_status status = make_file(db, directory, reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
+    if (sqlite3_open_v2(db->path, &db->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW |
+                            SQLITE_OPEN_EXRESCODE,
+                        NULL) != SQLITE_OK) {
+        status = flx_store_db_fail(db, "open", reterr);
+    }
+    if (status == FLX_OK) {
+        (void)sqlite3_busy_timeout(db->db, (int)busy_timeout_ms);
+        (void)sqlite3_db_config(db->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+        status = set_up(db, reterr);
+    }
+    if (status == FLX_OK) {
+        status = prepare_all(db, reterr);
+    }
+    if (status == FLX_OK) {
+        status = read_marks(db, ret_marks, reterr);
+    }
+    if (status != FLX_OK) {
+        flx_store_db_close(db);
+    }
+    return status;
+}
+
+void flx_store_db_close(flx_store_db *db)
+{
+    for (size_t kind = 0; kind < FLX_KIND_COUNT; kind++) {
+        for (size_t i = 0; i < FLX_SQL_KIND_COUNT; i++) {
+            (void)sqlite3_finalize(db->of_kind[kind][i]);
+            db->of_kind[kind][i] = NULL;
+        }
+    }
+    for (size_t i = 0; i < FLX_SQL_ONE_COUNT; i++) {
+        (void)sqlite3_finalize(db->one[i]);
+        db->one[i] = NULL;
+    }
+    const int code = sqlite3_close(db->db);
+    FLX_ASSERT(code == SQLITE_OK); /* no statement is left open */
+    db->db = NULL;
+}

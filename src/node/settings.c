@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node/settings.c - the one place where a configuration key meets the option it stands for. */
+#include "node/settings.h"
+
+#include "common/error.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+void flx_settings_limits(const flx_config *config, flx_worker_limits *ret_limits)
+{
+    *ret_limits = (flx_worker_limits){
+        .frame_bytes_max = (uint32_t)config->max_frame_bytes,
+        .preauth_frame_bytes_max = (uint32_t)config->preauth_max_frame_bytes,
+        .preauth_streams_max = config->preauth_max_streams_per_conn,
+        .auth_timeout_ms = config->auth_timeout_ms == 0 ? UINT32_MAX : config->auth_timeout_ms,
+        .publish_window = config->publish_window == 0 ? UINT32_MAX : config->publish_window,
+        .subscriptions_max = config->max_subscriptions_per_conn,
+        .identity_publish_bytes = config->pub_conn_inflight_bytes,
+        .conn_publish_bytes = config->pub_conn_total_inflight_bytes,
+        .process_publish_bytes = config->pub_inflight_bytes,
+        .tenant_bytes_per_s = config->tenant_publish_bytes_per_sec,
+        .tenant_records_per_s = config->tenant_publish_msgs_per_sec,
+        .tenant_burst_ms = config->tenant_publish_burst_ms,
+        .shard_ring_frames = config->subscriber_ring_entries,
+        .shard_ring_bytes = config->subscriber_ring_bytes,
+        .ring_bytes = config->replay_ring_bytes,
+        .queue_capacity_max = config->subscriber_queue_capacity,
+        .block_ms = config->subscriber_block_ms,
+        .frame_events_max = config->event_batch_max_events,
+        .frame_gather_bytes = (uint32_t)config->event_batch_max_bytes,
+        .cache_bytes = config->cache_memory_bytes,
+    };
+}
+
+void flx_settings_quic(const flx_config *config, flx_quic_options *ret_options)
+{
+    *ret_options = (flx_quic_options){
+        .idle_timeout_ms = config->max_idle_timeout_ms,
+        .keepalive_ms = config->keepalive_ms == 0 ? UINT32_MAX : config->keepalive_ms,
+        .conn_window_bytes = config->pub_conn_recv_window,
+        .stream_window_bytes = config->pub_stream_recv_window,
+        .udp_payload_max = config->udp_payload_max,
+        .socket_buffer_bytes =
+            (uint32_t)(config->udp_recv_buffer > config->udp_send_buffer ? config->udp_recv_buffer
+                                                                         : config->udp_send_buffer),
+        .bbr = config->congestion_control == FLX_CONFIG_BBR,
+        .unacked_bytes_max = (uint32_t)config->cache_send_window,
+        .alpn_required = config->tls_require_alpn,
+        .connections_max = config->max_client_connections,
+        .connections_per_source_max =
+            config->max_connections_per_ip == 0 ? UINT32_MAX : config->max_connections_per_ip,
+    };
+}
+
+uint32_t flx_settings_workers(const flx_config *config)
+{
+    if (config->workers > 0) {
+        return config->workers < FLX_WORKERS_MAX ? config->workers : FLX_WORKERS_MAX;
+    }
+    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (processors < 1) {
+        return 1;
+    }
+    return processors < FLX_WORKERS_MAX ? (uint32_t)processors : FLX_WORKERS_MAX;
+}
+
+flx_status flx_settings_address(const char *text, bool any_port,
+                                struct sockaddr_storage *ret_address, socklen_t *ret_len,
+                                flx_error *reterr)
+{
+    char host[FLX_HOST_MAX];
+    uint16_t port = 0;
+    const flx_status status = flx_address_split(text, host, &port, reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
+    char service[8];
+    (void)snprintf(service, sizeof service, "%u", any_port ? 0 : port);
+    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = NULL;
+    const int failed = getaddrinfo(host, service, &hints, &found);
+    if (failed != 0) {
+        return flx_fail(reterr, FLX_ERR_NOT_FOUND, "look up '%s': %s", host, gai_strerror(failed));
+    }
+    memcpy(ret_address, found->ai_addr, found->ai_addrlen);
+    *ret_len = found->ai_addrlen;
+    freeaddrinfo(found);
+    return FLX_OK;
+}
+
+void flx_settings_address_text(const struct sockaddr_storage *address, char *text, size_t cap)
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+    if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+        const struct in6_addr *ip =
+            IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr) ? &in6addr_loopback : &in6->sin6_addr;
+        (void)inet_ntop(AF_INET6, ip, host, sizeof host);
+        (void)snprintf(text, cap, "[%s]:%u", host, ntohs(in6->sin6_port));
+        return;
+    }
+    const struct sockaddr_in *in4 = (const struct sockaddr_in *)address;
+    struct in_addr ip = in4->sin_addr;
+    if (ip.s_addr == htonl(INADDR_ANY)) {
+        ip.s_addr = htonl(INADDR_LOOPBACK);
+    }
+    (void)inet_ntop(AF_INET, &ip, host, sizeof host);
+    (void)snprintf(text, cap, "%s:%u", host, ntohs(in4->sin_port));
+}

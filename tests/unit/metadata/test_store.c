@@ -1,0 +1,839 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The embedded store: its rules, what survives a reopen, what a failing world leaves. */
+#include "common/alloc.h"
+#include "http/json.h"
+#include "metadata/store.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+typedef struct fixture {
+    char directory[64];
+    flx_store *store;
+    uint64_t told_version; /* what the change callback said last */
+    unsigned told;         /* how often */
+} fixture;
+
+static flx_slice slice_of(const char *text)
+{
+    return (flx_slice){(const uint8_t *)text, strlen(text)};
+}
+
+/* "t", "t/n" or "t/n/s". */
+static flx_key key_of(const char *path)
+{
+    flx_key key = {0};
+    flx_slice *const parts[] = {&key.tenant, &key.namespace_, &key.name};
+    for (size_t i = 0; i < COUNT(parts) && *path != '\0'; i++) {
+        const size_t len = strcspn(path, "/");
+        *parts[i] = (flx_slice){(const uint8_t *)path, len};
+        path += len + (path[len] == '/');
+    }
+    return key;
+}
+
+static void on_change(void *arg, uint64_t version)
+{
+    fixture *fix = arg;
+    fix->told_version = version;
+    fix->told++;
+}
+
+static flx_status open_store(fixture *fix, uint32_t change_rows_max, flx_error *reterr)
+{
+    const flx_store_options options = {.directory = fix->directory,
+                                       .change_rows_max = change_rows_max,
+                                       .entries_max = 50,
+                                       .busy_timeout_ms = 1,
+                                       .changed = on_change,
+                                       .arg = fix};
+    return flx_store_open(&options, &fix->store, reterr);
+}
+
+static void remove_files(const fixture *fix)
+{
+    static const char *const names[] = {"catalog.db", "catalog.db-wal", "catalog.db-shm",
+                                        "catalog.db-journal"};
+    char path[128];
+    for (size_t i = 0; i < COUNT(names); i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", fix->directory, names[i]);
+        (void)unlink(path);
+    }
+}
+
+static int set_up(void **state)
+{
+    fixture *fix = calloc(1, sizeof *fix);
+    assert_non_null(fix);
+    (void)snprintf(fix->directory, sizeof fix->directory, "/tmp/felix-store-XXXXXX");
+    assert_non_null(mkdtemp(fix->directory));
+    flx_error error = {0};
+    if (open_store(fix, 0, &error) != FLX_OK) {
+        fail_msg("%s", error.message);
+    }
+    *state = fix;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fixture *fix = *state;
+    (void)flx_store_close(fix->store);
+    remove_files(fix);
+    (void)rmdir(fix->directory);
+    free(fix);
+    return 0;
+}
+
+static json_t *json_of(const char *text)
+{
+    json_t *json = NULL;
+    flx_error error = {0};
+    if (flx_json_parse(slice_of(text), 65536, &json, &error) != FLX_OK) {
+        fail_msg("%s: %s", text, error.message);
+    }
+    return json;
+}
+
+/* Creates an entry of the kind at `where` from a JSON body. */
+static flx_status create(fixture *fix, flx_kind kind, const char *where, const char *body,
+                         bool *ret_created, flx_error *reterr)
+{
+    const flx_key key = key_of(where);
+    json_t *json = json_of(body);
+    flx_entry entry;
+    flx_status status =
+        flx_entry_from_json(kind, &key, json, flx_store_abilities(fix->store), &entry, reterr);
+    json_decref(json);
+    return status == FLX_OK ? flx_store_create(fix->store, &entry, 1, ret_created, reterr) : status;
+}
+
+static flx_status patch(fixture *fix, flx_kind kind, const char *path, const char *body,
+                        flx_entry *ret_entry, flx_error *reterr)
+{
+    const flx_key key = key_of(path);
+    json_t *json = json_of(body);
+    const flx_status status = flx_store_patch(fix->store, kind, &key, json, ret_entry, reterr);
+    json_decref(json);
+    return status;
+}
+
+static void create_place(fixture *fix)
+{
+    bool created = false;
+    assert_int_equal(create(fix, FLX_KIND_TENANT, "", "{\"tenant_id\":\"t\"}", &created, NULL),
+                     FLX_OK);
+    assert_true(created);
+    assert_int_equal(create(fix, FLX_KIND_NAMESPACE, "t", "{\"namespace\":\"n\"}", &created, NULL),
+                     FLX_OK);
+    assert_true(created);
+}
+
+static void rules_of_create(void **state)
+{
+    static const struct {
+        const char *what;
+        flx_kind kind;
+        const char *where, *body;
+        flx_status status;
+        const char *message; /* begins with */
+        bool created;
+    } rows[] = {
+        {"a namespace without its tenant", FLX_KIND_NAMESPACE, "t", "{\"namespace\":\"n\"}",
+         FLX_ERR_NOT_FOUND, "tenant 't' does not exist", false},
+        {"a tenant", FLX_KIND_TENANT, "", "{\"tenant_id\":\"t\",\"display_name\":\"T\"}", FLX_OK,
+         "", true},
+        {"the same again", FLX_KIND_TENANT, "", "{\"tenant_id\":\"t\",\"display_name\":\"T\"}",
+         FLX_OK, "", false},
+        {"another under its name", FLX_KIND_TENANT, "",
+         "{\"tenant_id\":\"t\",\"display_name\":\"U\"}", FLX_ERR_CONFLICT,
+         "tenant 't' exists and is not the same", false},
+        {"no name", FLX_KIND_TENANT, "", "{}", FLX_ERR_INVALID, "tenant_id: is missing", false},
+        {"a name of another type", FLX_KIND_TENANT, "", "{\"tenant_id\":7}", FLX_ERR_INVALID,
+         "tenant_id: must be a string", false},
+        {"a name that is none", FLX_KIND_TENANT, "", "{\"tenant_id\":\"-t\"}", FLX_ERR_INVALID,
+         "tenant_id: must be 1..128", false},
+        {"a stream without its namespace", FLX_KIND_STREAM, "t/n", "{\"stream\":\"s\"}",
+         FLX_ERR_NOT_FOUND, "namespace 't/n' does not exist", false},
+        {"a namespace", FLX_KIND_NAMESPACE, "t", "{\"namespace\":\"n\"}", FLX_OK, "", true},
+        {"defaults said aloud are the same", FLX_KIND_NAMESPACE, "t",
+         "{\"namespace\":\"n\",\"display_name\":\"n\",\"tenant_id\":\"t\"}", FLX_OK, "", false},
+        {"a stream", FLX_KIND_STREAM, "t/n",
+         "{\"stream\":\"s\",\"kind\":\"Stream\",\"shards\":4,\"retention\":{\"max_age_seconds\":"
+         "null,\"max_size_bytes\":1024},\"consistency\":\"Leader\",\"delivery\":\"AtLeastOnce\","
+         "\"durable\":false}",
+         FLX_OK, "", true},
+        {"other shards", FLX_KIND_STREAM, "t/n", "{\"stream\":\"s\",\"shards\":5}",
+         FLX_ERR_CONFLICT, "stream 't/n/s' exists and is not the same", false},
+        {"no shards", FLX_KIND_STREAM, "t/n", "{\"stream\":\"z\",\"shards\":0}", FLX_ERR_INVALID,
+         "shards: must be 1..1024", false},
+        {"too many shards", FLX_KIND_STREAM, "t/n", "{\"stream\":\"z\",\"shards\":1025}",
+         FLX_ERR_INVALID, "shards: must be 1..1024", false},
+        {"shards as a text", FLX_KIND_STREAM, "t/n", "{\"stream\":\"z\",\"shards\":\"4\"}",
+         FLX_ERR_INVALID, "shards: must be an integer", false},
+        {"an unknown kind", FLX_KIND_STREAM, "t/n", "{\"stream\":\"z\",\"kind\":\"Topic\"}",
+         FLX_ERR_INVALID, "kind: must be Stream, Queue or Cache", false},
+        {"a kind with a tail", FLX_KIND_STREAM, "t/n",
+         "{\"stream\":\"z\",\"delivery\":\"AtLeastOnceX\"}", FLX_ERR_INVALID,
+         "delivery: must be AtMostOnce or AtLeastOnce", false},
+        {"a durable stream without a log", FLX_KIND_STREAM, "t/n",
+         "{\"stream\":\"z\",\"durable\":true}", FLX_ERR_UNSUPPORTED,
+         "durable: durable streams need the log", false},
+        {"a promise memory cannot keep", FLX_KIND_STREAM, "t/n",
+         "{\"stream\":\"z\",\"ack\":\"synced\"}", FLX_ERR_INVALID,
+         "ack: a stream that is not durable", false},
+        {"an unknown policy", FLX_KIND_STREAM, "t/n", "{\"stream\":\"z\",\"slow_policy\":\"wait\"}",
+         FLX_ERR_INVALID, "slow_policy: must be", false},
+        {"a retention of nothing", FLX_KIND_STREAM, "t/n",
+         "{\"stream\":\"z\",\"retention\":{\"max_size_bytes\":0}}", FLX_ERR_INVALID,
+         "max_size_bytes: must be 1..", false},
+        {"another place than the path", FLX_KIND_STREAM, "t/n",
+         "{\"stream\":\"z\",\"namespace\":\"m\"}", FLX_ERR_INVALID,
+         "namespace: differs from the path", false},
+        {"unknown members are passed over", FLX_KIND_STREAM, "t/n",
+         "{\"stream\":\"y\",\"new_in_v9\":[1]}", FLX_OK, "", true},
+        {"a cache", FLX_KIND_CACHE, "t/n", "{\"cache\":\"s\",\"display_name\":\"S\"}", FLX_OK, "",
+         true},
+        {"a control character", FLX_KIND_CACHE, "t/n",
+         "{\"cache\":\"z\",\"display_name\":\"a\\u0007\"}", FLX_ERR_INVALID,
+         "display_name:", false},
+        {"quorum without replicas", FLX_KIND_CACHE, "t/n",
+         "{\"cache\":\"z\",\"consistency\":\"Quorum\"}", FLX_ERR_UNSUPPORTED,
+         "consistency: Quorum needs replicas", false},
+    };
+    fixture *fix = *state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        flx_error error = {0};
+        bool created = false;
+        const flx_status status =
+            create(fix, rows[i].kind, rows[i].where, rows[i].body, &created, &error);
+        if (status != rows[i].status || created != rows[i].created ||
+            strncmp(error.message, rows[i].message, strlen(rows[i].message)) != 0) {
+            fail_msg("%s: %s, created %d, '%s'", rows[i].what, flx_status_name(status), created,
+                     error.message);
+        }
+    }
+    assert_int_equal(fix->told, 5); /* once for each that was created, never else */
+}
+
+static void rules_of_patch(void **state)
+{
+    static const struct {
+        const char *what;
+        flx_kind kind;
+        const char *path, *body;
+        flx_status status;
+        const char *message;
+    } rows[] = {
+        {"nothing", FLX_KIND_STREAM, "t/n/s", "{}", FLX_OK, ""},
+        {"retention", FLX_KIND_STREAM, "t/n/s", "{\"retention\":{\"max_size_bytes\":9}}", FLX_OK,
+         ""},
+        {"the shape as it is", FLX_KIND_STREAM, "t/n/s",
+         "{\"shards\":1,\"stream\":\"s\",\"slow_policy\":\"block\"}", FLX_OK, ""},
+        {"the shape", FLX_KIND_STREAM, "t/n/s", "{\"shards\":2}", FLX_ERR_INVALID,
+         "shards: is fixed at create"},
+        {"the routing", FLX_KIND_STREAM, "t/n/s", "{\"routing\":\"jump_hash\"}", FLX_ERR_INVALID,
+         "routing: is fixed at create"},
+        {"durability without a log", FLX_KIND_STREAM, "t/n/s", "{\"durable\":true}",
+         FLX_ERR_UNSUPPORTED, "durable:"},
+        {"an array", FLX_KIND_STREAM, "t/n/s", "[]", FLX_ERR_INVALID,
+         "body: must be a JSON object"},
+        {"what is not there", FLX_KIND_STREAM, "t/n/r", "{}", FLX_ERR_NOT_FOUND,
+         "stream 't/n/r' does not exist"},
+        {"a cache", FLX_KIND_CACHE, "t/n/c", "{\"display_name\":\"C\"}", FLX_OK, ""},
+        {"a tenant", FLX_KIND_TENANT, "t", "{\"display_name\":\"T\"}", FLX_OK, ""},
+    };
+    fixture *fix = *state;
+    create_place(fix);
+    bool created = false;
+    assert_int_equal(create(fix, FLX_KIND_STREAM, "t/n", "{\"stream\":\"s\"}", &created, NULL),
+                     FLX_OK);
+    assert_int_equal(create(fix, FLX_KIND_CACHE, "t/n", "{\"cache\":\"c\"}", &created, NULL),
+                     FLX_OK);
+    flx_entry entry;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        flx_error error = {0};
+        const flx_status status =
+            patch(fix, rows[i].kind, rows[i].path, rows[i].body, &entry, &error);
+        if (status != rows[i].status ||
+            strncmp(error.message, rows[i].message, strlen(rows[i].message)) != 0) {
+            fail_msg("%s: %s '%s'", rows[i].what, flx_status_name(status), error.message);
+        }
+    }
+    const flx_key key = key_of("t/n/s");
+    assert_int_equal(flx_store_get(fix->store, FLX_KIND_STREAM, &key, &entry, NULL), FLX_OK);
+    assert_int_equal(entry.stream.retention_bytes, 9);
+    assert_int_equal(entry.stream.slow_policy, FLX_SLOW_BLOCK);
+    assert_int_equal(fix->told, 4 + 4); /* four creates, four patches that changed something */
+}
+
+static void a_place_is_deleted_empty(void **state)
+{
+    static const struct {
+        const char *what;
+        flx_kind kind;
+        const char *path;
+        flx_status status;
+        const char *message;
+    } rows[] = {
+        {"a tenant with a namespace", FLX_KIND_TENANT, "t", FLX_ERR_CONFLICT,
+         "tenant 't' is not empty: it holds namespaces"},
+        {"a namespace with a stream", FLX_KIND_NAMESPACE, "t/n", FLX_ERR_CONFLICT,
+         "namespace 't/n' is not empty: it holds streams or caches"},
+        {"the stream", FLX_KIND_STREAM, "t/n/s", FLX_OK, ""},
+        {"the stream again", FLX_KIND_STREAM, "t/n/s", FLX_ERR_NOT_FOUND,
+         "stream 't/n/s' does not exist"},
+        {"the namespace", FLX_KIND_NAMESPACE, "t/n", FLX_OK, ""},
+        {"the tenant", FLX_KIND_TENANT, "t", FLX_OK, ""},
+        {"no name", FLX_KIND_TENANT, "", FLX_ERR_INVALID, "tenant_id: must be"},
+    };
+    fixture *fix = *state;
+    create_place(fix);
+    bool created = false;
+    assert_int_equal(create(fix, FLX_KIND_STREAM, "t/n", "{\"stream\":\"s\"}", &created, NULL),
+                     FLX_OK);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        flx_error error = {0};
+        const flx_key key = key_of(rows[i].path);
+        const flx_status status = flx_store_delete(fix->store, rows[i].kind, &key, &error);
+        if (status != rows[i].status ||
+            strncmp(error.message, rows[i].message, strlen(rows[i].message)) != 0) {
+            fail_msg("%s: %s '%s'", rows[i].what, flx_status_name(status), error.message);
+        }
+    }
+}
+
+static void a_batch_is_all_or_nothing(void **state)
+{
+    fixture *fix = *state;
+    create_place(fix);
+    flx_entry batch[3];
+    memset(batch, 0, sizeof batch);
+    batch[0].kind = FLX_KIND_STREAM;
+    flx_stream_info_init(&batch[0].stream, "t", "n", "a");
+    batch[1].kind = FLX_KIND_CACHE;
+    flx_cache_info_init(&batch[1].cache, "t", "n", "b");
+    batch[2].kind = FLX_KIND_STREAM;
+    flx_stream_info_init(&batch[2].stream, "t", "elsewhere", "c");
+    bool created[3] = {false, false, false};
+    const unsigned told = fix->told;
+    assert_int_equal(flx_store_create(fix->store, batch, 3, created, NULL), FLX_ERR_NOT_FOUND);
+    const flx_key key = key_of("t/n/a");
+    flx_entry entry;
+    assert_int_equal(flx_store_get(fix->store, FLX_KIND_STREAM, &key, &entry, NULL),
+                     FLX_ERR_NOT_FOUND);
+    assert_int_equal(fix->told, told);
+    assert_int_equal(flx_store_create(fix->store, batch, 2, created, NULL), FLX_OK);
+    assert_true(created[0] && created[1]);
+    assert_int_equal(flx_store_get(fix->store, FLX_KIND_STREAM, &key, &entry, NULL), FLX_OK);
+    assert_int_equal(entry.stream.id, 1); /* the batch that failed used no id */
+}
+
+static const flx_stream_info *find_stream(const flx_catalog *catalog, const char *path)
+{
+    const flx_key key = key_of(path);
+    return flx_catalog_stream(catalog, key.tenant, key.namespace_, key.name);
+}
+
+static void ids_are_never_used_again(void **state)
+{
+    fixture *fix = *state;
+    create_place(fix);
+    bool created = false;
+    static const char *const bodies[] = {"{\"stream\":\"a\"}", "{\"stream\":\"b\"}",
+                                         "{\"stream\":\"c\"}"};
+    for (size_t i = 0; i < COUNT(bodies); i++) {
+        assert_int_equal(create(fix, FLX_KIND_STREAM, "t/n", bodies[i], &created, NULL), FLX_OK);
+    }
+    const flx_key newest = key_of("t/n/c");
+    assert_int_equal(flx_store_delete(fix->store, FLX_KIND_STREAM, &newest, NULL), FLX_OK);
+    fix->store = flx_store_close(fix->store);
+    assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
+    assert_int_equal(create(fix, FLX_KIND_STREAM, "t/n", bodies[2], &created, NULL), FLX_OK);
+
+    flx_catalog *catalog = NULL;
+    assert_int_equal(flx_store_snapshot(fix->store, &catalog, NULL), FLX_OK);
+    assert_int_equal(find_stream(catalog, "t/n/a")->id, 1);
+    assert_int_equal(find_stream(catalog, "t/n/b")->id, 2);
+    assert_int_equal(find_stream(catalog, "t/n/c")->id, 4); /* not 3 again */
+    assert_int_equal(flx_catalog_version(catalog), fix->told_version);
+    assert_int_equal(fix->told_version, 7); /* versions go on over a reopen too */
+
+    flx_catalog *same = NULL;
+    assert_int_equal(flx_store_snapshot(fix->store, &same, NULL), FLX_OK);
+    assert_ptr_equal(same, catalog);
+    (void)flx_catalog_unref(same);
+    const flx_key gone = key_of("t/n/a");
+    assert_int_equal(flx_store_delete(fix->store, FLX_KIND_STREAM, &gone, NULL), FLX_OK);
+    assert_non_null(find_stream(catalog, "t/n/a")); /* a snapshot never changes */
+    (void)flx_catalog_unref(catalog);
+}
+
+/* Collects what a list or feed hands out, as "a b c". */
+typedef struct collected {
+    char text[512];
+} collected;
+
+static void append(collected *all, const char *text, size_t len)
+{
+    const size_t used = strlen(all->text);
+    (void)snprintf(all->text + used, sizeof all->text - used, "%s%.*s", used == 0 ? "" : " ",
+                   (int)len, text);
+}
+
+static flx_status collect_entry(void *arg, const flx_entry *entry)
+{
+    char text[400];
+    const flx_key key = flx_entry_key(entry);
+    (void)flx_key_text(&key, text, sizeof text);
+    append(arg, text, strlen(text));
+    return FLX_OK;
+}
+
+static flx_status collect_change(void *arg, const flx_change *change)
+{
+    char text[128];
+    (void)snprintf(text, sizeof text, "%llu:%.*s%s", (unsigned long long)change->seq,
+                   (int)change->op.len, (const char *)change->op.ptr,
+                   change->object.len == 0 ? "!" : "");
+    append(arg, text, strlen(text));
+    return FLX_OK;
+}
+
+static void lists_page_by_name(void **state)
+{
+    static const struct {
+        const char *what;
+        flx_kind kind;
+        const char *where, *after; /* NULL: from the first */
+        size_t limit;
+        const char *listed;
+        bool more;
+    } rows[] = {
+        {"all tenants", FLX_KIND_TENANT, "", NULL, 10, "t u", false},
+        {"one tenant", FLX_KIND_TENANT, "", NULL, 1, "t", true},
+        {"tenants after", FLX_KIND_TENANT, "", "t", 1, "u", false},
+        {"namespaces of a tenant", FLX_KIND_NAMESPACE, "t", NULL, 10, "t/m t/n", false},
+        {"streams of a namespace", FLX_KIND_STREAM, "t/n", NULL, 2, "t/n/a t/n/b", true},
+        {"the rest", FLX_KIND_STREAM, "t/n", "t/n/b", 2, "t/n/c", false},
+        {"an exact page has no more", FLX_KIND_STREAM, "t/n", NULL, 3, "t/n/a t/n/b t/n/c", false},
+        {"of another namespace", FLX_KIND_STREAM, "t/m", NULL, 9, "t/m/z", false},
+        {"of nowhere", FLX_KIND_STREAM, "u/n", NULL, 9, "", false},
+    };
+    fixture *fix = *state;
+    create_place(fix);
+    bool created = false;
+    assert_int_equal(create(fix, FLX_KIND_TENANT, "", "{\"tenant_id\":\"u\"}", &created, NULL),
+                     FLX_OK);
+    assert_int_equal(create(fix, FLX_KIND_NAMESPACE, "t", "{\"namespace\":\"m\"}", &created, NULL),
+                     FLX_OK);
+    static const char *const bodies[] = {"{\"stream\":\"c\"}", "{\"stream\":\"a\"}",
+                                         "{\"stream\":\"b\"}"};
+    for (size_t i = 0; i < COUNT(bodies); i++) {
+        assert_int_equal(create(fix, FLX_KIND_STREAM, "t/n", bodies[i], &created, NULL), FLX_OK);
+    }
+    assert_int_equal(create(fix, FLX_KIND_STREAM, "t/m", "{\"stream\":\"z\"}", &created, NULL),
+                     FLX_OK);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const flx_key where = key_of(rows[i].where);
+        const flx_key after = key_of(rows[i].after == NULL ? "" : rows[i].after);
+        collected all = {{0}};
+        bool more = false;
+        assert_int_equal(flx_store_list(fix->store, rows[i].kind, &where,
+                                        rows[i].after == NULL ? NULL : &after, rows[i].limit,
+                                        collect_entry, &all, &more, NULL),
+                         FLX_OK);
+        if (strcmp(all.text, rows[i].listed) != 0 || more != rows[i].more) {
+            fail_msg("%s: '%s' more %d", rows[i].what, all.text, more);
+        }
+    }
+}
+
+static void the_change_log_is_dense_and_pruned(void **state)
+{
+    static const struct {
+        const char *what;
+        uint64_t since;
+        size_t limit;
+        const char *changes;
+        uint64_t next_seq;
+    } rows[] = {
+        /* since 1: the first is above it, so the consumer takes a fresh snapshot */
+        {"pruned away", 1, 9, "3:updated 4:updated 5:deleted!", 6},
+        {"all that is kept", 3, 9, "3:updated 4:updated 5:deleted!", 6},
+        {"a page", 3, 2, "3:updated 4:updated", 5},
+        {"the next page", 5, 2, "5:deleted!", 6},
+        {"nothing new", 6, 2, "", 6},
+        {"from the future", 99, 2, "", 6},
+        {"from the far future", UINT64_MAX, 2, "", 6},
+    };
+    fixture *fix = *state;
+    fix->store = flx_store_close(fix->store);
+    assert_int_equal(open_store(fix, 3, NULL), FLX_OK);
+    create_place(fix);
+    bool created = false;
+    flx_entry entry;
+    assert_int_equal(create(fix, FLX_KIND_CACHE, "t/n", "{\"cache\":\"c\"}", &created, NULL),
+                     FLX_OK);
+    static const char *const patches[] = {"{\"display_name\":\"1\"}", "{\"display_name\":\"2\"}",
+                                          "{\"display_name\":\"2\"}", "{\"display_name\":\"3\"}"};
+    for (size_t i = 0; i < COUNT(patches); i++) {
+        assert_int_equal(patch(fix, FLX_KIND_CACHE, "t/n/c", patches[i], &entry, NULL), FLX_OK);
+    }
+    const flx_key key = key_of("t/n/c");
+    assert_int_equal(flx_store_delete(fix->store, FLX_KIND_CACHE, &key, NULL), FLX_OK);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        collected all = {{0}};
+        uint64_t next_seq = 0;
+        assert_int_equal(flx_store_changes(fix->store, FLX_KIND_CACHE, rows[i].since, rows[i].limit,
+                                           collect_change, &all, &next_seq, NULL),
+                         FLX_OK);
+        if (strcmp(all.text, rows[i].changes) != 0 || next_seq != rows[i].next_seq) {
+            fail_msg("%s: '%s' next %llu", rows[i].what, all.text, (unsigned long long)next_seq);
+        }
+    }
+    collected all = {{0}};
+    uint64_t next_seq = 0;
+    assert_int_equal(flx_store_feed_snapshot(fix->store, FLX_KIND_NAMESPACE, collect_entry, &all,
+                                             &next_seq, NULL),
+                     FLX_OK);
+    assert_string_equal(all.text, "t/n");
+    assert_int_equal(next_seq, 2);
+}
+
+static void *wait_for_tenant(void *arg)
+{
+    fixture *fix = arg;
+    flx_store_wait(fix->store, FLX_KIND_TENANT, 1, 60000);
+    return NULL;
+}
+
+static void a_wait_ends_with_the_change(void **state)
+{
+    fixture *fix = *state;
+    pthread_t waiter;
+    assert_int_equal(pthread_create(&waiter, NULL, wait_for_tenant, fix), 0);
+    create_place(fix);
+    assert_int_equal(pthread_join(waiter, NULL), 0);
+    flx_store_wait(fix->store, FLX_KIND_TENANT, 2, 1); /* times out */
+    assert_int_equal(pthread_create(&waiter, NULL, wait_for_tenant, fix), 0);
+    flx_store_wake_all(fix->store);
+    assert_int_equal(pthread_join(waiter, NULL), 0);
+    flx_store_wait(fix->store, FLX_KIND_TENANT, 99, 60000); /* nothing waits any more */
+}
+
+static void has_a_limit_of_entries(void **state)
+{
+    fixture *fix = *state;
+    char body[64];
+    flx_error error = {0};
+    bool created = false;
+    for (int i = 0; i < 50; i++) {
+        (void)snprintf(body, sizeof body, "{\"tenant_id\":\"t%d\"}", i);
+        assert_int_equal(create(fix, FLX_KIND_TENANT, "", body, &created, NULL), FLX_OK);
+    }
+    assert_int_equal(create(fix, FLX_KIND_TENANT, "", "{\"tenant_id\":\"u\"}", &created, &error),
+                     FLX_ERR_AGAIN);
+    assert_string_equal(error.message, "tenant: there are 50, which is the limit");
+    const flx_key key = key_of("t7");
+    assert_int_equal(flx_store_delete(fix->store, FLX_KIND_TENANT, &key, NULL), FLX_OK);
+    assert_int_equal(create(fix, FLX_KIND_TENANT, "", "{\"tenant_id\":\"u\"}", &created, NULL),
+                     FLX_OK);
+}
+
+static void file_path(const fixture *fix, char *path, size_t size)
+{
+    (void)snprintf(path, size, "%s/%s", fix->directory, FLX_STORE_FILE);
+}
+
+static void the_file_is_private_and_held(void **state)
+{
+    fixture *fix = *state;
+    char path[128];
+    struct stat info;
+    file_path(fix, path, sizeof path);
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+
+    fixture second = *fix;
+    flx_error error = {0};
+    assert_int_equal(open_store(&second, 0, &error), FLX_ERR_UNAVAILABLE);
+    assert_non_null(strstr(error.message, "another process is using it"));
+
+    fix->store = flx_store_close(fix->store);
+    assert_int_equal(chmod(path, 0644), 0); /* a restored backup, say */
+    assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+}
+
+static void write_file(const char *path, const void *bytes, size_t len, long at)
+{
+    FILE *file = fopen(path, at < 0 ? "wb" : "r+b");
+    assert_non_null(file);
+    if (at > 0) {
+        assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    }
+    assert_int_equal(fwrite(bytes, 1, len, file), len);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void run_sql(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static size_t read_file(const char *path, char *bytes, size_t size)
+{
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    const size_t len = fread(bytes, 1, size, file);
+    (void)fclose(file);
+    return len;
+}
+
+static void a_wrong_file_is_left_alone(void **state)
+{
+    static const struct {
+        const char *what, *bytes, *sql; /* one of them makes the file */
+        flx_status status;
+        const char *message;
+    } rows[] = {
+        {"not a database",
+         "these are somebody's notes, longer than a header of 100 bytes would "
+         "be, so that nobody takes them for an empty file",
+         NULL, FLX_ERR_CORRUPT, "not a database"},
+        {"somebody's database", NULL, "CREATE TABLE notes(text)", FLX_ERR_CORRUPT,
+         "not a Felix catalog"},
+        {"another application's", NULL, "PRAGMA application_id = 77; CREATE TABLE t(a)",
+         FLX_ERR_CORRUPT, "not a Felix catalog"},
+    };
+    fixture *fix = *state;
+    char path[128];
+    static char before[65536];
+    static char after[65536];
+    file_path(fix, path, sizeof path);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        fix->store = flx_store_close(fix->store);
+        remove_files(fix);
+        if (rows[i].bytes != NULL) {
+            write_file(path, rows[i].bytes, strlen(rows[i].bytes), -1);
+        } else {
+            run_sql(path, rows[i].sql);
+        }
+        const size_t len = read_file(path, before, sizeof before);
+        flx_error error = {0};
+        const flx_status status = open_store(fix, 0, &error);
+        if (status != rows[i].status || strstr(error.message, rows[i].message) == NULL) {
+            fail_msg("%s: %s '%s'", rows[i].what, flx_status_name(status), error.message);
+        }
+        assert_int_equal(read_file(path, after, sizeof after), len);
+        assert_memory_equal(before, after, len);
+    }
+}
+
+static void a_newer_or_damaged_catalog_is_refused(void **state)
+{
+    fixture *fix = *state;
+    char path[128];
+    file_path(fix, path, sizeof path);
+    create_place(fix);
+    fix->store = flx_store_close(fix->store);
+
+    flx_error error = {0};
+    run_sql(path, "INSERT INTO migrations VALUES(99, 0)");
+    assert_int_equal(open_store(fix, 0, &error), FLX_ERR_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "schema 99"));
+    run_sql(path, "DELETE FROM migrations WHERE version = 99");
+
+    /* A row that could not have been written by us is found when it is read. */
+    run_sql(path, "INSERT INTO streams VALUES(9,'t','n','s',0,1,0,0,0,0,0,0,'Stream','Leader',"
+                  "'AtMostOnce','')");
+    assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
+    flx_catalog *catalog = NULL;
+    assert_int_equal(flx_store_snapshot(fix->store, &catalog, &error), FLX_ERR_CORRUPT);
+    assert_non_null(strstr(error.message, "a stream row is damaged: shards: must be 1..1024"));
+    fix->store = flx_store_close(fix->store);
+
+    char noise[4096];
+    memset(noise, 0xa5, sizeof noise);
+    write_file(path, noise, sizeof noise, 4096); /* the second page */
+    assert_int_equal(open_store(fix, 0, &error), FLX_ERR_CORRUPT);
+}
+
+/* Nothing can be written beyond `bytes` in any file of this process. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void a_full_disk_loses_nothing_acknowledged(void **state)
+{
+    fixture *fix = *state;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    create_place(fix);
+    char body[64];
+    flx_error error = {0};
+    bool created = false;
+    int acknowledged = 0;
+    flx_status status = FLX_OK;
+    limit_files(400 * 1024);
+    for (int i = 0; status == FLX_OK && i < 49; i++) {
+        (void)snprintf(body, sizeof body, "{\"stream\":\"s%d\"}", i);
+        status = create(fix, FLX_KIND_STREAM, "t/n", body, &created, &error);
+        acknowledged += status == FLX_OK;
+    }
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(status, FLX_ERR_IO);
+    assert_non_null(strstr(error.message, FLX_STORE_FILE));
+    assert_true(acknowledged > 0);
+
+    flx_catalog *catalog = NULL;
+    assert_int_equal(flx_store_snapshot(fix->store, &catalog, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_stream_count(catalog), acknowledged);
+    (void)flx_catalog_unref(catalog);
+    /* With room again it goes on, and the file agrees with what was said. */
+    assert_int_equal(create(fix, FLX_KIND_STREAM, "t/n", body, &created, NULL), FLX_OK);
+    assert_true(created);
+    fix->store = flx_store_close(fix->store);
+    assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
+    assert_int_equal(flx_store_snapshot(fix->store, &catalog, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_stream_count(catalog), acknowledged + 1);
+    (void)flx_catalog_unref(catalog);
+}
+
+/* SQLite's and jansson's memory from our door too, so that a fault loop reaches into them. */
+static void *sqlite_malloc(int size)
+{
+    return flx_alloc((size_t)size);
+}
+static void *sqlite_realloc(void *memory, int size)
+{
+    return flx_realloc(memory, (size_t)size);
+}
+static int sqlite_size(void *memory)
+{
+    return (int)malloc_usable_size(memory);
+}
+static int sqlite_roundup(int size)
+{
+    return (size + 7) & ~7;
+}
+static int sqlite_init(void *arg)
+{
+    (void)arg;
+    return SQLITE_OK;
+}
+static void sqlite_shutdown(void *arg)
+{
+    (void)arg;
+}
+
+/* Opens, creates, reads; the first failure ends it. */
+static flx_status walk(fixture *fix)
+{
+    flx_status status = open_store(fix, 0, NULL);
+    flx_entry entry;
+    memset(&entry, 0, sizeof entry);
+    if (status == FLX_OK) {
+        entry.kind = FLX_KIND_TENANT;
+        memcpy(entry.tenant.tenant, "t", 2);
+        status = flx_store_create(fix->store, &entry, 1, NULL, NULL);
+    }
+    if (status == FLX_OK) {
+        memset(&entry, 0, sizeof entry);
+        entry.kind = FLX_KIND_NAMESPACE;
+        memcpy(entry.namespace_.tenant, "t", 2);
+        memcpy(entry.namespace_.namespace_, "n", 2);
+        status = flx_store_create(fix->store, &entry, 1, NULL, NULL);
+    }
+    if (status == FLX_OK) {
+        memset(&entry, 0, sizeof entry);
+        entry.kind = FLX_KIND_STREAM;
+        flx_stream_info_init(&entry.stream, "t", "n", "s");
+        status = flx_store_create(fix->store, &entry, 1, NULL, NULL);
+    }
+    flx_catalog *catalog = NULL;
+    if (status == FLX_OK) {
+        status = flx_store_snapshot(fix->store, &catalog, NULL);
+    }
+    if (status == FLX_OK) {
+        assert_int_equal(flx_catalog_stream_count(catalog), 1);
+    }
+    (void)flx_catalog_unref(catalog);
+    return status;
+}
+
+/* Whatever allocation fails: the call says so, or did without; a second walk then succeeds. */
+static void survives_failed_allocations(void **state)
+{
+    fixture *fix = *state;
+    fix->store = flx_store_close(fix->store);
+    uint64_t step = 1;
+    for (uint64_t nth = 1;; nth += step) {
+        remove_files(fix);
+        flx_alloc_fail_nth(nth);
+        const flx_status status = walk(fix);
+        const int failed = flx_alloc_failed();
+        flx_alloc_fail_nth(0);
+        if (status != FLX_OK && (status != FLX_ERR_NOMEM || !failed)) {
+            fail_msg("allocation %llu: %s", (unsigned long long)nth, flx_status_name(status));
+        }
+        fix->store = flx_store_close(fix->store);
+        if (status != FLX_OK) {
+            assert_int_equal(walk(fix), FLX_OK);
+            fix->store = flx_store_close(fix->store);
+        }
+        if (!failed) {
+            assert_true(nth > 100);
+            return;
+        }
+        step = nth < 40 ? 1 : 7; /* a prime step keeps the loop short and meets every phase */
+    }
+}
+
+int main(void)
+{
+    const sqlite3_mem_methods memory = {sqlite_malloc,  flx_free,    sqlite_realloc,  sqlite_size,
+                                        sqlite_roundup, sqlite_init, sqlite_shutdown, NULL};
+    if (sqlite3_config(SQLITE_CONFIG_MALLOC, &memory) != SQLITE_OK) {
+        return 1;
+    }
+    json_set_alloc_funcs(flx_alloc, flx_free);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(rules_of_create, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rules_of_patch, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_place_is_deleted_empty, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_batch_is_all_or_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ids_are_never_used_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lists_page_by_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_change_log_is_dense_and_pruned, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_wait_ends_with_the_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(has_a_limit_of_entries, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_file_is_private_and_held, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_wrong_file_is_left_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_newer_or_damaged_catalog_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_disk_loses_nothing_acknowledged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(survives_failed_allocations, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

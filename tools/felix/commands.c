@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * commands.c - every command of felix: words, flags, and what they mean. The only place to add one.
+ *
+ * Documents are made from this table by tools/docs; tests/unit/cli/test_commands.c holds the rules
+ * (summaries fit a line, examples parse, flags do not clash).
+ */
+#include "commands.h"
+
+const cli_noun cli_nouns[] = {
+    {"stream", NULL, "streams: what is published, in order"},
+    {"cache", NULL, "caches: the newest value under each key"},
+    {"context", "ctx", "where commands talk to, and as whom"},
+    {"bench", NULL, "how fast a node is from here"},
+    {NULL, NULL, NULL},
+};
+
+const cli_flag cli_global_flags[] = {
+    {"output", "table|wide|json|jsonl|yaml|name|raw", "how results are written", NULL, 'o'},
+    {"context", "NAME", "the context to use, instead of the current one", NULL, 'c'},
+    {"config", "FILE", "the file of contexts", NULL, 0},
+    {"address", "HOST:PORT,...", "where brokers are", NULL, 0},
+    {"tenant", "TENANT", "who authenticates", NULL, 0},
+    {"namespace", "NAMESPACE", "where names without one are looked up", NULL, 'n'},
+    {"token-file", "FILE", "the token, read again at every connect", NULL, 0},
+    {"ca-file", "FILE", "PEM of who signed the certificate of the node", NULL, 0},
+    {"controlplane", "URL", "where the REST API is", NULL, 0},
+    {"admin-token-file", "FILE", "the token for the REST API", NULL, 0},
+    {"server-name", "NAME", "the name in the certificate, when it is not that of the address", NULL,
+     0},
+    {"timeout", "DURATION", "how long to wait for a node", "10s", 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag pub_flags[] = {
+    {"lines", NULL, "publish each line of standard input as a record", NULL, 'l'},
+    {"key", "KEY", "records of equal keys keep to one shard, in order", NULL, 'k'},
+    {"batch", "N", "records that travel together at the most", "1024", 0},
+    {"batch-bytes", "SIZE", "bytes that travel together at the most", "256KiB", 0},
+    {"linger", "DURATION", "how long a batch that is not full waits for more input", "5ms", 0},
+    {"ack", "batch|message|none", "what is answered: each batch, each record, nothing", "batch", 0},
+    {"quiet", NULL, "no progress and no last line", NULL, 'q'},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag sub_flags[] = {
+    {"from", "latest|earliest|OFFSET|@TIME|2h", "where to begin", "latest", 'f'},
+    {"count", "N", "end after so many records", NULL, 0},
+    {"shard", "N", "one shard only", NULL, 0},
+    {"no-resume", NULL, "end when the connection is lost, instead of going on where it was", NULL,
+     0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag peek_flags[] = {
+    {"from", "latest|earliest|OFFSET|@TIME|2h", "where to begin", "earliest", 'f'},
+    {"count", "N", "end after so many records", "10", 0},
+    {"shard", "N", "one shard only", NULL, 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag stream_create_flags[] = {
+    {"durable", NULL, "keep the records on disk", NULL, 0},
+    {"shards", "N", "how many logs it is spread over; fixed for its life", "1", 0},
+    {"retention-bytes", "SIZE", "delete the oldest records above this; 0: no bound", "0", 0},
+    {"retention-age", "DURATION", "delete records older than this; 0: no bound", "0", 0},
+    {"replicas", "N", "copies of each shard", "1", 0},
+    {"consistency", "leader|quorum", "when an acknowledged record is safe", "leader", 0},
+    {"ack", "accepted|written|synced|quorum",
+     "what an acknowledgement means; durable streams: synced, others: accepted", NULL, 0},
+    {"slow", "lag|drop_new|drop_old|block", "what happens to subscribers that are too slow", NULL,
+     0},
+    {"if-absent", NULL, "an existing stream is fine, whatever it is like", NULL, 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag rm_flags[] = {
+    {"yes", NULL, "do not ask on a terminal", NULL, 'y'},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag cache_create_flags[] = {
+    {"shards", "N", "how many parts it is spread over; fixed for its life", "1", 0},
+    {"replicas", "N", "copies of each part", "1", 0},
+    {"consistency", "leader|quorum", "when a write is safe", "leader", 0},
+    {"display-name", "TEXT", "a name for people; the cache's own when not given", NULL, 0},
+    {"if-absent", NULL, "an existing cache is fine, whatever it is like", NULL, 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag cache_put_flags[] = {
+    {"ttl", "DURATION", "the value expires after this; 0: never", "0", 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag context_show_flags[] = {
+    {"origin", NULL, "say where each value came from", NULL, 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag context_set_flags[] = {
+    {"dev", NULL, "pub and sub create streams that are missing", NULL, 0},
+    {"use", NULL, "make it the current one", NULL, 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+#define BENCH_COMMON                                                                               \
+    {"size", "SIZE", "payload of a record", "256", 0},                                             \
+    {                                                                                              \
+        "pid", "PID", "process whose CPU time is measured; a local node is found by its port",     \
+            NULL, 0                                                                                \
+    }
+
+static const cli_flag bench_latency_flags[] = {
+    BENCH_COMMON,
+    {"count", "N", "records measured", "10000", 0},
+    {"warmup", "N", "records before that", "1000", 0},
+    {"stream", "STREAM", "where to; created in dev contexts", "felix-bench", 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag bench_fanout_flags[] = {
+    BENCH_COMMON,
+    {"count", "N", "records published", "100000", 0},
+    {"subscribers", "N", "subscribers at once", "10", 0},
+    {"connections", "N", "connections they are spread over", "4", 0},
+    {"batch", "N", "records that travel together", "64", 0},
+    {"stream", "STREAM", "where to; created in dev contexts", "felix-bench", 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag bench_publish_flags[] = {
+    BENCH_COMMON,
+    {"count", "N", "records published", "1000000", 0},
+    {"batch", "N", "records that travel together; 1: each alone", "64", 0},
+    {"in-flight", "N", "batches not yet acknowledged", "64", 0},
+    {"stream", "STREAM", "where to; created in dev contexts", "felix-bench", 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag bench_cache_flags[] = {
+    BENCH_COMMON,
+    {"count", "N", "requests", "100000", 0},
+    {"keys", "N", "different keys", "1024", 0},
+    {"in-flight", "N", "requests at once", "16", 0},
+    {"put-percent", "N", "how many of a hundred are puts", "10", 0},
+    {"cache", "CACHE", "the cache; created in dev contexts", "felix-bench", 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+const cli_command cli_commands[] = {
+    {NULL, "up", "[FLAG...]", NULL, "start a node on this machine, in the foreground",
+     "Runs broker, control plane and catalog in one process, on 127.0.0.1 unless told otherwise: "
+     "QUIC on udp/5000, the REST API on tcp/8443, health and metrics on tcp/8080. At the first "
+     "start "
+     "it makes its certificates and keys in the data directory. It writes the context 'local', so "
+     "that the next command just works. --data DIR keeps everything there instead of "
+     "$XDG_STATE_HOME/felix; --ephemeral-ports takes free ports instead of busy ones; --no-context "
+     "leaves the contexts alone. Every key of docs/ops/configuration.md is a flag here too. "
+     "SIGTERM "
+     "and Ctrl-C drain and stop; a second one is fast.",
+     "felix up                                   # a node to try things on\n"
+     "felix up --data ./data --ephemeral-ports   # beside another one\n"
+     "felix up --print-config --origin           # what it would run with",
+     cli_cmd_up, .raw_args = true},
+    {NULL, "pub", "STREAM [TEXT]", pub_flags, "publish a text, or each line of standard input",
+     "With --lines, one record a line: the newline is not part of it, empty lines are empty "
+     "records, "
+     "any bytes are allowed, and a last line without newline counts. Without TEXT and --lines, all "
+     "of "
+     "standard input is one record. The last line on standard error is always 'N sent, N acked', "
+     "also after a signal or a lost connection. In a context marked dev a missing stream is "
+     "created.",
+     "felix pub orders 'first order'             # one record\n"
+     "felix pub orders --lines <orders.txt       # one record a line\n"
+     "felix pub orders --key alice 'order 7'     # in order with alice's others",
+     cli_cmd_pub},
+    {NULL, "sub", "STREAM", sub_flags, "print what is published, as it comes",
+     "Writes 'subscribed' on standard error once nothing can be missed any more. With -o raw (the "
+     "default) a record is its payload and a newline; jsonl has offset, time and shard too. A "
+     "subscription survives a lost connection and goes on where it was; what could not be had any "
+     "more is said on standard error, and in jsonl as an object with 'notice'. --from takes an "
+     "offset, "
+     "a time (@2026-01-31T12:00:00Z, or @ and seconds since 1970) or an age (2h).",
+     "felix sub orders                           # from now on\n"
+     "felix sub orders --from earliest --count 3 # the first three kept\n"
+     "felix sub orders --from 2h -o jsonl        # the last two hours, and on",
+     cli_cmd_sub},
+    {NULL, "peek", "STREAM", peek_flags, "print what is there, then end",
+     "Reads up to --count records that were there when it began, and never waits for more.",
+     "felix peek orders                          # the oldest ten\n"
+     "felix peek orders --from 5m --count 100 -o jsonl # of the last five minutes",
+     cli_cmd_peek},
+    {"stream", "ls", "", NULL, "list the streams of the namespace", NULL,
+     "felix stream ls                            # names and what they promise\n"
+     "felix stream ls -o name                    # names only",
+     cli_cmd_stream_ls},
+    {"stream", "show", "STREAM", NULL, "show what a stream promises", NULL,
+     "felix stream show orders                   # everything about it", cli_cmd_stream_show},
+    {"stream", "create", "STREAM", stream_create_flags, "create a stream",
+     "The same stream again is fine; another one under the same name is a conflict. A stream that "
+     "is "
+     "not durable lives in memory: its acknowledgements mean accepted, and a restart empties it. "
+     "One "
+     "that is durable acknowledges what is synced to disk.",
+     "felix stream create clicks                 # in memory\n"
+     "felix stream create orders --durable --shards 4 --retention-age 7d # on disk, a week",
+     cli_cmd_stream_create},
+    {"stream", "rm", "STREAM", rm_flags, "remove a stream and its records", NULL,
+     "felix stream rm clicks --yes               # without asking", cli_cmd_stream_rm},
+    {"cache", "get", "CACHE KEY", NULL, "print the value under a key",
+     "A missing key is exit code 3. With -o raw (the default) the value as it is and a newline.",
+     "felix cache get sessions alice             # its value", cli_cmd_cache_get},
+    {"cache", "put", "CACHE KEY [VALUE]", cache_put_flags, "put a value under a key",
+     "Without VALUE, all of standard input is the value.",
+     "felix cache put sessions alice online --ttl 30m # for half an hour\n"
+     "felix cache put pages index <index.html    # from a file",
+     cli_cmd_cache_put},
+    {"cache", "del", "CACHE KEY", NULL, "delete a key", "A key that is not there is exit code 3.",
+     "felix cache del sessions alice             # gone", cli_cmd_cache_del},
+    {"cache", "ls", "", NULL, "list the caches of the namespace", NULL,
+     "felix cache ls                             # names and sizes", cli_cmd_cache_ls},
+    {"cache", "show", "CACHE", NULL, "show what a cache is", NULL,
+     "felix cache show sessions                  # everything about it", cli_cmd_cache_show},
+    {"cache", "create", "CACHE", cache_create_flags, "create a cache", NULL,
+     "felix cache create sessions                # with one part", cli_cmd_cache_create},
+    {"cache", "rm", "CACHE", rm_flags, "remove a cache and its values", NULL,
+     "felix cache rm sessions --yes              # without asking", cli_cmd_cache_rm},
+    {"context", "ls", "", NULL, "list the contexts", NULL,
+     "felix context ls                           # the current one has a star", cli_cmd_context_ls},
+    {"context", "show", "", context_show_flags, "show the values commands run with",
+     "A flag beats the environment (FELIX_ADDRESS, FELIX_TENANT, FELIX_NAMESPACE, FELIX_TOKEN, "
+     "FELIX_TOKEN_FILE, FELIX_CA_FILE, FELIX_CONTROLPLANE_URL, FELIX_ADMIN_TOKEN, "
+     "FELIX_ADMIN_TOKEN_FILE, FELIX_SERVER_NAME, FELIX_CONTEXT, FELIX_CONFIG), the environment "
+     "beats the "
+     "context, the context beats the default. Tokens are never printed.",
+     "felix context show --origin                # and where each came from\n"
+     "felix context show -o json                 # for programs",
+     cli_cmd_context_show},
+    {"context", "use", "NAME", NULL, "make a context the current one", NULL,
+     "felix context use local                    # as felix up made it", cli_cmd_context_use},
+    {"context", "set", "NAME", context_set_flags, "create a context, or change values of one",
+     "Takes the values from the flags --address, --tenant, --namespace, --token-file, --ca-file, "
+     "--controlplane, --admin-token-file and --server-name; what is not given stays as it is.",
+     "felix context set prod --address b1.example:5000,b2.example:5000 --tenant acme --ca-file "
+     "ca.pem --use # and use it",
+     cli_cmd_context_set},
+    {"context", "rm", "NAME", NULL, "remove a context", NULL,
+     "felix context rm old                       # only the entry, no file of it",
+     cli_cmd_context_rm},
+    {NULL, "doctor", "", NULL, "check whether the node of this context answers, and why not",
+     "Looks at addresses, reachability over UDP, authentication, socket buffers against the limits "
+     "of "
+     "the kernel, packet size, certificate, clock and tokens. Exit code 0 when the node answers.",
+     "felix doctor                               # what is wrong, and what to do", cli_cmd_doctor},
+    {"bench", "latency", "", bench_latency_flags, "time from publish to delivery, one at a time",
+     NULL, "felix bench latency --size 1KiB            # percentiles in microseconds",
+     cli_cmd_bench_latency},
+    {"bench", "fanout", "", bench_fanout_flags, "deliveries a second to many subscribers", NULL,
+     "felix bench fanout --subscribers 100       # and CPU time a delivery", cli_cmd_bench_fanout},
+    {"bench", "publish", "", bench_publish_flags, "acknowledged records a second", NULL,
+     "felix bench publish --batch 1 --in-flight 64 # unbatched", cli_cmd_bench_publish},
+    {"bench", "cache", "", bench_cache_flags, "cache requests a second and their latency", NULL,
+     "felix bench cache --in-flight 256          # under load", cli_cmd_bench_cache},
+    {NULL, "completion", "SHELL", NULL, "print completion for bash, zsh or fish", NULL,
+     "felix completion bash >/etc/bash_completion.d/felix # for everybody\n"
+     "felix completion fish >~/.config/fish/completions/felix.fish # for one",
+     cli_cmd_completion},
+    {NULL, "help", "[COMMAND...]", NULL, "explain a command, or list them", NULL,
+     "felix help stream create                   # one command\n"
+     "felix help stream                          # one noun",
+     cli_cmd_help},
+    {NULL, "version", "", NULL, "print the version", NULL,
+     "felix version                              # of this command", cli_cmd_version},
+    {NULL, "docs", "PAGE", NULL, "print a generated page: man, cli or configuration", NULL, NULL,
+     cli_cmd_help, .hidden = true},
+};
+
+const size_t cli_command_count = sizeof cli_commands / sizeof cli_commands[0];

@@ -48,16 +48,35 @@ static const cli_column record_columns[] = {{"TIME", "time", false, 27},
                                             {"PAYLOAD", "payload", false, 0},
                                             {NULL, NULL, false, 0}};
 
+/* Why records are missing, and which shard goes on where. */
 static void tell_gap(const reading *job, const flx_message *gap)
 {
-    const uint64_t missed = gap->gap_end > gap->offset ? gap->gap_end - gap->offset : 0;
-    if (!gap->has_offset) {
-        cli_say(job->run, "records of '%s' may be missing (%s)", job->stream,
-                cli_gap_reason(gap->gap_reason));
-    } else {
-        cli_say(job->run, "%llu records of '%s' missed (%s): shard %u goes on at offset %llu",
-                (unsigned long long)missed, job->stream, cli_gap_reason(gap->gap_reason),
-                gap->shard, (unsigned long long)gap->gap_end);
+    const unsigned long long missed =
+        gap->gap_end > gap->offset ? (unsigned long long)(gap->gap_end - gap->offset) : 0;
+    const unsigned long long next = (unsigned long long)gap->gap_end;
+    switch (gap->gap_reason) {
+    case FLX_GAP_RESET:
+        cli_say(job->run, "the node has lost its memory of '%s': shard %u goes on at offset %llu",
+                job->stream, gap->shard, next);
+        break;
+    case FLX_GAP_LAGGED:
+        cli_say(job->run, "too slow for '%s': %llu records missed, shard %u goes on at offset %llu",
+                job->stream, missed, gap->shard, next);
+        break;
+    case FLX_GAP_TOO_OLD:
+        cli_say(job->run, "%llu records of '%s' are not kept any more: shard %u goes on at %llu",
+                missed, job->stream, gap->shard, next);
+        break;
+    case FLX_GAP_MISSING:
+    case FLX_GAP_DROPPED:
+        cli_say(job->run, "%llu records of '%s' were dropped: shard %u goes on at offset %llu",
+                missed, job->stream, gap->shard, next);
+        break;
+    case FLX_GAP_UNKNOWN:
+    case FLX_GAP_NONE:
+        cli_say(job->run, "records of '%s' may be missing: the node does not number them",
+                job->stream);
+        break;
     }
 }
 

@@ -33,8 +33,8 @@
 #define BURST_DEFAULT     20
 #define WINDOW_DEFAULT_MS 10000
 #define SLOW_WAIT_MS      5
-#define EVENTS_MAX        256 /* a power of two */
-#define TAIL_BYTES        64  /* kept free for what ends a line */
+#define EVENTS_MAX        256          /* a power of two */
+#define TAIL_BYTES        ((size_t)64) /* kept free for what ends a line */
 
 /* How often one event was logged. */
 typedef struct repeat {

@@ -449,11 +449,14 @@ static void test_follows_the_model(void **state)
 
 /* --- growing, listing while it grows, what an entry costs ----------------------------------------- */
 
+static uint64_t number_expires_at_ms; /* of what put_number writes */
+
 static flx_cache_outcome put_number(flx_cache_shard *shard, uint32_t number, size_t value_len)
 {
     static const uint8_t value[VALUE_BYTES * 10];
     const flx_cache_write write = {.key = {(const uint8_t *)&number, sizeof number},
-                                   .value = {value, value_len}};
+                                   .value = {value, value_len},
+                                   .expires_at_ms = number_expires_at_ms};
     return put(shard, write, NOW_US);
 }
 
@@ -518,7 +521,7 @@ static size_t heap_bytes(void)
 /* Rule 5: an entry costs at most 96 bytes beside its key and value, counted and real. */
 static void test_overhead_of_an_entry(void **state)
 {
-    (void)state;
+    number_expires_at_ms = *(const uint64_t *)*state;
     flx_cache_pool *pool = pool_of(UINT64_C(1) << 30);
     flx_cache_shard *shard = shard_of(pool);
     const size_t before = heap_bytes();
@@ -538,6 +541,7 @@ static void test_overhead_of_an_entry(void **state)
     for (uint32_t i = 0; i < ENTRIES; i += 7) {
         assert_true(has_number(shard, i));
     }
+    number_expires_at_ms = 0;
     (void)flx_cache_shard_free(shard);
     (void)flx_cache_pool_free(pool);
 }
@@ -652,6 +656,7 @@ static void test_every_failed_allocation(void **state)
 
 int main(void)
 {
+    static uint64_t never = 0, next_day_ms = NOW_US / 1000 + UINT64_C(86400000);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_story),
         cmocka_unit_test(test_conditions),
@@ -660,7 +665,8 @@ int main(void)
         cmocka_unit_test(test_large_values_are_shared),
         cmocka_unit_test(test_follows_the_model),
         cmocka_unit_test(test_a_listing_survives_growth),
-        cmocka_unit_test(test_overhead_of_an_entry),
+        {"overhead of an entry", test_overhead_of_an_entry, NULL, NULL, &never},
+        {"overhead of one that expires", test_overhead_of_an_entry, NULL, NULL, &next_day_ms},
         cmocka_unit_test(test_the_budget_holds_and_the_popular_stay),
         cmocka_unit_test(test_a_write_never_evicts_itself),
         cmocka_unit_test(test_every_failed_allocation),

@@ -320,7 +320,10 @@ static void make_room(flx_cache_pool *pool, const cache_entry *keep)
 flx_status flx_cache_pool_new(const flx_cache_options *options, uint64_t now_us,
                               flx_cache_pool **ret_pool, flx_error *reterr)
 {
-    const flx_cache_options given = options == NULL ? (flx_cache_options){0} : *options;
+    flx_cache_options given = {0};
+    if (options != NULL) {
+        given = *options;
+    }
     flx_cache_pool *pool = flx_calloc(1, sizeof *pool);
     if (pool == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "make a cache pool");

@@ -439,7 +439,10 @@ void flx_log_tick(flx_log *log)
 
 flx_status flx_log_new(const flx_log_options *options, flx_log **ret_log, flx_error *reterr)
 {
-    const flx_log_options given = options == NULL ? (flx_log_options){0} : *options;
+    flx_log_options given = {0};
+    if (options != NULL) {
+        given = *options;
+    }
     flx_log *log = flx_calloc(1, sizeof *log);
     if (log == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "make a log");

@@ -54,8 +54,8 @@ void *flx_map_remove(flx_map *map, flx_slice key);
  * change meanwhile; to empty it, use flx_map_pop. */
 void *flx_map_next(const flx_map *map, size_t *cursor);
 
-/* Takes some item out and returns it, NULL when empty. Meant for emptying a map wholly: calling it
- * until it answers NULL is linear in the size of the table. */
-void *flx_map_pop(flx_map *map);
+/* As flx_map_next, taking each item out, so that its owner may free it. NULL at the end; items that
+ * wrapped around the end of the table to its front are found in their turn. */
+void *flx_map_pop(flx_map *map, size_t *cursor);
 
 #endif /* FLX_COMMON_MAP_H */

@@ -303,6 +303,7 @@ struct flx_quic_conn {
     bool want_streams : 1;
     bool streams_came : 1;
     bool confirmed : 1;
+    bool ids_unsure : 1; /* ngtcp2 ran out of memory: the tables may know more ids than it does */
     flx_quic_close why;
     const char *cipher;
     char *server_name; /* client: until the handshake is over */

@@ -19,6 +19,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/file.h"
 #include "crypto/certificate_int.h"
 #include "crypto/digest.h"
 #include "crypto/file_int.h"
@@ -541,8 +542,8 @@ flx_status flx_pki_ensure(const char *dir, const flx_pki_options *options, uint6
     pki state = {.dir = dir, .wall_s = wall_s};
     flx_pki_result result = {0};
     flx_status status = collect_names(&state, options, reterr);
-    if (status == FLX_OK && mkdir(dir, 0700) != 0 && errno != EEXIST) {
-        status = flx_fail_errno(reterr, errno, "make folder '%s'", dir);
+    if (status == FLX_OK) {
+        status = flx_dir_make(dir, reterr);
     }
     if (status == FLX_OK) {
         status = ensure_ca(&state, &result.ca_made, reterr);

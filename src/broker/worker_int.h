@@ -508,7 +508,7 @@ void flx_query_message(flx_lane *lane, const flx_msg *msg);
 void flx_query_job(flx_worker *worker, flx_job *job);
 void flx_query_done(flx_lane *lane, flx_job *job);
 
-/* cache_requests.c */
+/* query_cache.c */
 void flx_cache_request(flx_lane *lane, const flx_msg *msg);
 void flx_cache_serve(flx_worker *worker, flx_job *job);
 void flx_cache_answer(flx_lane *lane, flx_job *job);

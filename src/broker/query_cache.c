@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * broker/cache_requests.c - cache messages to the shard of their key and back.
+ * broker/query_cache.c - cache messages to the shard of their key and back.
  *
  * Strictly one request at a time on a stream: the lane reads on when the answer is written. Keys go
  * to shards by modulo of their hash, as clients compute it.

@@ -241,7 +241,7 @@ static json_t *claims_to_json(const flx_token_claims *claims, const char *jti, j
                   claims->issuer != NULL ? claims->issuer : FLX_TOKEN_ISSUER, "aud",
                   claims->audience != NULL ? claims->audience : FLX_TOKEN_AUDIENCE_BROKER, "sub",
                   claims->subject, "tid", claims->tenant, "iat", (json_int_t)wall_s, "exp",
-                  (json_int_t)(wall_s + claims->ttl_s), "jti", jti, "perms", perms);
+                  (json_int_t)wall_s + (json_int_t)claims->ttl_s, "jti", jti, "perms", perms);
     bool complete = object != NULL;
     if (complete && claims->actor != NULL) {
         complete =

@@ -37,10 +37,12 @@ static_assert(sizeof(cache_entry) == 40, "an entry is 40 bytes");
 static_assert(sizeof(flx_wheel_timer) == 24, "a deadline is 24 bytes");
 static_assert(FLX_CACHE_KEY_MAX < 1 << 17, "a key's length fits its bits");
 
+#define CACHE_HEAP_HEADER 8
+
 /* What malloc takes for a request: glibc's rule, close enough for others. */
 static inline size_t cache_heap_bytes(size_t size)
 {
-    const size_t rounded = (size + 8 + 15) & ~(size_t)15;
+    const size_t rounded = (size + CACHE_HEAP_HEADER + 15) & ~(size_t)15;
     return rounded < 32 ? 32 : rounded;
 }
 

@@ -42,8 +42,8 @@
 #define SERIAL_BYTES   16
 #define KEY_ID_BYTES   20
 #define NAME_BYTES     256
-#define NAMES_TEXT_MAX ((FLX_PKI_NAMES_MAX + 3) * (NAME_BYTES + 8))
-#define PEM_BYTES_MAX  (64U * 1024)
+#define NAMES_TEXT_MAX ((size_t)(FLX_PKI_NAMES_MAX + 3) * (NAME_BYTES + 8))
+#define PEM_BYTES_MAX  ((size_t)65536)
 
 typedef struct subject_name {
     char text[NAME_BYTES]; /* "DNS:localhost", "IP:::1" */

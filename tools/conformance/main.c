@@ -54,7 +54,8 @@ static void print_row(const char *id, check_result result, const char *note)
     (void)fflush(stdout);
 }
 
-static void run_table(check_suite *suite, const check *checks, const char *only, check_totals *totals)
+static void run_table(check_suite *suite, const check *checks, const char *only,
+                      check_totals *totals)
 {
     for (const check *row = checks; row->id != NULL; row++) {
         if (only != NULL && strncmp(row->id, only, strlen(only)) != 0) {

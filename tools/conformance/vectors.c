@@ -78,7 +78,8 @@ static bool hex_member(golden *vector, const char *name, uint8_t **ret_bytes, si
 
 /* ---- fields ------------------------------------------------------------------------------------- */
 
-/* A member that is absent claims nothing. Numbers above INT64_MAX come as the real jansson makes. */
+/* A member that is absent claims nothing. Where numbers came as reals the comparison is only near;
+ * encoding again then settles the last bits. */
 static bool number_is(golden *vector, const char *name, uint64_t value)
 {
     const json_t *member = json_object_get(vector->file, name);
@@ -308,6 +309,9 @@ static bool check_file(const char *folder, const char *file_name)
     (void)snprintf(path, sizeof path, "%s/%s", folder, file_name);
     json_error_t error;
     json_t *file = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    if (file == NULL) { /* numbers above INT64_MAX: jansson has them as reals only */
+        file = json_load_file(path, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
+    }
     golden vector = {.file = file};
     const char *name = json_string_value(json_object_get(file, "name"));
     const bool ok = file != NULL ? check_vector(&vector)

@@ -19,44 +19,48 @@ typedef struct resource {
     const cli_column *upright;
 } resource;
 
-static const cli_column stream_columns[] = {
-    {"NAME", "stream", false, 0},        {"DURABLE", "durable", false, 0},
-    {"ACK", "ack", false, 0},            {"SHARDS", "shards", false, 0},
-    {"REPLICAS", "replication_factor", false, 0}, {"RETENTION", "retention", true, 0},
-    {"KIND", "kind", true, 0},           {"CONSISTENCY", "consistency", true, 0},
-    {"DELIVERY", "delivery", true, 0},   {"ROUTING", "routing", true, 0},
-    {NULL, NULL, false, 0}};
+static const cli_column stream_columns[] = {{"NAME", "stream", false, 0},
+                                            {"DURABLE", "durable", false, 0},
+                                            {"ACK", "ack", false, 0},
+                                            {"SHARDS", "shards", false, 0},
+                                            {"REPLICAS", "replication_factor", false, 0},
+                                            {"RETENTION", "retention", true, 0},
+                                            {"KIND", "kind", true, 0},
+                                            {"CONSISTENCY", "consistency", true, 0},
+                                            {"DELIVERY", "delivery", true, 0},
+                                            {"ROUTING", "routing", true, 0},
+                                            {NULL, NULL, false, 0}};
 
-static const cli_column stream_upright[] = {
-    {"Name", "stream", false, 0},
-    {"Tenant", "tenant_id", false, 0},
-    {"Namespace", "namespace", false, 0},
-    {"Durable", "durable", false, 0},
-    {"An ack means", "ack", false, 0},
-    {"Slow subscribers", "slow_policy", false, 0},
-    {"Shards", "shards", false, 0},
-    {"Replicas", "replication_factor", false, 0},
-    {"Consistency", "consistency", false, 0},
-    {"Retention", "retention", false, 0},
-    {"Routing", "routing", false, 0},
-    {"Kind", "kind", false, 0},
-    {"Delivery", "delivery", false, 0},
-    {NULL, NULL, false, 0}};
+static const cli_column stream_upright[] = {{"Name", "stream", false, 0},
+                                            {"Tenant", "tenant_id", false, 0},
+                                            {"Namespace", "namespace", false, 0},
+                                            {"Durable", "durable", false, 0},
+                                            {"An ack means", "ack", false, 0},
+                                            {"Slow subscribers", "slow_policy", false, 0},
+                                            {"Shards", "shards", false, 0},
+                                            {"Replicas", "replication_factor", false, 0},
+                                            {"Consistency", "consistency", false, 0},
+                                            {"Retention", "retention", false, 0},
+                                            {"Routing", "routing", false, 0},
+                                            {"Kind", "kind", false, 0},
+                                            {"Delivery", "delivery", false, 0},
+                                            {NULL, NULL, false, 0}};
 
-static const cli_column cache_columns[] = {
-    {"NAME", "cache", false, 0},          {"DISPLAY NAME", "display_name", false, 0},
-    {"SHARDS", "shards", false, 0},       {"REPLICAS", "replication_factor", false, 0},
-    {"CONSISTENCY", "consistency", true, 0}, {NULL, NULL, false, 0}};
+static const cli_column cache_columns[] = {{"NAME", "cache", false, 0},
+                                           {"DISPLAY NAME", "display_name", false, 0},
+                                           {"SHARDS", "shards", false, 0},
+                                           {"REPLICAS", "replication_factor", false, 0},
+                                           {"CONSISTENCY", "consistency", true, 0},
+                                           {NULL, NULL, false, 0}};
 
-static const cli_column cache_upright[] = {
-    {"Name", "cache", false, 0},
-    {"Display name", "display_name", false, 0},
-    {"Tenant", "tenant_id", false, 0},
-    {"Namespace", "namespace", false, 0},
-    {"Shards", "shards", false, 0},
-    {"Replicas", "replication_factor", false, 0},
-    {"Consistency", "consistency", false, 0},
-    {NULL, NULL, false, 0}};
+static const cli_column cache_upright[] = {{"Name", "cache", false, 0},
+                                           {"Display name", "display_name", false, 0},
+                                           {"Tenant", "tenant_id", false, 0},
+                                           {"Namespace", "namespace", false, 0},
+                                           {"Shards", "shards", false, 0},
+                                           {"Replicas", "replication_factor", false, 0},
+                                           {"Consistency", "consistency", false, 0},
+                                           {NULL, NULL, false, 0}};
 
 static const resource streams = {"stream", "streams", "stream", stream_columns, stream_upright};
 static const resource caches = {"cache", "caches", "cache", cache_columns, cache_upright};
@@ -275,12 +279,12 @@ cli_exit cli_cmd_stream_create(cli_run *run)
     if (!cli_name_split(run, "stream", cli_args_at(&run->args, 0), &name, &code)) {
         return code;
     }
-    json_t *body =
-        json_pack("{s:s, s:s, s:I, s:I, s:{s:o, s:o}, s:s, s:s, s:b}", "stream", name.name, "kind",
-                  "Stream", "shards", (json_int_t)shards, "replication_factor",
-                  (json_int_t)replicas, "retention", "max_age_seconds", bound_json(age_us / 1000000),
-                  "max_size_bytes", bound_json(bytes), "consistency", consistency_word(run),
-                  "delivery", "AtLeastOnce", "durable", cli_args_has(&run->args, "durable"));
+    json_t *body = json_pack("{s:s, s:s, s:I, s:I, s:{s:o, s:o}, s:s, s:s, s:b}", "stream",
+                             name.name, "kind", "Stream", "shards", (json_int_t)shards,
+                             "replication_factor", (json_int_t)replicas, "retention",
+                             "max_age_seconds", bound_json(age_us / 1000000), "max_size_bytes",
+                             bound_json(bytes), "consistency", consistency_word(run), "delivery",
+                             "AtLeastOnce", "durable", cli_args_has(&run->args, "durable"));
     set_if_given(run, body, "ack", "ack");
     set_if_given(run, body, "slow", "slow_policy");
     return create(run, &streams, &name, body);
@@ -300,10 +304,10 @@ cli_exit cli_cmd_cache_create(cli_run *run)
         return code;
     }
     const char *title = cli_args_flag(&run->args, "display-name");
-    json_t *body = json_pack("{s:s, s:s, s:I, s:I, s:s}", "cache", name.name, "display_name",
-                             title != NULL ? title : name.name, "shards", (json_int_t)shards,
-                             "replication_factor", (json_int_t)replicas, "consistency",
-                             consistency_word(run));
+    json_t *body =
+        json_pack("{s:s, s:s, s:I, s:I, s:s}", "cache", name.name, "display_name",
+                  title != NULL ? title : name.name, "shards", (json_int_t)shards,
+                  "replication_factor", (json_int_t)replicas, "consistency", consistency_word(run));
     return create(run, &caches, &name, body);
 }
 

@@ -40,7 +40,8 @@ static bool open_cache(cli_run *run, opened *in, bool create, cli_exit *ret_exit
         return false;
     }
     if (in->key.len == 0) {
-        *ret_exit = cli_error(run, CLI_EXIT_USAGE, NULL, "the key is empty; a key has 1 to 65535 bytes");
+        *ret_exit =
+            cli_error(run, CLI_EXIT_USAGE, NULL, "the key is empty; a key has 1 to 65535 bytes");
         return false;
     }
     if (create && !cli_session_need_cache(run, in->name, ret_exit)) {

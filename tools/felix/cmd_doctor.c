@@ -10,7 +10,7 @@
 #include "common/config.h"
 #include "common/error.h"
 #include "crypto/base64url.h"
-#include "crypto/pki.h"
+#include "crypto/certificate.h"
 #include "crypto/secret.h"
 #include "http/client.h"
 #include "process.h"
@@ -28,10 +28,11 @@
 #include <sys/timex.h>
 #include <unistd.h>
 
-#define WANTED_BUFFER  (UINT64_C(8) << 20)
-#define TOKEN_MAX      ((size_t)16 * 1024)
-#define SOON_S         (INT64_C(14) * 86400)
-#define TOKEN_SOON_S   60
+#define WANTED_BUFFER (UINT64_C(8) << 20)
+#define TOKEN_MAX     ((size_t)16 * 1024)
+#define SHOWN_MAX     8 /* certificates of a bundle */
+#define SOON_S        (INT64_C(14) * 86400)
+#define TOKEN_SOON_S  60
 
 typedef enum verdict { VERDICT_OK, VERDICT_WARN, VERDICT_FAIL, VERDICT_SKIP } verdict;
 
@@ -59,9 +60,9 @@ static void tell(examination *exam, const char *check, verdict how, const char *
     (void)vsnprintf(detail, sizeof detail, format, args);
     va_end(args);
     exam->failures += how == VERDICT_FAIL;
-    cli_out_row(&exam->out, json_pack("{s:s, s:s, s:s, s:s}", "check", check, "status",
-                                      verdict_words[how], "detail", detail, "next",
-                                      next != NULL ? next : ""));
+    cli_out_row(&exam->out,
+                json_pack("{s:s, s:s, s:s, s:s}", "check", check, "status", verdict_words[how],
+                          "detail", detail, "next", next != NULL ? next : ""));
     (void)fflush(exam->run->out);
 }
 
@@ -98,6 +99,37 @@ static bool udp_is_refused(const struct addrinfo *at)
     return refused;
 }
 
+/* The largest packet of the route, as the kernel knows it. 0: it does not say. */
+static int route_mtu(const struct addrinfo *at)
+{
+    int mtu = 0;
+    socklen_t len = sizeof mtu;
+    const bool v6 = at->ai_family == AF_INET6;
+    const int fd = socket(at->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return 0;
+    }
+    if (connect(fd, at->ai_addr, at->ai_addrlen) != 0 ||
+        getsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &len) != 0) {
+        mtu = 0;
+    }
+    (void)close(fd);
+    return mtu;
+}
+
+static void check_mtu(examination *exam, const char *numeric, const struct addrinfo *at)
+{
+    const int mtu = route_mtu(at);
+    if (mtu == 0) {
+        tell(exam, "mtu", VERDICT_SKIP, NULL, "the kernel does not tell it for %s", numeric);
+    } else if (mtu < 1280) {
+        tell(exam, "mtu", VERDICT_FAIL, "QUIC needs packets of 1200 bytes: raise the MTU",
+             "%d bytes to %s", mtu, numeric);
+    } else {
+        tell(exam, "mtu", VERDICT_OK, NULL, "%d bytes to %s", mtu, numeric);
+    }
+}
+
 static void check_one_address(examination *exam, const char *address)
 {
     char host[FLX_HOST_MAX];
@@ -127,6 +159,7 @@ static void check_one_address(examination *exam, const char *address)
     } else {
         tell(exam, "udp", VERDICT_OK, NULL, "%s port %u is not refused", numeric, port);
     }
+    check_mtu(exam, numeric, found);
     freeaddrinfo(found);
 }
 
@@ -214,7 +247,7 @@ static void check_token(examination *exam, const char *check, const char *text, 
 
 static void check_certificates(examination *exam)
 {
-    flx_certificate_info infos[FLX_PKI_CHAIN_MAX];
+    flx_certificate_info infos[SHOWN_MAX];
     flx_error error = {0};
     size_t count = 0;
     const char *file = exam->settings->values.ca_file;
@@ -222,19 +255,22 @@ static void check_certificates(examination *exam)
         tell(exam, "ca", VERDICT_OK, NULL, "the system's store is trusted");
         return;
     }
-    if (flx_certificates_inspect_file(file, infos, FLX_PKI_CHAIN_MAX, &count, &error) != FLX_OK) {
+    if (flx_certificates_inspect_file(file, infos, SHOWN_MAX, &count, &error) != FLX_OK) {
         tell(exam, "ca", VERDICT_FAIL, "name the CA of the node with --ca-file", "%s",
              error.message);
         return;
     }
-    for (size_t i = 0; i < count && i < FLX_PKI_CHAIN_MAX; i++) {
+    for (size_t i = 0; i < count && i < SHOWN_MAX; i++) {
         const int64_t left = infos[i].not_after_s - (int64_t)exam->now_s;
         const bool early = infos[i].not_before_s > (int64_t)exam->now_s;
         char time[40];
         cli_time_format((uint64_t)infos[i].not_after_s * 1000000, time, sizeof time);
-        tell(exam, "ca", left <= 0 || early ? VERDICT_FAIL : left < SOON_S ? VERDICT_WARN : VERDICT_OK,
-             early       ? "set the clock of this machine"
-             : left <= 0 ? "get the new CA of the node"
+        tell(exam, "ca",
+             left <= 0 || early ? VERDICT_FAIL
+             : left < SOON_S    ? VERDICT_WARN
+                                : VERDICT_OK,
+             early           ? "set the clock of this machine"
+             : left <= 0     ? "get the new CA of the node"
              : left < SOON_S ? "have it renewed"
                              : NULL,
              "%.120s: good until %s%s", infos[i].subject, time, early ? ", but not yet" : "");
@@ -320,7 +356,8 @@ static void check_node(examination *exam)
     flx_error error = {0};
     uint32_t timeout_ms = 0;
     if (values->tenant[0] == '\0' || (settings->token == NULL && values->token_file[0] == '\0')) {
-        tell(exam, "node", VERDICT_SKIP, "give a tenant and a token", "there is nobody to log in as");
+        tell(exam, "node", VERDICT_SKIP, "give a tenant and a token",
+             "there is nobody to log in as");
         return;
     }
     if (!cli_flag_timeout_ms(exam->run, &timeout_ms)) {
@@ -362,7 +399,8 @@ static void check_controlplane(examination *exam)
     } else {
         tell(exam, "controlplane", VERDICT_WARN,
              "stream and cache administration needs it; data does not", "%s: %s",
-             values->controlplane, status == FLX_OK ? "does not answer as a control plane" : error.message);
+             values->controlplane,
+             status == FLX_OK ? "does not answer as a control plane" : error.message);
     }
     flx_http_answer_done(&answer);
     (void)flx_http_client_free(client);
@@ -396,8 +434,8 @@ cli_exit cli_cmd_doctor(cli_run *run)
     if (!cli_out_end(&exam.out)) {
         return CLI_EXIT_FAILURE;
     }
-    return exam.answers ? CLI_EXIT_OK
-                        : cli_error(run, CLI_EXIT_UNAVAILABLE, "see the checks that failed",
-                                    "the node at %s does not answer",
-                                    exam.settings->values.addresses);
+    return exam.answers
+               ? CLI_EXIT_OK
+               : cli_error(run, CLI_EXIT_UNAVAILABLE, "see the checks that failed",
+                           "the node at %s does not answer", exam.settings->values.addresses);
 }

@@ -21,9 +21,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RECORD_MAX    ((size_t)15 * 1024 * 1024) /* a frame of 16 MiB has other things in it too */
-#define SLICE_MS      200                        /* how often waiting looks at the stop requests */
-#define PROGRESS_NS   (FLX_NS_PER_S / 5)
+#define RECORD_MAX  ((size_t)15 * 1024 * 1024) /* a frame of 16 MiB has other things in it too */
+#define SLICE_MS    200                        /* how often waiting looks at the stop requests */
+#define PROGRESS_NS (FLX_NS_PER_S / 5)
 
 typedef struct publishing {
     cli_run *run;
@@ -234,8 +234,7 @@ static bool is_lost(flx_status status)
 /* Waits for the answers that are due, as long as they can still come. */
 static void settle(publishing *job)
 {
-    const uint64_t deadline =
-        flx_clock_monotonic_ns() + (uint64_t)job->timeout_ms * FLX_NS_PER_MS;
+    const uint64_t deadline = flx_clock_monotonic_ns() + (uint64_t)job->timeout_ms * FLX_NS_PER_MS;
     for (;;) {
         flx_error error = {0};
         if (is_lost(first_error(job).status)) {
@@ -274,8 +273,8 @@ static cli_exit finish(publishing *job)
         }
     }
     if (!job->quiet) {
-        (void)fprintf(job->run->err, "%llu sent, %llu acked\n",
-                      (unsigned long long)stats.accepted, (unsigned long long)stats.acked);
+        (void)fprintf(job->run->err, "%llu sent, %llu acked\n", (unsigned long long)stats.accepted,
+                      (unsigned long long)stats.acked);
         (void)fflush(job->run->err);
     }
     return code;

@@ -147,8 +147,8 @@ static bool drain(reading *job, flx_error *reterr)
     size_t count = 0;
     do {
         count = 0;
-        const flx_status status = flx_subscriber_receive_many(job->subscriber, 0, messages,
-                                                              MESSAGES_MAX, &count, reterr);
+        const flx_status status =
+            flx_subscriber_receive_many(job->subscriber, 0, messages, MESSAGES_MAX, &count, reterr);
         if (status != FLX_OK && status != FLX_ERR_AGAIN) {
             return false;
         }
@@ -306,8 +306,7 @@ static cli_exit read_stream(reading *job)
 
 static cli_exit run_reading(cli_run *run, bool ends_at_tail)
 {
-    reading job = {
-        .run = run, .stream = cli_args_at(&run->args, 0), .ends_at_tail = ends_at_tail};
+    reading job = {.run = run, .stream = cli_args_at(&run->args, 0), .ends_at_tail = ends_at_tail};
     flx_error error = {0};
     if (!take_options(&job)) {
         return CLI_EXIT_USAGE;

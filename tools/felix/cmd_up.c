@@ -221,11 +221,8 @@ static void banner(const cli_run *run, const flx_node_facts *facts)
 
 static cli_exit run_node(up_state *state, const flx_config_set *set, flx_log *log)
 {
-    const flx_node_options options = {.config = set,
-                                      .log = log,
-                                      .reload = load,
-                                      .reload_arg = state,
-                                      .embedded = true};
+    const flx_node_options options = {
+        .config = set, .log = log, .reload = load, .reload_arg = state, .embedded = true};
     flx_node_facts facts;
     flx_node *node = NULL;
     flx_error error = {0};

@@ -26,7 +26,7 @@ typedef struct cli_lines {
     size_t first; /* where the records not yet taken begin */
     size_t open;  /* where the line begins whose end has not come */
     flx_slice *records;
-    size_t count; /* whole lines that wait for their batch to fill */
+    size_t count;      /* whole lines that wait for their batch to fill */
     size_t count_max;  /* records a batch */
     size_t bytes_max;  /* bytes a batch; one larger record is a batch of its own */
     size_t record_max; /* bytes a record */

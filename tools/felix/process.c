@@ -121,9 +121,8 @@ bool cli_process_cpu_us(pid_t pid, uint64_t *ret_us)
     (void)fclose(file);
     /* The name in brackets may hold anything; the last bracket ends it. */
     const char *rest = read ? strrchr(line, ')') : NULL;
-    if (rest == NULL ||
-        sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) !=
-            2) {
+    if (rest == NULL || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                               &user, &system) != 2) {
         return false;
     }
     *ret_us = (uint64_t)(user + system) * 1000000 / (uint64_t)sysconf(_SC_CLK_TCK);

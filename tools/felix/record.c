@@ -146,9 +146,9 @@ json_t *cli_gap_json(const flx_message *message)
 {
     const uint64_t missed =
         message->gap_end > message->offset ? message->gap_end - message->offset : 0;
-    json_t *row = json_pack("{s:s, s:s, s:I}", "notice", "gap", "reason",
-                            cli_gap_reason(message->gap_reason), "shard",
-                            (json_int_t)message->shard);
+    json_t *row =
+        json_pack("{s:s, s:s, s:I}", "notice", "gap", "reason", cli_gap_reason(message->gap_reason),
+                  "shard", (json_int_t)message->shard);
     if (row != NULL && message->has_offset) {
         (void)json_object_set_new(row, "offset", json_integer((json_int_t)message->offset));
         (void)json_object_set_new(row, "gap_end", json_integer((json_int_t)message->gap_end));

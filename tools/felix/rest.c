@@ -27,8 +27,8 @@ static flx_status load_token(const cli_settings *settings, flx_secret *ret_token
         file = settings->values.token_file;
     }
     if (text != NULL) {
-        return flx_secret_init_copy(ret_token,
-                                    (flx_slice){(const uint8_t *)text, strlen(text)}, reterr);
+        return flx_secret_init_copy(ret_token, (flx_slice){(const uint8_t *)text, strlen(text)},
+                                    reterr);
     }
     if (file[0] == '\0') {
         return flx_fail(reterr, FLX_ERR_UNAUTHENTICATED,
@@ -37,7 +37,8 @@ static flx_status load_token(const cli_settings *settings, flx_secret *ret_token
     }
     const flx_status status = flx_secret_load(file, TOKEN_MAX, ret_token, reterr);
     if (status == FLX_OK) {
-        while (ret_token->len > 0 && strchr(" \r\n\t", ret_token->bytes[ret_token->len - 1]) != NULL) {
+        while (ret_token->len > 0 &&
+               strchr(" \r\n\t", ret_token->bytes[ret_token->len - 1]) != NULL) {
             ret_token->bytes[--ret_token->len] = 0;
         }
     }

@@ -36,13 +36,15 @@ static void on_state(void *arg, flx_client_state state, const flx_error *error)
 static bool has_identity(cli_run *run, const cli_settings *settings, cli_exit *ret_exit)
 {
     if (settings->values.tenant[0] == '\0') {
-        *ret_exit = cli_error(run, CLI_EXIT_USAGE,
-                              "'felix up' writes a context with one, or give --tenant", "no tenant is known");
+        *ret_exit =
+            cli_error(run, CLI_EXIT_USAGE, "'felix up' writes a context with one, or give --tenant",
+                      "no tenant is known");
         return false;
     }
     if (settings->token == NULL && settings->values.token_file[0] == '\0') {
-        *ret_exit = cli_error(run, CLI_EXIT_UNAUTHENTICATED,
-                              "set FELIX_TOKEN, or name a file with --token-file", "no token is known");
+        *ret_exit =
+            cli_error(run, CLI_EXIT_UNAUTHENTICATED,
+                      "set FELIX_TOKEN, or name a file with --token-file", "no token is known");
         return false;
     }
     return true;
@@ -125,19 +127,20 @@ bool cli_name_split(cli_run *run, const char *what, const char *full, cli_name *
         valid = valid && part_is_valid(parts[i]);
     }
     if (!valid) {
-        *ret_exit = cli_error(run, CLI_EXIT_USAGE,
-                              "write NAME, NAMESPACE/NAME or TENANT/NAMESPACE/NAME, each of letters, "
-                              "digits, '.', '_' and '-'",
-                              "'%.80s' is no name of a %s", full, what);
+        *ret_exit =
+            cli_error(run, CLI_EXIT_USAGE,
+                      "write NAME, NAMESPACE/NAME or TENANT/NAMESPACE/NAME, each of letters, "
+                      "digits, '.', '_' and '-'",
+                      "'%.80s' is no name of a %s", full, what);
         return false;
     }
     ret_name->name = parts[count - 1];
     ret_name->namespace_ = count >= 2 ? parts[count - 2] : settings->values.namespace_;
     ret_name->tenant = count == 3 ? parts[0] : settings->values.tenant;
     if (ret_name->tenant[0] == '\0') {
-        *ret_exit = cli_error(run, CLI_EXIT_USAGE,
-                              "'felix up' writes a context with one, or give --tenant",
-                              "no tenant is known for %s '%s'", what, full);
+        *ret_exit =
+            cli_error(run, CLI_EXIT_USAGE, "'felix up' writes a context with one, or give --tenant",
+                      "no tenant is known for %s '%s'", what, full);
         return false;
     }
     return true;
@@ -230,9 +233,9 @@ bool cli_session_need_cache(cli_run *run, const char *cache, cli_exit *ret_exit)
     if (!settings->values.dev) {
         return true; /* the first request tells */
     }
-    json_t *body = json_pack("{s:s, s:s, s:i, s:i, s:s}", "cache", name.name, "display_name",
-                             name.name, "shards", 1, "replication_factor", 1, "consistency",
-                             "Leader");
+    json_t *body =
+        json_pack("{s:s, s:s, s:i, s:i, s:s}", "cache", name.name, "display_name", name.name,
+                  "shards", 1, "replication_factor", 1, "consistency", "Leader");
     (void)snprintf(path, sizeof path, "/v1/tenants/%s/namespaces/%s/caches", name.tenant,
                    name.namespace_);
     cli_rest_call(run, "POST", path, body, &answer);

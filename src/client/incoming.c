@@ -85,7 +85,7 @@ void flx_incoming_gone(flx_incoming *incoming, const flx_error *why)
 
 /* ---- whose it is ---- */
 
-static void bind(flx_incoming *incoming, flx_shard_sub *sub)
+static void bind_to(flx_incoming *incoming, flx_shard_sub *sub)
 {
     incoming->sub = sub;
     sub->incoming = incoming;
@@ -115,7 +115,7 @@ static bool read_hello(flx_incoming *incoming, const flx_frame *frame)
     flx_quic_stream_consume(incoming->stream, FLX_FRAME_HEADER_BYTES + frame->payload.len);
     flx_shard_sub *sub = find_sub(incoming->uplink, incoming->id);
     if (sub != NULL)
-        bind(incoming, sub);
+        bind_to(incoming, sub);
     return true;
 }
 
@@ -221,7 +221,7 @@ void flx_incoming_match(flx_shard_sub *sub)
         incoming = incoming->next;
     if (incoming == NULL)
         return;
-    bind(incoming, sub);
+    bind_to(incoming, sub);
     uint8_t *held = incoming->held;
     const flx_slice data = {held, incoming->held_len};
     incoming->held = NULL;

@@ -22,7 +22,8 @@ endif()
 add_compile_definitions(_GNU_SOURCE FLX_VERSION="${PROJECT_VERSION}")
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes
     -Wmissing-prototypes -Wundef -Wvla -Wformat=2 -Wcast-qual -fno-omit-frame-pointer
-    -fno-strict-aliasing -fno-common)
+    -fno-strict-aliasing -fno-common
+    -Wno-missing-field-initializers) # a row of a table names what differs; the rest is zero by rule
 if(FLX_WERROR)
     add_compile_options(-Werror)
 endif()
@@ -133,19 +134,20 @@ function(flx_program name)
     endif()
 endfunction()
 
-# libfelix.so: the client and what it stands on, with only the symbols of felix.symbols visible.
-function(flx_library name)
-    if(NOT TARGET flx_client)
+# libfelix.so: the client and what it stands on, with only the symbols of felix.map visible. The
+# target is felix_shared, because `felix` is the command.
+function(flx_library)
+    set(map "${PROJECT_SOURCE_DIR}/src/client/felix.map")
+    if(NOT TARGET flx_client OR NOT EXISTS "${map}")
         return()
     endif()
-    add_library(${name} SHARED "${PROJECT_SOURCE_DIR}/cmake/empty.c")
-    set(map "${PROJECT_SOURCE_DIR}/src/client/felix.map")
-    target_link_libraries(${name} PRIVATE
+    add_library(felix_shared SHARED "${PROJECT_SOURCE_DIR}/cmake/empty.c")
+    target_link_libraries(felix_shared PRIVATE
         -Wl,--whole-archive flx_client -Wl,--no-whole-archive flx_quic_shared)
-    target_link_options(${name} PRIVATE "-Wl,--version-script=${map}" -Wl,--exclude-libs,NONE)
-    set_target_properties(${name} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 1
-        LINK_DEPENDS "${map}" LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
-    install(TARGETS ${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    target_link_options(felix_shared PRIVATE "-Wl,--version-script=${map}")
+    set_target_properties(felix_shared PROPERTIES OUTPUT_NAME felix VERSION ${PROJECT_VERSION}
+        SOVERSION 1 LINK_DEPENDS "${map}" LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
+    install(TARGETS felix_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
     install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/felix" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h")
 endfunction()

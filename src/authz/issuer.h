@@ -16,7 +16,6 @@
 #define FLX_TOKEN_AUDIENCE_BROKER       "felix-broker"
 #define FLX_TOKEN_AUDIENCE_CONTROLPLANE "felix-controlplane"
 #define FLX_PRINCIPAL_ID_CHARS          64
-#define FLX_TOKEN_PERMS_MAX             1024U
 
 typedef struct flx_token_claims {
     const char *issuer;       /* NULL: FLX_TOKEN_ISSUER */

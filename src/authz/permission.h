@@ -13,6 +13,7 @@
 #include "authz/token.h"
 
 #define FLX_PERMISSION_BYTES_MAX 1024U
+#define FLX_TOKEN_PERMS_MAX      1024U /* permissions of one token */
 #define FLX_OBJECT_SEGMENTS_MAX  4U
 
 /* What is granted: segments are names, or "*" from some position on. Borrows the text. */

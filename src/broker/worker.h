@@ -105,6 +105,7 @@ typedef struct flx_worker_options {
     uint64_t seed;                  /* random bits: producer ids, never secrets */
     const uint16_t *listener_ports; /* borrowed; sent in auth_ok when there are several */
     size_t listener_port_count;
+    bool record_publishers; /* keep the token's subject with records; splits frames by publisher */
     flx_worker_limits limits;
 } flx_worker_options;
 

@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* crypto/json.c - see the header. jansson's own depth limit is 2048, so depth is counted before. */
+/*
+ * crypto/json.c - jansson, with two things mended.
+ *
+ * Its depth limit is 2048, so depth is counted before. And its lexer passes over a failed
+ * allocation: the byte that found no room is left out of the string, and "tenant-12" may come out
+ * as "tenant-1" with no error. So jansson allocates through us, and a document during whose reading
+ * an allocation failed is refused, whatever jansson says.
+ */
 #include "crypto/json.h"
 
 #include "common/alloc.h"
@@ -7,6 +14,22 @@
 #include "common/error.h"
 
 #include <string.h>
+
+static _Thread_local bool alloc_failed; /* since the reading of this document began */
+
+static void *alloc_noted(size_t size)
+{
+    void *memory = flx_alloc(size);
+    alloc_failed = alloc_failed || memory == NULL;
+    return memory;
+}
+
+/* Before main, because jansson keeps the functions in two plain globals. Memory from flx_alloc is
+ * malloc's, so what others free or allocated with malloc stays right. */
+__attribute__((constructor)) static void install_alloc(void)
+{
+    json_set_alloc_funcs(alloc_noted, flx_free);
+}
 
 /* Whether brackets nest deeper than allowed. Text that is not JSON is counted somehow; the parser
  * refuses it later. */
@@ -43,12 +66,14 @@ flx_status flx_json_decode_object(flx_slice text, size_t len_max, const char *wh
                         text.len == 0 ? "empty" : "nested too deep");
     }
     json_error_t error;
+    alloc_failed = false;
     json_t *object = json_loadb((const char *)text.ptr, text.len, JSON_REJECT_DUPLICATES, &error);
+    if (alloc_failed) {
+        json_decref(object);
+        return flx_fail(reterr, FLX_ERR_NOMEM, "out of memory for %s", what);
+    }
     if (object == NULL) {
         const enum json_error_code code = json_error_code(&error);
-        if (code == json_error_out_of_memory) {
-            return flx_fail(reterr, FLX_ERR_NOMEM, "out of memory for %s", what);
-        }
         return flx_fail(reterr, FLX_ERR_INVALID, "%s %s", what,
                         code == json_error_duplicate_key ? "has a member twice" : "is not JSON");
     }

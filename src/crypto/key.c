@@ -12,6 +12,7 @@
 #include "common/assert.h"
 #include "common/error.h"
 #include "crypto/base64url.h"
+#include "crypto/certificate_int.h"
 #include "crypto/digest.h"
 #include "crypto/file_int.h"
 
@@ -39,13 +40,6 @@ struct flx_signing_key {
     flx_public_key *public_half;
 };
 
-/* What GnuTLS answered, as a status: only memory is told apart from the reason given. */
-static flx_status fail_gnutls(flx_error *reterr, int rc, flx_status status, const char *what)
-{
-    return flx_fail(reterr, rc == GNUTLS_E_MEMORY_ERROR ? FLX_ERR_NOMEM : status, "%s: %s", what,
-                    gnutls_strerror(rc));
-}
-
 /* RFC 7638: SHA-256 of the required members in lexical order, without white space. */
 static flx_status compute_id(flx_public_key *key, flx_error *reterr)
 {
@@ -69,11 +63,11 @@ static flx_status import_x(flx_public_key *key, flx_error *reterr)
     int rc = gnutls_pubkey_init(&key->handle);
     if (rc < 0) {
         key->handle = NULL;
-        return fail_gnutls(reterr, rc, FLX_ERR_INTERNAL, "public key");
+        return flx_crypto_fail(reterr, rc, FLX_ERR_INTERNAL, "public key");
     }
     const gnutls_datum_t x = {key->x, sizeof key->x};
     rc = gnutls_pubkey_import_ecc_raw(key->handle, GNUTLS_ECC_CURVE_ED25519, &x, NULL);
-    return rc < 0 ? fail_gnutls(reterr, rc, FLX_ERR_INVALID, "public key") : FLX_OK;
+    return rc < 0 ? flx_crypto_fail(reterr, rc, FLX_ERR_INVALID, "public key") : FLX_OK;
 }
 
 flx_status flx_public_key_new(flx_slice x, flx_public_key **ret_key, flx_error *reterr)
@@ -131,24 +125,13 @@ const char *flx_public_key_id(const flx_public_key *key)
     return key->id;
 }
 
-/* GnuTLS takes what it only reads through pointers that are not const. */
-static gnutls_datum_t datum_of(flx_slice bytes)
-{
-    union {
-        const uint8_t *in;
-        uint8_t *out;
-    } pointer = {.in = bytes.ptr};
-    FLX_ASSERT(bytes.len <= UINT32_MAX);
-    return (gnutls_datum_t){pointer.out, (unsigned)bytes.len};
-}
-
 bool flx_public_key_verify(const flx_public_key *key, flx_slice message, flx_slice signature)
 {
     if (signature.len != FLX_SIGNATURE_BYTES || message.len > UINT32_MAX) {
         return false;
     }
-    const gnutls_datum_t data = datum_of(message);
-    const gnutls_datum_t sig = datum_of(signature);
+    const gnutls_datum_t data = flx_crypto_datum(message);
+    const gnutls_datum_t sig = flx_crypto_datum(signature);
     return gnutls_pubkey_verify_data2(key->handle, GNUTLS_SIGN_EDDSA_ED25519, 0, &data, &sig) >= 0;
 }
 
@@ -159,7 +142,7 @@ static flx_status derive_public(flx_signing_key *key, flx_error *reterr)
     gnutls_datum_t x = {0};
     const int rc = gnutls_privkey_export_ecc_raw2(key->handle, &curve, &x, NULL, NULL, 0);
     if (rc < 0) {
-        return fail_gnutls(reterr, rc, FLX_ERR_INTERNAL, "signing key");
+        return flx_crypto_fail(reterr, rc, FLX_ERR_INTERNAL, "signing key");
     }
     const flx_status status =
         flx_public_key_new((flx_slice){x.data, x.size}, &key->public_half, reterr);
@@ -173,12 +156,12 @@ static flx_status import_private(flx_signing_key *key, flx_slice text, gnutls_x5
     int rc = gnutls_x509_privkey_init(&key->stored);
     if (rc < 0) {
         key->stored = NULL;
-        return fail_gnutls(reterr, rc, FLX_ERR_INTERNAL, "signing key");
+        return flx_crypto_fail(reterr, rc, FLX_ERR_INTERNAL, "signing key");
     }
-    const gnutls_datum_t data = datum_of(text);
+    const gnutls_datum_t data = flx_crypto_datum(text);
     rc = gnutls_x509_privkey_import_pkcs8(key->stored, &data, format, NULL, GNUTLS_PKCS_PLAIN);
     if (rc < 0) {
-        return fail_gnutls(reterr, rc, FLX_ERR_INVALID, "signing key is not plain PKCS#8");
+        return flx_crypto_fail(reterr, rc, FLX_ERR_INVALID, "signing key is not plain PKCS#8");
     }
     if (gnutls_x509_privkey_get_pk_algorithm(key->stored) != GNUTLS_PK_EDDSA_ED25519) {
         return flx_fail(reterr, FLX_ERR_INVALID, "signing key is not an Ed25519 key");
@@ -186,10 +169,10 @@ static flx_status import_private(flx_signing_key *key, flx_slice text, gnutls_x5
     rc = gnutls_privkey_init(&key->handle);
     if (rc < 0) {
         key->handle = NULL;
-        return fail_gnutls(reterr, rc, FLX_ERR_INTERNAL, "signing key");
+        return flx_crypto_fail(reterr, rc, FLX_ERR_INTERNAL, "signing key");
     }
     rc = gnutls_privkey_import_x509(key->handle, key->stored, 0);
-    return rc < 0 ? fail_gnutls(reterr, rc, FLX_ERR_INTERNAL, "signing key")
+    return rc < 0 ? flx_crypto_fail(reterr, rc, FLX_ERR_INTERNAL, "signing key")
                   : derive_public(key, reterr);
 }
 
@@ -255,7 +238,7 @@ flx_status flx_signing_key_to_pem(const flx_signing_key *key, flx_secret *ret_pe
     const int rc = gnutls_x509_privkey_export2_pkcs8(key->stored, GNUTLS_X509_FMT_PEM, NULL,
                                                      GNUTLS_PKCS_PLAIN, &pem);
     if (rc < 0) {
-        return fail_gnutls(reterr, rc, FLX_ERR_INTERNAL, "signing key as PEM");
+        return flx_crypto_fail(reterr, rc, FLX_ERR_INTERNAL, "signing key as PEM");
     }
     const flx_status status =
         flx_secret_init_copy(ret_pem, (flx_slice){pem.data, pem.size}, reterr);
@@ -341,12 +324,12 @@ flx_public_key *flx_signing_key_public(const flx_signing_key *key)
 flx_status flx_signing_key_sign(const flx_signing_key *key, flx_slice message,
                                 uint8_t ret_signature[FLX_SIGNATURE_BYTES], flx_error *reterr)
 {
-    const gnutls_datum_t data = datum_of(message);
+    const gnutls_datum_t data = flx_crypto_datum(message);
     gnutls_datum_t signature = {0};
     const int rc =
         gnutls_privkey_sign_data2(key->handle, GNUTLS_SIGN_EDDSA_ED25519, 0, &data, &signature);
     if (rc < 0) {
-        return fail_gnutls(reterr, rc, FLX_ERR_INTERNAL, "sign");
+        return flx_crypto_fail(reterr, rc, FLX_ERR_INTERNAL, "sign");
     }
     FLX_ASSERT(signature.size == FLX_SIGNATURE_BYTES);
     memcpy(ret_signature, signature.data, FLX_SIGNATURE_BYTES);

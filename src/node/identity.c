@@ -72,7 +72,7 @@ static flx_status write_token(const flx_identity *identity, const char *path, co
     flx_secret token = {0};
     status = flx_issuer_mint(identity->issuer, &claims, wall_s, &token, reterr);
     if (status == FLX_OK) {
-        status = flx_file_write(path, flx_secret_slice(&token), 0600, reterr);
+        status = flx_file_write_atomic(path, flx_secret_slice(&token), 0600, reterr);
     }
     flx_secret_done(&token);
     return status;
@@ -134,7 +134,7 @@ static flx_status open_embedded(const char *dir, const char *name, uint64_t wall
         status = flx_signing_key_load_or_create(issuer, &identity->issuer, reterr);
     }
     if (status == FLX_OK) {
-        status = flx_dir_make(tokens, 0700, reterr);
+        status = flx_dir_make(tokens, reterr);
     }
     return status == FLX_OK ? write_tokens(identity, wall_s, reterr) : status;
 }
@@ -147,7 +147,7 @@ flx_status flx_identity_open(const char *dir, bool embedded, const char *name, u
     identity->lock_fd = -1;
     char keys[PATH_MAX];
     char secret[PATH_MAX];
-    flx_status status = flx_dir_make(dir, 0700, reterr);
+    flx_status status = flx_dir_make(dir, reterr);
     if (status == FLX_OK) {
         status = lock_directory(dir, &identity->lock_fd, reterr);
     }
@@ -158,7 +158,7 @@ flx_status flx_identity_open(const char *dir, bool embedded, const char *name, u
         status = path_join(secret, dir, "keys/transport.key", reterr);
     }
     if (status == FLX_OK) {
-        status = flx_dir_make(keys, 0700, reterr);
+        status = flx_dir_make(keys, reterr);
     }
     if (status == FLX_OK) {
         status = flx_secret_load_or_create(secret, TRANSPORT_SECRET_BYTES,

@@ -82,6 +82,7 @@ typedef struct flx_quic_options {
     bool bbr;                     /* CUBIC otherwise */
     uint32_t unacked_bytes_max;   /* 0: 256 MiB sent and not acknowledged, a connection */
     /* Server only. */
+    const char *alpn;                    /* the one it speaks, static text; NULL: FLX_QUIC_ALPN */
     bool alpn_required;                  /* refuse a ClientHello without ALPN */
     uint32_t connections_max;            /* 8192 on this endpoint group */
     uint32_t connections_per_source_max; /* 512; IPv4-mapped counts as IPv4; UINT32_MAX: no bound */

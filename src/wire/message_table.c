@@ -137,10 +137,9 @@ size_t flx_list_item_bytes(const flx_field *field)
 
 /* ---- names ---- */
 
-/* Grouped by length; within a length the busiest first. A type left out here is found by the unit
- * test that looks up every row. */
+/* Grouped by length; within a length the busiest first. A type left out here, or put under another
+ * length, is found by the unit test that looks up every row. */
 #define IS(NAME, word)                                                                             \
-    static_assert(sizeof(word) > 1, "a name");                                                     \
     if (memcmp(name.ptr, word, sizeof(word) - 1) == 0) {                                           \
         return FLX_MSG_##NAME;                                                                     \
     }
@@ -148,25 +147,28 @@ size_t flx_list_item_bytes(const flx_field *field)
 flx_msg_type flx_msg_find(flx_slice name)
 {
     switch (name.len) {
-#define LENGTH(bytes)                                                                              \
-    break;                                                                                         \
-    case (bytes):
-        LENGTH(2)
+    case 2:
         IS(OK, "ok")
-        LENGTH(4)
+        break;
+    case 4:
         IS(AUTH, "auth")
-        LENGTH(5)
+        break;
+    case 5:
         IS(ERROR, "error")
         IS(EVENT, "event")
-        LENGTH(6)
+        break;
+    case 6:
         IS(COMMIT, "commit")
-        LENGTH(7)
+        break;
+    case 7:
         IS(PUBLISH, "publish")
         IS(AUTH_OK, "auth_ok")
-        LENGTH(8)
+        break;
+    case 8:
         IS(CACHE_OK, "cache_ok")
         IS(TOPOLOGY, "topology")
-        LENGTH(9)
+        break;
+    case 9:
         IS(CACHE_GET, "cache_get")
         IS(CACHE_PUT, "cache_put")
         IS(SUBSCRIBE, "subscribe")
@@ -174,7 +176,8 @@ flx_msg_type flx_msg_find(flx_slice name)
         IS(COMMIT_OK, "commit_ok")
         IS(EXTENSION, "extension")
         IS(STATE_GET, "state_get")
-        LENGTH(10)
+        break;
+    case 10:
         IS(PUBLISH_OK, "publish_ok")
         IS(GROUP_POLL, "group_poll")
         IS(SUBSCRIBED, "subscribed")
@@ -183,7 +186,8 @@ flx_msg_type flx_msg_find(flx_slice name)
         IS(NOT_LEADER, "not_leader")
         IS(GROUP_SEEK, "group_seek")
         IS(GROUP_INFO, "group_info")
-        LENGTH(11)
+        break;
+    case 11:
         IS(CACHE_VALUE, "cache_value")
         IS(CACHE_EVENT, "cache_event")
         IS(EVENT_BATCH, "event_batch")
@@ -194,7 +198,8 @@ flx_msg_type flx_msg_find(flx_slice name)
         IS(STATE_VALUE, "state_value")
         IS(STREAM_READ, "stream_read")
         IS(UNSUPPORTED, "unsupported")
-        LENGTH(12)
+        break;
+    case 12:
         IS(CACHE_DELETE, "cache_delete")
         IS(CACHE_PUT_IF, "cache_put_if")
         IS(CACHE_SHARDS, "cache_shards")
@@ -202,7 +207,8 @@ flx_msg_type flx_msg_find(flx_slice name)
         IS(OFFSET_VALUE, "offset_value")
         IS(GROUP_EXTEND, "group_extend")
         IS(GROUP_DELETE, "group_delete")
-        LENGTH(13)
+        break;
+    case 13:
         IS(PUBLISH_BATCH, "publish_batch")
         IS(PUBLISH_ERROR, "publish_error")
         IS(GROUP_RECORDS, "group_records")
@@ -214,22 +220,27 @@ flx_msg_type flx_msg_find(flx_slice name)
         IS(GROUP_REDRIVE, "group_redrive")
         IS(GROUP_DELETED, "group_deleted")
         IS(SHARD_INSPECT, "shard_inspect")
-        LENGTH(14)
+        break;
+    case 14:
         IS(GROUP_EXTENDED, "group_extended")
         IS(GROUP_POSITION, "group_position")
         IS(GROUP_DESCRIBE, "group_describe")
         IS(STREAM_RECORDS, "stream_records")
-        LENGTH(15)
+        break;
+    case 15:
         IS(PUBLISH_REFUSED, "publish_refused")
         IS(CACHE_DELETE_IF, "cache_delete_if")
         IS(OFFSET_FOR_TIME, "offset_for_time")
-        LENGTH(16)
+        break;
+    case 16:
         IS(PRODUCER_INIT_OK, "producer_init_ok")
-        LENGTH(17)
+        break;
+    case 17:
         IS(CACHE_SHARDS_VIEW, "cache_shards_view")
         IS(SHARD_OWNERS_VIEW, "shard_owners_view")
         IS(GROUP_DEAD_LETTER, "group_dead_letter")
-        LENGTH(18)
+        break;
+    case 18:
         IS(PUBLISH_IDEMPOTENT, "publish_idempotent")
         IS(EVENT_STREAM_HELLO, "event_stream_hello")
         IS(STREAM_SHARDS_VIEW, "stream_shards_view")
@@ -237,18 +248,22 @@ flx_msg_type flx_msg_find(flx_slice name)
         IS(GROUP_DEAD_LETTERS, "group_dead_letters")
         IS(SHARD_INSPECT_INFO, "shard_inspect_info")
         IS(SUBSCRIPTIONS_LIST, "subscriptions_list")
-        LENGTH(19)
+        break;
+    case 19:
         IS(SUBSCRIPTION_LAGGED, "subscription_lagged")
         IS(CACHE_WATCH_STARTED, "cache_watch_started")
-        LENGTH(22)
+        break;
+    case 22:
         IS(SUBSCRIBE_CURSOR_ERROR, "subscribe_cursor_error")
         IS(CACHE_CONDITION_RESULT, "cache_condition_result")
         IS(GROUP_DEAD_LETTER_LIST, "group_dead_letter_list")
-        LENGTH(23)
+        break;
+    case 23:
         IS(SUBSCRIPTIONS_LIST_INFO, "subscriptions_list_info")
-#undef LENGTH
+        break;
     default:
         break;
     }
     return FLX_MSG_UNKNOWN;
 }
+#undef IS

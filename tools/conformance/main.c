@@ -41,11 +41,11 @@ static const char usage[] =
     "  --only PREFIX          only checks whose id begins so\n"
     "  --wait MS              for each answer (default: 10000)\n";
 
-typedef struct totals {
+typedef struct check_totals {
     unsigned passed;
     unsigned failed;
     unsigned skipped;
-} totals;
+} check_totals;
 
 static void print_row(const char *id, check_result result, const char *note)
 {
@@ -54,25 +54,26 @@ static void print_row(const char *id, check_result result, const char *note)
     (void)fflush(stdout);
 }
 
-static void run_table(check_suite *suite, const check *checks, const char *only, totals *totals)
+static void run_table(check_suite *suite, const check *checks, const char *only,
+                      check_totals *totals)
 {
-    for (const check *check = checks; check->id != NULL; check++) {
-        if (only != NULL && strncmp(check->id, only, strlen(only)) != 0) {
+    for (const check *row = checks; row->id != NULL; row++) {
+        if (only != NULL && strncmp(row->id, only, strlen(only)) != 0) {
             continue;
         }
         suite->why[0] = '\0';
-        const check_result result = check->run(suite);
+        const check_result result = row->run(suite);
         totals->passed += result == CHECK_PASS;
         totals->failed += result == CHECK_FAIL;
         totals->skipped += result == CHECK_SKIP;
-        print_row(check->id, result, result == CHECK_PASS ? check->shows : suite->why);
+        print_row(row->id, result, result == CHECK_PASS ? row->shows : suite->why);
     }
 }
 
 static int run_live(const raw_target *target, const char *only)
 {
     check_suite suite = {.target = target};
-    totals totals = {0};
+    check_totals totals = {0};
     flx_error error;
     raw_client *probe = NULL;
     if (raw_connect(target, NULL, &probe, &error) != FLX_OK) {
@@ -136,8 +137,8 @@ static void fill_from_context(const char *name, raw_target *target)
         target->server_name = settings.values.server_name;
     }
     if (target->token == NULL) {
-        target->token = settings.token != NULL ? settings.token
-                                               : read_token(settings.values.token_file);
+        target->token =
+            settings.token != NULL ? settings.token : read_token(settings.values.token_file);
     }
 }
 

@@ -77,11 +77,11 @@ static flx_slice text(const char *string)
 }
 
 static flx_status subscribe(check_suite *suite, flx_client *client, const char *stream,
-                            flx_start start, uint64_t offset, flx_subscriber **ret_subscriber,
+                            flx_from from, uint64_t offset, flx_subscriber **ret_subscriber,
                             flx_error *reterr)
 {
     flx_subscriber_options options = FLX_SUBSCRIBER_OPTIONS_INIT;
-    options.start = start;
+    options.from = from;
     options.offset = offset;
     options.not_found_ms = 1;
     const flx_status status = flx_subscriber_new(client, stream, &options, ret_subscriber, reterr);
@@ -227,7 +227,7 @@ static check_result ack_none(check_suite *suite)
 {
     BEGIN
     flx_publisher_options options = FLX_PUBLISHER_OPTIONS_INIT;
-    options.ack = FLX_ACKS_NONE;
+    options.acks = FLX_ACKS_NONE;
     EXPECT_OK(
         subscribe(suite, client, suite->target->stream, FLX_FROM_LATEST, 0, &subscriber, &error));
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, &options, &publisher, &error));
@@ -242,7 +242,7 @@ static check_result ack_per_message(check_suite *suite)
 {
     BEGIN
     flx_publisher_options options = FLX_PUBLISHER_OPTIONS_INIT;
-    options.ack = FLX_ACKS_PER_MESSAGE;
+    options.acks = FLX_ACKS_PER_MESSAGE;
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, &options, &publisher, &error));
     for (int i = 0; i < RECORDS; i++) {
         EXPECT_OK(flx_publisher_publish(publisher, NULL, text("acked"), NULL, NULL, &error));
@@ -414,16 +414,16 @@ static check_result terminal_not_retried(check_suite *suite)
     END
 }
 
-typedef struct caller {
+typedef struct client_caller {
     flx_cache *cache;
     uint32_t wait_ms;
     int number;
     _Atomic int *failures;
-} caller;
+} client_caller;
 
 static void *call_concurrently(void *arg)
 {
-    const caller *caller = arg;
+    const client_caller *caller = arg;
     for (int i = 0; i < 50; i++) {
         char key[32];
         char value[32];
@@ -448,11 +448,11 @@ static check_result concurrent_calls(check_suite *suite)
 {
     BEGIN
     pthread_t threads[8];
-    caller callers[8];
+    client_caller callers[8];
     _Atomic int failures = 0;
     EXPECT_OK(flx_cache_new(client, suite->target->cache, &cache, &error));
     for (int i = 0; i < 8; i++) {
-        callers[i] = (caller){cache, wait_ms, i, &failures};
+        callers[i] = (client_caller){cache, wait_ms, i, &failures};
         EXPECT(pthread_create(&threads[i], NULL, call_concurrently, &callers[i]) == 0,
                "no thread to be had");
     }

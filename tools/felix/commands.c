@@ -66,6 +66,10 @@ static const cli_flag stream_create_flags[] = {
     {"retention-age", "DURATION", "delete records older than this; 0: no bound", "0", 0},
     {"replicas", "N", "copies of each shard", "1", 0},
     {"consistency", "leader|quorum", "when an acknowledged record is safe", "leader", 0},
+    {"ack", "accepted|written|synced|quorum",
+     "what an acknowledgement means; durable streams: synced, others: accepted", NULL, 0},
+    {"slow", "lag|drop_new|drop_old|block", "what happens to subscribers that are too slow", NULL,
+     0},
     {"if-absent", NULL, "an existing stream is fine, whatever it is like", NULL, 0},
     {NULL, NULL, NULL, NULL, 0},
 };

@@ -4,17 +4,10 @@
 #include "metadata/catalog.h"
 #include "metadata/catalog_builder.h"
 #include "metadata/rules.h"
+#include "unit.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* cmocka.h needs the three before it. */
-/* clang-format off */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-/* clang-format on */
 
 #define S(text) ((flx_slice){(const uint8_t *)(text), sizeof(text) - 1})
 

@@ -3,6 +3,7 @@
 #include "common/alloc.h"
 #include "http/json.h"
 #include "metadata/store.h"
+#include "unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,14 +17,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* cmocka.h needs the three before it. */
-/* clang-format off */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-/* clang-format on */
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 

@@ -1,0 +1,698 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * broker/cache.c - what a put, a get and a delete do.
+ *
+ * An entry is one allocation with its key and value in it (cache_int.h draws it); a value of a page
+ * or more lies in a counted chunk instead, so that it can be sent while it is replaced. Each entry
+ * stands in three structures, its shard's index, the pool's eviction queues and, with an expiry, the
+ * pool's timer wheel; link_entry and unlink_entry are the only places that enter and leave all three.
+ *
+ * A put builds the new entry wholly before it touches the old one, so that a failed allocation
+ * changes nothing. A value that fits the old allocation is overwritten in place. Room is made after
+ * the write, and never by evicting what was just written: for the length of a put the pool may stand
+ * above its budget by one entry.
+ *
+ * What delete hands out must live until the next call: it is parked in pool->parked, unlinked.
+ */
+#include "broker/cache.h"
+
+#include "broker/cache_int.h"
+#include "common/alloc.h"
+#include "common/error.h"
+#include "common/hash.h"
+
+#include <string.h>
+
+#define POOL_BYTES_DEFAULT  (UINT64_C(256) << 20)
+#define POOL_BYTES_MIN      (UINT64_C(64) << 10)
+#define VALUE_BYTES_DEFAULT ((uint32_t)16 << 20)
+#define ENTRY_PART_MAX      4 /* one entry may take this part of the pool */
+#define SHARDS_FIRST        16
+#define SHARDS_MAX          ((uint32_t)1 << 24)
+#define LIST_SEGMENTS_MAX   8 /* segments a page looks at */
+
+struct flx_cache_pool {
+    uint64_t bytes_max;
+    uint64_t entry_bytes; /* of all entries and indexes; the policy counts its own */
+    uint32_t value_bytes_max;
+    uint32_t shard_cap;
+    flx_cache_shard **shards; /* NULL where a number is free */
+    uint64_t last_version;
+    cache_entry *parked; /* removed, handed out until the next call */
+    flx_cache_stats stats;
+    cache_policy policy;
+    flx_wheel wheel;
+};
+
+struct flx_cache_shard {
+    flx_cache_pool *pool;
+    uint32_t number; /* in pool->shards */
+    cache_index index;
+    flx_cache_stats stats;
+};
+
+/* --- entries ------------------------------------------------------------------------------------ */
+
+static flx_wheel_timer *deadline_of(cache_entry *entry)
+{
+    FLX_DEBUG_ASSERT(entry->has_expiry);
+    return (flx_wheel_timer *)(void *)entry - 1;
+}
+
+static cache_entry *entry_of(flx_wheel_timer *deadline)
+{
+    return (cache_entry *)(void *)(deadline + 1);
+}
+
+static uint64_t expires_at_ms(const cache_entry *entry)
+{
+    return entry->has_expiry ? ((const flx_wheel_timer *)(const void *)entry - 1)->due_ms : 0;
+}
+
+static bool is_expired(const cache_entry *entry, uint64_t now_us)
+{
+    return entry->has_expiry && expires_at_ms(entry) <= now_us / 1000;
+}
+
+static flx_range range_of(const cache_entry *entry)
+{
+    flx_range range;
+    memcpy(&range, entry->bytes + entry->key_len, sizeof range); /* keys end anywhere */
+    return range;
+}
+
+/* What malloc is asked for. */
+static size_t entry_size(bool has_expiry, size_t key_len, bool has_chunk, size_t value_len)
+{
+    return (has_expiry ? sizeof(flx_wheel_timer) : 0) + sizeof(cache_entry) + key_len +
+           (has_chunk ? sizeof(flx_range) : value_len);
+}
+
+size_t cache_entry_cost(const cache_entry *entry)
+{
+    const size_t cost = cache_heap_bytes(
+        entry_size(entry->has_expiry, entry->key_len, entry->has_chunk, entry->value_len));
+    return entry->has_chunk
+               ? cost + cache_heap_bytes(sizeof(flx_chunk) + range_of(entry).chunk->cap)
+               : cost;
+}
+
+static void entry_free(cache_entry *entry)
+{
+    if (entry->has_chunk) {
+        (void)flx_chunk_unref(range_of(entry).chunk);
+    }
+    flx_free(entry->has_expiry ? (void *)deadline_of(entry) : (void *)entry);
+}
+
+static flx_cache_item item_of(const cache_entry *entry)
+{
+    flx_cache_item item = {.key = cache_entry_key(entry),
+                           .value = {entry->bytes + entry->key_len, entry->value_len},
+                           .version = entry->version,
+                           .expires_at_ms = expires_at_ms(entry)};
+    if (entry->has_chunk) {
+        const flx_range range = range_of(entry);
+        item.value = flx_range_slice(&range);
+        item.chunk = range.chunk;
+    }
+    return item;
+}
+
+/* A range over the value: the caller's chunk when that is worth keeping, or a copy. Holds one
+ * reference. False when memory is out. */
+static bool hold_value(const flx_cache_write *write, flx_range *ret_range)
+{
+    flx_chunk *chunk = write->chunk;
+    uint32_t start = 0;
+    if (chunk != NULL && write->value.len >= chunk->cap / 2) {
+        FLX_ASSERT(write->value.ptr >= chunk->data);
+        FLX_ASSERT(write->value.ptr + write->value.len <= chunk->data + chunk->len);
+        start = (uint32_t)(write->value.ptr - chunk->data);
+        (void)flx_chunk_ref(chunk);
+    } else {
+        chunk = flx_chunk_new(write->value.len);
+        if (chunk == NULL) {
+            return false;
+        }
+        memcpy(chunk->data, write->value.ptr, write->value.len);
+        chunk->len = (uint32_t)write->value.len;
+    }
+    *ret_range = (flx_range){chunk, start, start + (uint32_t)write->value.len};
+    return true;
+}
+
+/* Builds the entry of a write, in no structure yet; NULL when memory is out. */
+static cache_entry *entry_new(const flx_cache_shard *shard, const flx_cache_write *write,
+                              uint32_t hash)
+{
+    const bool has_expiry = write->expires_at_ms != 0;
+    const bool has_chunk = write->value.len >= FLX_CACHE_CHUNK_BYTES;
+    flx_range range = {0};
+    if (has_chunk && !hold_value(write, &range)) {
+        return NULL;
+    }
+    /* The allocator's rounding is ours to use: a value that grows into it is overwritten in place. */
+    const size_t size = entry_size(has_expiry, write->key.len, has_chunk, write->value.len);
+    uint8_t *memory = flx_alloc(cache_heap_bytes(size) - CACHE_HEAP_HEADER);
+    if (memory == NULL) {
+        (void)flx_chunk_unref(range.chunk);
+        return NULL;
+    }
+    cache_entry *entry = (cache_entry *)(void *)memory;
+    if (has_expiry) {
+        flx_wheel_timer *deadline = (flx_wheel_timer *)(void *)memory;
+        *deadline = (flx_wheel_timer){.due_ms = write->expires_at_ms};
+        entry = entry_of(deadline);
+    }
+    *entry = (cache_entry){.hash = hash,
+                           .shard = shard->number,
+                           .value_len = (uint32_t)write->value.len,
+                           .key_len = write->key.len & 0x1ffff,
+                           .has_expiry = has_expiry,
+                           .has_chunk = has_chunk};
+    if (write->key.len > 0) {
+        memcpy(entry->bytes, write->key.ptr, write->key.len);
+    }
+    if (has_chunk) {
+        memcpy(entry->bytes + write->key.len, &range, sizeof range);
+    } else if (write->value.len > 0) {
+        memcpy(entry->bytes + write->key.len, write->value.ptr, write->value.len);
+    }
+    return entry;
+}
+
+/* --- entering and leaving the structures --------------------------------------------------------- */
+
+static void count_in(flx_cache_shard *shard, const cache_entry *entry)
+{
+    const size_t cost = cache_entry_cost(entry);
+    shard->pool->entry_bytes += cost;
+    shard->stats.bytes += cost;
+    shard->stats.entries++;
+    shard->pool->stats.entries++;
+}
+
+static void count_out(flx_cache_shard *shard, const cache_entry *entry)
+{
+    const size_t cost = cache_entry_cost(entry);
+    FLX_ASSERT(shard->pool->entry_bytes >= cost && shard->stats.bytes >= cost);
+    FLX_ASSERT(shard->stats.entries > 0 && shard->pool->stats.entries > 0);
+    shard->pool->entry_bytes -= cost;
+    shard->stats.bytes -= cost;
+    shard->stats.entries--;
+    shard->pool->stats.entries--;
+}
+
+static void set_deadline(flx_cache_pool *pool, cache_entry *entry)
+{
+    if (entry->has_expiry) {
+        flx_wheel_set(&pool->wheel, deadline_of(entry), expires_at_ms(entry));
+    }
+}
+
+static void cancel_deadline(flx_cache_pool *pool, cache_entry *entry)
+{
+    if (entry->has_expiry) {
+        flx_wheel_cancel(&pool->wheel, deadline_of(entry));
+    }
+}
+
+/* Adds to the pool what an index grew by. */
+static bool index_reserve(flx_cache_shard *shard, uint32_t hash)
+{
+    const size_t before = shard->index.bytes;
+    const bool has_room = cache_index_reserve(&shard->index, hash);
+    shard->pool->entry_bytes += shard->index.bytes - before; /* wraps back when it shrank */
+    return has_room;
+}
+
+static void link_entry(flx_cache_shard *shard, cache_entry *entry)
+{
+    cache_index_insert(&shard->index, entry);
+    cache_policy_admit(&shard->pool->policy, entry);
+    set_deadline(shard->pool, entry);
+    count_in(shard, entry);
+}
+
+static void unlink_entry(flx_cache_shard *shard, cache_entry *entry)
+{
+    flx_cache_pool *pool = shard->pool;
+    cache_index_remove(&shard->index, entry);
+    cache_policy_forget(&pool->policy, entry);
+    cancel_deadline(pool, entry);
+    count_out(shard, entry);
+    if (shard->index.count == 0) { /* a cache that ran empty costs nothing */
+        pool->entry_bytes -= shard->index.bytes;
+        cache_index_done(&shard->index);
+    }
+}
+
+static void exchange_entry(flx_cache_shard *shard, cache_entry *old, cache_entry *entry)
+{
+    cache_index_replace(&shard->index, old, entry);
+    cache_policy_replace(&shard->pool->policy, old, entry);
+    cancel_deadline(shard->pool, old);
+    set_deadline(shard->pool, entry);
+    count_out(shard, old);
+    count_in(shard, entry);
+    entry_free(old);
+}
+
+static void unpark(flx_cache_pool *pool)
+{
+    if (pool->parked != NULL) {
+        entry_free(pool->parked);
+        pool->parked = NULL;
+    }
+}
+
+/* Removes an entry whose time has come. */
+static void expire_entry(flx_cache_shard *shard, cache_entry *entry)
+{
+    unlink_entry(shard, entry);
+    entry_free(entry);
+    shard->stats.expirations++;
+    shard->pool->stats.expirations++;
+}
+
+static uint32_t hash_of(flx_slice key)
+{
+    return (uint32_t)(flx_hash(key) >> 32);
+}
+
+/* The living entry of a key, NULL when there is none; removes one that has expired. */
+static cache_entry *find_living(flx_cache_shard *shard, uint32_t hash, flx_slice key,
+                                uint64_t now_us)
+{
+    cache_entry *entry = cache_index_find(&shard->index, hash, key);
+    if (entry != NULL && is_expired(entry, now_us)) {
+        expire_entry(shard, entry);
+        return NULL;
+    }
+    return entry;
+}
+
+static uint64_t bytes_used(const flx_cache_pool *pool)
+{
+    return pool->entry_bytes + cache_policy_bytes(&pool->policy);
+}
+
+/* Evicts until the budget holds; `keep` was just written and stays. The work is in proportion to the
+ * bytes that were written: every entry evicted makes room for as many. */
+static void make_room(flx_cache_pool *pool, const cache_entry *keep)
+{
+    while (bytes_used(pool) > pool->bytes_max) {
+        cache_entry *victim = cache_policy_victim(&pool->policy, keep);
+        if (victim == NULL) {
+            return;
+        }
+        flx_cache_shard *shard = pool->shards[victim->shard];
+        unlink_entry(shard, victim);
+        entry_free(victim);
+        shard->stats.evictions++;
+        pool->stats.evictions++;
+    }
+}
+
+/* --- pools and shards --------------------------------------------------------------------------- */
+
+flx_status flx_cache_pool_new(const flx_cache_options *options, uint64_t now_us,
+                              flx_cache_pool **ret_pool, flx_error *reterr)
+{
+    const flx_cache_options given = options == NULL ? (flx_cache_options){0} : *options;
+    flx_cache_pool *pool = flx_calloc(1, sizeof *pool);
+    if (pool == NULL) {
+        return flx_fail(reterr, FLX_ERR_NOMEM, "make a cache pool");
+    }
+    pool->bytes_max = given.bytes_max == 0 ? POOL_BYTES_DEFAULT : given.bytes_max;
+    if (pool->bytes_max < POOL_BYTES_MIN) {
+        pool->bytes_max = POOL_BYTES_MIN;
+    }
+    pool->value_bytes_max =
+        given.value_bytes_max == 0 ? VALUE_BYTES_DEFAULT : given.value_bytes_max;
+    if (pool->value_bytes_max > FLX_CACHE_VALUE_MAX) {
+        pool->value_bytes_max = FLX_CACHE_VALUE_MAX;
+    }
+    pool->last_version = now_us;
+    cache_policy_init(&pool->policy, pool->bytes_max);
+    flx_wheel_init(&pool->wheel, now_us / 1000);
+    *ret_pool = pool;
+    return FLX_OK;
+}
+
+flx_cache_pool *flx_cache_pool_free(flx_cache_pool *pool)
+{
+    if (pool == NULL) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < pool->shard_cap; i++) {
+        FLX_ASSERT(pool->shards[i] == NULL); /* shards go first */
+    }
+    unpark(pool);
+    FLX_ASSERT(pool->entry_bytes == 0 && pool->wheel.count == 0);
+    cache_policy_done(&pool->policy);
+    flx_free(pool->shards);
+    flx_free(pool);
+    return NULL;
+}
+
+/* A free number in pool->shards; false when memory is out. */
+static bool take_number(flx_cache_pool *pool, uint32_t *ret_number)
+{
+    for (uint32_t i = 0; i < pool->shard_cap; i++) {
+        if (pool->shards[i] == NULL) {
+            *ret_number = i;
+            return true;
+        }
+    }
+    const uint32_t cap = pool->shard_cap == 0 ? SHARDS_FIRST : pool->shard_cap * 2;
+    flx_cache_shard **shards =
+        cap > SHARDS_MAX ? NULL : flx_realloc(pool->shards, cap * sizeof(flx_cache_shard *));
+    if (shards == NULL) {
+        return false;
+    }
+    for (uint32_t i = pool->shard_cap; i < cap; i++) {
+        shards[i] = NULL;
+    }
+    *ret_number = pool->shard_cap;
+    pool->shards = shards;
+    pool->shard_cap = cap;
+    return true;
+}
+
+flx_status flx_cache_shard_new(flx_cache_pool *pool, flx_cache_shard **ret_shard, flx_error *reterr)
+{
+    uint32_t number = 0;
+    flx_cache_shard *shard = flx_calloc(1, sizeof *shard);
+    if (shard == NULL || !take_number(pool, &number)) {
+        flx_free(shard);
+        return flx_fail(reterr, FLX_ERR_NOMEM, "make a cache shard");
+    }
+    shard->pool = pool;
+    shard->number = number;
+    pool->shards[number] = shard;
+    *ret_shard = shard;
+    return FLX_OK;
+}
+
+bool flx_cache_shard_clear(flx_cache_shard *shard, uint32_t limit)
+{
+    unpark(shard->pool);
+    uint64_t from = 0;
+    for (uint32_t i = 0; i < limit; i++) {
+        cache_entry *entry = cache_index_any(&shard->index, &from);
+        if (entry == NULL) {
+            break;
+        }
+        unlink_entry(shard, entry);
+        entry_free(entry);
+    }
+    return shard->index.count == 0;
+}
+
+flx_cache_shard *flx_cache_shard_free(flx_cache_shard *shard)
+{
+    if (shard == NULL) {
+        return NULL;
+    }
+    while (!flx_cache_shard_clear(shard, UINT32_MAX)) {
+    }
+    shard->pool->entry_bytes -= shard->index.bytes; /* reserved for a put that failed */
+    cache_index_done(&shard->index);
+    shard->pool->shards[shard->number] = NULL;
+    flx_free(shard);
+    return NULL;
+}
+
+/* --- reading and removing ----------------------------------------------------------------------- */
+
+bool flx_cache_get(flx_cache_shard *shard, flx_slice key, uint64_t now_us, flx_cache_item *ret_item)
+{
+    unpark(shard->pool);
+    cache_entry *entry = find_living(shard, hash_of(key), key, now_us);
+    if (entry == NULL) {
+        shard->stats.misses++;
+        shard->pool->stats.misses++;
+        return false;
+    }
+    shard->stats.hits++;
+    shard->pool->stats.hits++;
+    cache_policy_touch(entry);
+    *ret_item = item_of(entry);
+    return true;
+}
+
+static void count_write(flx_cache_shard *shard)
+{
+    shard->stats.writes++;
+    shard->pool->stats.writes++;
+}
+
+bool flx_cache_delete(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
+                      flx_cache_item *ret_item)
+{
+    unpark(shard->pool);
+    cache_entry *entry = find_living(shard, hash_of(key), key, now_us);
+    if (entry == NULL) {
+        return false;
+    }
+    unlink_entry(shard, entry);
+    count_write(shard);
+    shard->pool->parked = entry;
+    if (ret_item != NULL) {
+        *ret_item = item_of(entry);
+    }
+    return true;
+}
+
+flx_cache_outcome flx_cache_delete_if(flx_cache_shard *shard, flx_slice key, uint64_t version,
+                                      uint64_t now_us)
+{
+    unpark(shard->pool);
+    cache_entry *entry = find_living(shard, hash_of(key), key, now_us);
+    if (entry == NULL || entry->version != version) {
+        return (flx_cache_outcome){false, entry == NULL ? 0 : entry->version};
+    }
+    unlink_entry(shard, entry);
+    entry_free(entry);
+    count_write(shard);
+    return (flx_cache_outcome){true, 0};
+}
+
+/* --- writing ------------------------------------------------------------------------------------ */
+
+static flx_status check_sizes(const flx_cache_pool *pool, const flx_cache_write *write,
+                              flx_error *reterr)
+{
+    if (write->key.len > FLX_CACHE_KEY_MAX) {
+        return flx_fail(reterr, FLX_ERR_TOO_LARGE, "a cache key of %zu bytes, %d are allowed",
+                        write->key.len, FLX_CACHE_KEY_MAX);
+    }
+    const uint64_t share = pool->bytes_max / ENTRY_PART_MAX;
+    const uint64_t max = pool->value_bytes_max < share ? pool->value_bytes_max : share;
+    if (write->value.len > max || write->key.len + write->value.len > share) {
+        return flx_fail(reterr, FLX_ERR_TOO_LARGE, "a cache value of %zu bytes, %llu are allowed",
+                        write->value.len, (unsigned long long)max);
+    }
+    return FLX_OK;
+}
+
+static bool is_condition_met(const flx_cache_write *write, const cache_entry *entry)
+{
+    switch (write->condition) {
+    case FLX_CACHE_ALWAYS:
+        return true;
+    case FLX_CACHE_IF_ABSENT:
+        return entry == NULL;
+    case FLX_CACHE_IF_VERSION:
+        return entry != NULL && entry->version == write->version;
+    }
+    FLX_UNREACHABLE();
+}
+
+/* Versions only grow, and run ahead of the clock no further than the writes do. */
+static uint64_t next_version(flx_cache_pool *pool, uint64_t now_us)
+{
+    pool->last_version = now_us > pool->last_version ? now_us : pool->last_version + 1;
+    return pool->last_version;
+}
+
+/* Overwrites the value where it is, when it fits the allocation and costs the same. */
+static bool overwrite(flx_cache_shard *shard, cache_entry *entry, const flx_cache_write *write)
+{
+    const bool has_expiry = write->expires_at_ms != 0;
+    if (entry->has_chunk || write->value.len >= FLX_CACHE_CHUNK_BYTES ||
+        entry->has_expiry != has_expiry ||
+        cache_heap_bytes(entry_size(has_expiry, write->key.len, false, write->value.len)) !=
+            cache_entry_cost(entry)) {
+        return false;
+    }
+    if (write->value.len > 0) {
+        memmove(entry->bytes + entry->key_len, write->value.ptr, write->value.len);
+    }
+    entry->value_len = (uint32_t)write->value.len;
+    if (has_expiry) {
+        flx_wheel_set(&shard->pool->wheel, deadline_of(entry), write->expires_at_ms);
+    }
+    return true;
+}
+
+/* Stores the write in place of `old` (NULL: as a new entry); NULL when memory is out. */
+static cache_entry *store(flx_cache_shard *shard, cache_entry *old, const flx_cache_write *write,
+                          uint32_t hash)
+{
+    if (old != NULL && overwrite(shard, old, write)) {
+        return old;
+    }
+    cache_entry *entry = entry_new(shard, write, hash);
+    if (entry == NULL) {
+        return NULL;
+    }
+    if (old != NULL) {
+        exchange_entry(shard, old, entry);
+        return entry;
+    }
+    if (!index_reserve(shard, hash)) {
+        entry_free(entry);
+        return NULL;
+    }
+    link_entry(shard, entry);
+    return entry;
+}
+
+flx_status flx_cache_put(flx_cache_shard *shard, const flx_cache_write *write, uint64_t now_us,
+                         flx_cache_outcome *ret_outcome, flx_error *reterr)
+{
+    flx_cache_pool *pool = shard->pool;
+    const flx_status status = check_sizes(pool, write, reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
+    unpark(pool);
+    const uint32_t hash = hash_of(write->key);
+    cache_entry *entry = find_living(shard, hash, write->key, now_us);
+    if (!is_condition_met(write, entry)) {
+        *ret_outcome = (flx_cache_outcome){false, entry == NULL ? 0 : entry->version};
+        return FLX_OK;
+    }
+    const uint64_t version = next_version(pool, now_us);
+    if (write->expires_at_ms != 0 && write->expires_at_ms <= now_us / 1000) {
+        if (entry != NULL) { /* written and expired at once */
+            expire_entry(shard, entry);
+        }
+    } else {
+        if (entry != NULL) {
+            cache_policy_touch(entry); /* a write says as much about a key as a read */
+        }
+        entry = store(shard, entry, write, hash);
+        if (entry == NULL) {
+            return flx_fail(reterr, FLX_ERR_NOMEM, "store a cache value of %zu bytes",
+                            write->value.len);
+        }
+        entry->version = version;
+        make_room(pool, entry);
+    }
+    count_write(shard);
+    *ret_outcome = (flx_cache_outcome){true, version};
+    return FLX_OK;
+}
+
+/* --- listing ------------------------------------------------------------------------------------ */
+
+static bool has_prefix(const cache_entry *entry, flx_slice prefix)
+{
+    return entry->key_len >= prefix.len &&
+           (prefix.len == 0 || memcmp(entry->bytes, prefix.ptr, prefix.len) == 0);
+}
+
+/* The entries of a segment that are listed, by hash. Shell sort: qsort may allocate. */
+static uint32_t gather(const cache_segment *segment, flx_slice prefix, uint64_t from,
+                       uint64_t now_us, const cache_entry *found[CACHE_SEGMENT_SLOTS])
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < segment->cap; i++) {
+        const cache_entry *entry = (segment->tags[i] & 0x80) != 0 ? segment->entries[i] : NULL;
+        if (entry != NULL && entry->hash >= from && !is_expired(entry, now_us) &&
+            has_prefix(entry, prefix)) {
+            found[count++] = entry;
+        }
+    }
+    static const uint32_t gaps[] = {132, 57, 23, 10, 4, 1};
+    for (size_t g = 0; g < sizeof gaps / sizeof gaps[0]; g++) {
+        const uint32_t gap = gaps[g];
+        for (uint32_t i = gap; i < count; i++) {
+            const cache_entry *entry = found[i];
+            uint32_t j = i;
+            for (; j >= gap && found[j - gap]->hash > entry->hash; j -= gap) {
+                found[j] = found[j - gap];
+            }
+            found[j] = entry;
+        }
+    }
+    return count;
+}
+
+uint32_t flx_cache_list(const flx_cache_shard *shard, flx_slice prefix, uint64_t now_us,
+                        uint32_t limit, flx_cache_cursor *cursor,
+                        void (*each)(void *arg, const flx_cache_item *item), void *arg)
+{
+    const cache_entry *found[CACHE_SEGMENT_SLOTS];
+    uint32_t listed = 0;
+    unpark(shard->pool);
+    for (int i = 0; i < LIST_SEGMENTS_MAX && listed < limit && !cursor->is_done; i++) {
+        uint64_t end = (uint64_t)UINT32_MAX + 1;
+        uint32_t count = 0;
+        if (shard->index.count > 0) {
+            const cache_segment *segment =
+                cache_index_segment(&shard->index, (uint32_t)cursor->next, &end);
+            count = gather(segment, prefix, cursor->next, now_us, found);
+        }
+        for (uint32_t j = 0; j < count; j++) {
+            if (listed >= limit && found[j]->hash != found[j - 1]->hash) {
+                cursor->next = found[j]->hash;
+                return listed;
+            }
+            const flx_cache_item item = item_of(found[j]);
+            each(arg, &item);
+            listed++;
+        }
+        cursor->next = end;
+        cursor->is_done = end > UINT32_MAX;
+    }
+    return listed;
+}
+
+/* --- time and figures --------------------------------------------------------------------------- */
+
+static void expire_due(void *arg, flx_wheel_timer *deadline)
+{
+    const flx_cache_pool *pool = arg;
+    cache_entry *entry = entry_of(deadline);
+    expire_entry(pool->shards[entry->shard], entry);
+}
+
+bool flx_cache_pool_expire(flx_cache_pool *pool, uint64_t now_us, uint32_t limit)
+{
+    unpark(pool);
+    return flx_wheel_advance(&pool->wheel, now_us / 1000, limit, expire_due, pool) == limit;
+}
+
+uint64_t flx_cache_pool_next_expiry_ms(const flx_cache_pool *pool)
+{
+    return flx_wheel_next_ms(&pool->wheel);
+}
+
+void flx_cache_pool_stats(const flx_cache_pool *pool, flx_cache_stats *ret_stats)
+{
+    *ret_stats = pool->stats;
+    ret_stats->bytes = bytes_used(pool);
+    ret_stats->bytes_max = pool->bytes_max;
+}
+
+void flx_cache_shard_stats(const flx_cache_shard *shard, flx_cache_stats *ret_stats)
+{
+    *ret_stats = shard->stats;
+    ret_stats->bytes += shard->index.bytes;
+    ret_stats->bytes_max = shard->pool->bytes_max;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * broker/cache_int.h - the entry, and the three parts of a cache that meet in it.
+ *
+ *      allocation:  [ deadline 24, only with an expiry ] entry 40 | key | value or its flx_range
+ *
+ *      cache.c          what a put, get or delete does
+ *      cache_index.c    key -> entry of one shard
+ *      cache_policy.c   who must go when the pool is full
+ */
+#ifndef FLX_BROKER_CACHE_INT_H
+#define FLX_BROKER_CACHE_INT_H
+
+#include "broker/cache.h"
+#include "common/assert.h"
+#include "common/list.h"
+#include "common/wheel.h"
+
+#define CACHE_USES_MAX 3 /* two bits */
+
+typedef struct cache_entry {
+    flx_list queue; /* in one of the policy's */
+    uint64_t version;
+    uint32_t hash;
+    uint32_t shard; /* index into the pool's shards */
+    uint32_t value_len;
+    unsigned key_len : 17;
+    unsigned uses : 2; /* reads since it came or was last passed over, at most CACHE_USES_MAX */
+    unsigned is_main : 1;
+    unsigned has_expiry : 1; /* a flx_wheel_timer lies in front */
+    unsigned has_chunk : 1;  /* a flx_range lies where the value would be */
+    uint8_t bytes[];
+} cache_entry;
+
+/* 24 + 40 + at most 8 + 15 of the allocator leave 9 and more for the index: see CACHE.md, rule 5. */
+static_assert(sizeof(cache_entry) == 40, "an entry is 40 bytes");
+static_assert(sizeof(flx_wheel_timer) == 24, "a deadline is 24 bytes");
+static_assert(FLX_CACHE_KEY_MAX < 1 << 17, "a key's length fits its bits");
+
+#define CACHE_HEAP_HEADER 8
+
+/* What malloc takes for a request: glibc's rule, close enough for others. */
+static inline size_t cache_heap_bytes(size_t size)
+{
+    const size_t rounded = (size + CACHE_HEAP_HEADER + 15) & ~(size_t)15;
+    return rounded < 32 ? 32 : rounded;
+}
+
+static inline flx_slice cache_entry_key(const cache_entry *entry)
+{
+    return (flx_slice){entry->bytes, entry->key_len};
+}
+
+/* What the entry costs on the heap, its chunk included. */
+size_t cache_entry_cost(const cache_entry *entry);
+
+/* --- index -------------------------------------------------------------------------------------- */
+
+#define CACHE_SEGMENT_SLOTS 512 /* a segment larger than this is split in two */
+
+typedef struct cache_segment {
+    uint16_t cap;   /* slots, a power of two, 8 .. CACHE_SEGMENT_SLOTS */
+    uint16_t count; /* entries */
+    uint16_t used;  /* entries and graves */
+    uint8_t depth;  /* how many leading bits of the hash all its entries share */
+    uint8_t reserved;
+    cache_entry **entries; /* both in this allocation, behind the header */
+    uint8_t *tags;
+} cache_segment;
+
+typedef struct cache_index {
+    cache_segment **directory; /* 1 << depth pointers by the leading bits; NULL while empty */
+    uint32_t depth;
+    uint32_t count; /* entries */
+    size_t bytes;   /* of heap */
+} cache_index;
+
+void cache_index_done(cache_index *index);
+cache_entry *cache_index_find(const cache_index *index, uint32_t hash, flx_slice key);
+/* Makes room for one entry of this hash; false when memory is out (nothing changed). */
+bool cache_index_reserve(cache_index *index, uint32_t hash);
+/* After cache_index_reserve; the key is not in. */
+void cache_index_insert(cache_index *index, cache_entry *entry);
+/* `entry` takes the place of `old`, which has the same key. */
+void cache_index_replace(cache_index *index, const cache_entry *old, cache_entry *entry);
+void cache_index_remove(cache_index *index, const cache_entry *entry);
+/* Some entry; NULL when empty. Calling it and removing what it gives empties the index in linear time
+ * (`*from` is the caller's, 0 at first). */
+cache_entry *cache_index_any(const cache_index *index, uint64_t *from);
+/* The segment that holds this hash, and the first hash after it (up to 2^32). */
+const cache_segment *cache_index_segment(const cache_index *index, uint32_t hash,
+                                         uint64_t *ret_end);
+
+/* --- policy ------------------------------------------------------------------------------------- */
+
+typedef struct cache_policy {
+    flx_list small; /* newest in front */
+    flx_list main;
+    uint64_t small_bytes;
+    uint64_t small_bytes_target;
+    uint32_t small_count;
+    uint32_t main_count;
+
+    uint32_t *ghosts; /* NULL until the first eviction, or when memory was out */
+    uint32_t ghost_cap;
+    uint32_t ghost_clock; /* how many were put in */
+} cache_policy;
+
+void cache_policy_init(cache_policy *policy, uint64_t bytes_max);
+void cache_policy_done(cache_policy *policy);
+size_t cache_policy_bytes(const cache_policy *policy);
+
+void cache_policy_admit(cache_policy *policy, cache_entry *entry);
+/* `entry` takes the place of `old` in its queue. */
+void cache_policy_replace(cache_policy *policy, cache_entry *old, cache_entry *entry);
+void cache_policy_forget(cache_policy *policy, cache_entry *entry);
+/* Picks who goes, never `keep`; it stays in its queue for the caller to remove. NULL: nobody is left. */
+cache_entry *cache_policy_victim(cache_policy *policy, const cache_entry *keep);
+
+static inline void cache_policy_touch(cache_entry *entry)
+{
+    if (entry->uses < CACHE_USES_MAX) { /* the popular ones' cache lines stay clean */
+        entry->uses++;
+    }
+}
+
+#endif /* FLX_BROKER_CACHE_INT_H */

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * broker/streams.c - the shards of a worker: those it owns, and windows of those it reads.
+ *
+ * Slots are an array by stream id, shards arrays within, so finding one costs two indexings however
+ * many streams there are. Memory of all rings together is bounded per worker: past the bound the
+ * shard that was appended to least recently gives up its oldest frame.
+ */
+#include "broker/worker_int.h"
+#include "common/alloc.h"
+
+#include <string.h>
+
+#define SLOTS_CAP_FIRST 64
+
+flx_slot *flx_slot_get(flx_worker *worker, uint32_t id)
+{
+    flx_slot *slot = id < worker->slot_cap ? worker->slots[id] : NULL;
+    return slot != NULL && slot->info != NULL ? slot : NULL;
+}
+
+static const flx_stream_info *info_by_id(const flx_catalog *catalog, uint32_t id)
+{
+    const size_t count = flx_catalog_stream_count(catalog);
+    for (size_t i = 0; i < count; i++) {
+        const flx_stream_info *info = flx_catalog_stream_at(catalog, i);
+        if (info->id == id) {
+            return info;
+        }
+    }
+    return NULL;
+}
+
+static flx_status slots_reserve(flx_worker *worker, uint32_t id)
+{
+    uint32_t cap = worker->slot_cap == 0 ? SLOTS_CAP_FIRST : worker->slot_cap;
+    while (cap <= id) {
+        cap *= 2;
+    }
+    if (cap == worker->slot_cap) {
+        return FLX_OK;
+    }
+    flx_slot **slots = flx_realloc(worker->slots, cap * sizeof(*slots));
+    if (slots == NULL) {
+        return FLX_ERR_NOMEM;
+    }
+    memset(&slots[worker->slot_cap], 0, (cap - worker->slot_cap) * sizeof(*slots));
+    worker->slots = slots;
+    worker->slot_cap = cap;
+    return FLX_OK;
+}
+
+static void slot_free(flx_slot *slot)
+{
+    flx_free(slot->owned);
+    flx_free(slot->mirrors);
+    flx_free(slot);
+}
+
+/* The slot, made at its first use. A search of the catalog by id happens once per stream. */
+static flx_status slot_make(flx_worker *worker, uint32_t id, flx_slot **ret_slot)
+{
+    flx_slot *slot = flx_slot_get(worker, id);
+    if (slot != NULL) {
+        *ret_slot = slot;
+        return FLX_OK;
+    }
+    const flx_stream_info *info = info_by_id(worker->catalog, id);
+    if (info == NULL) {
+        return FLX_ERR_NOT_FOUND;
+    }
+    if (slots_reserve(worker, id) != FLX_OK) {
+        return FLX_ERR_NOMEM;
+    }
+    slot = flx_calloc(1, sizeof *slot);
+    if (slot == NULL) {
+        return FLX_ERR_NOMEM;
+    }
+    slot->info = info;
+    slot->shard_count = info->shards;
+    slot->owned = flx_calloc(info->shards, sizeof(*slot->owned));
+    slot->mirrors = flx_calloc(info->shards, sizeof(*slot->mirrors));
+    if (slot->owned == NULL || slot->mirrors == NULL) {
+        slot_free(slot);
+        return FLX_ERR_NOMEM;
+    }
+    FLX_ASSERT(worker->slots[id] == NULL);
+    worker->slots[id] = slot;
+    *ret_slot = slot;
+    return FLX_OK;
+}
+
+static void view_init(flx_view *view, flx_feed *feed, const flx_slot *slot, uint32_t shard)
+{
+    view->feed = feed;
+    view->id = slot->info->id;
+    view->shard = shard;
+    view->policy = (uint8_t)slot->info->slow_policy;
+    view->capacity_min = UINT32_MAX;
+    flx_list_init(&view->idle);
+    flx_list_init(&view->active);
+}
+
+static void owned_free(flx_worker *worker, flx_owned *owned)
+{
+    for (flx_held *held = owned->held_first; held != NULL;) {
+        flx_held *next = held->next;
+        flx_publish_gone(worker, &held->mail);
+        flx_free(held);
+        held = next;
+    }
+    flx_list_remove(&owned->dirty);
+    flx_list_remove(&owned->warm);
+    flx_list_remove(&owned->held_node);
+    worker->ring_bytes -= owned->ring_bytes;
+    flx_shard_done(&owned->shard);
+    flx_stat_sub(&worker->stats.shards, 1);
+    flx_free(owned->progress);
+    flx_free(owned);
+}
+
+flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_owned **ret_owned)
+{
+    flx_slot *slot;
+    const flx_status status = slot_make(worker, id, &slot);
+    if (status != FLX_OK) {
+        return status;
+    }
+    if (shard >= slot->shard_count) {
+        return FLX_ERR_NOT_FOUND;
+    }
+    FLX_ASSERT(flx_worker_owner(id, shard, worker->count) == worker->index);
+    if (slot->owned[shard] != NULL) {
+        *ret_owned = slot->owned[shard];
+        return FLX_OK;
+    }
+    flx_owned *owned = flx_calloc(1, sizeof *owned);
+    if (owned == NULL) {
+        return FLX_ERR_NOMEM;
+    }
+    if (slot->info->slow_policy == FLX_SLOW_BLOCK) {
+        owned->progress = flx_calloc(worker->count, sizeof *owned->progress);
+        if (owned->progress == NULL) {
+            flx_free(owned);
+            return FLX_ERR_NOMEM;
+        }
+    }
+    const flx_shard_bounds bounds = {
+        .ring_frames = worker->limits.shard_ring_frames,
+        .ring_bytes = worker->limits.shard_ring_bytes,
+        .gather_events = worker->limits.frame_events_max,
+        .gather_bytes = worker->limits.frame_gather_bytes,
+    };
+    flx_shard_init(&owned->shard, &bounds);
+    view_init(&owned->view, &owned->shard.feed, slot, shard);
+    flx_list_push_back(&worker->warm_shards, &owned->warm);
+    slot->owned[shard] = owned;
+    flx_stat_add(&worker->stats.shards, 1);
+    *ret_owned = owned;
+    return FLX_OK;
+}
+
+flx_status flx_mirror_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_mirror **ret_mirror)
+{
+    flx_slot *slot;
+    const flx_status status = slot_make(worker, id, &slot);
+    if (status != FLX_OK) {
+        return status;
+    }
+    FLX_ASSERT(shard < slot->shard_count);
+    if (slot->mirrors[shard] == NULL) {
+        flx_mirror *mirror = flx_calloc(1, sizeof *mirror);
+        if (mirror == NULL) {
+            return FLX_ERR_NOMEM;
+        }
+        flx_feed_init(&mirror->feed, worker->limits.shard_ring_frames,
+                      worker->limits.shard_ring_bytes);
+        view_init(&mirror->view, &mirror->feed, slot, shard);
+        if (mirror->view.policy == FLX_SLOW_BLOCK) {
+            flx_list_push_back(&worker->block_mirrors, &mirror->node);
+        }
+        slot->mirrors[shard] = mirror;
+    }
+    *ret_mirror = slot->mirrors[shard];
+    return FLX_OK;
+}
+
+static void mirror_free(flx_slot *slot, uint32_t shard)
+{
+    flx_mirror *mirror = slot->mirrors[shard];
+    FLX_ASSERT(mirror->view.count == 0);
+    flx_list_remove(&mirror->node);
+    flx_feed_done(&mirror->feed);
+    flx_free(mirror);
+    slot->mirrors[shard] = NULL;
+}
+
+void flx_mirror_release(flx_worker *worker, uint32_t id, uint32_t shard)
+{
+    flx_slot *slot = worker->slots[id];
+    if (slot->mirrors[shard]->view.count > 0) {
+        return;
+    }
+    mirror_free(slot, shard);
+    const flx_mail mail = {
+        .kind = FLX_MAIL_UNWATCH, .from = (uint8_t)worker->index, .id = id, .shard = shard};
+    flx_outbox_post(worker, flx_worker_owner(id, shard, worker->count), &mail);
+}
+
+/* ---- frames out ---- */
+
+static void post_frame(flx_worker *worker, const flx_owned *owned, uint64_t sequence)
+{
+    for (uint64_t left = owned->watchers; left != 0; left &= left - 1) {
+        const uint32_t to = (uint32_t)__builtin_ctzll(left);
+        flx_mail mail = {.kind = FLX_MAIL_FRAME,
+                         .from = (uint8_t)worker->index,
+                         .id = owned->view.id,
+                         .shard = owned->view.shard};
+        mail.frame.sequence = sequence;
+        mail.frame.frame = *flx_feed_at(&owned->shard.feed, sequence);
+        flx_sealed_ref(&mail.frame.frame);
+        flx_outbox_post(worker, to, &mail);
+    }
+}
+
+static void ring_trim(flx_worker *worker)
+{
+    while (worker->ring_bytes > worker->ring_bytes_max) {
+        flx_owned *coldest = NULL;
+        for (flx_list *node = worker->warm_shards.next; node != &worker->warm_shards;
+             node = node->next) {
+            flx_owned *owned = FLX_LIST_OWNER(node, flx_owned, warm);
+            if (!flx_feed_is_empty(&owned->shard.feed)) {
+                coldest = owned;
+                break;
+            }
+        }
+        if (coldest == NULL) {
+            break;
+        }
+        const uint64_t bytes = flx_feed_pop(&coldest->shard.feed);
+        coldest->ring_bytes -= bytes;
+        worker->ring_bytes -= bytes;
+        if (flx_feed_is_empty(&coldest->shard.feed)) { /* do not look at it again and again */
+            flx_list_remove(&coldest->warm);
+        }
+    }
+}
+
+void flx_owned_announce(flx_worker *worker, flx_owned *owned)
+{
+    flx_feed *feed = &owned->shard.feed;
+    if (owned->announced == feed->end) {
+        return;
+    }
+    uint64_t sequence = owned->announced > feed->first ? owned->announced : feed->first;
+    if (owned->watchers != 0) {
+        for (; sequence < feed->end; sequence++) {
+            post_frame(worker, owned, sequence);
+        }
+    }
+    owned->announced = feed->end;
+    worker->ring_bytes += feed->bytes;
+    worker->ring_bytes -= owned->ring_bytes;
+    owned->ring_bytes = feed->bytes;
+    flx_list_remove(&owned->warm);
+    flx_list_push_back(&worker->warm_shards, &owned->warm);
+    ring_trim(worker);
+    flx_stat_set(&worker->stats.ring_bytes, worker->ring_bytes);
+    flx_sub_wake(worker, &owned->view);
+}
+
+void flx_owned_touch(flx_worker *worker, flx_owned *owned)
+{
+    flx_owned_announce(worker, owned); /* what the append sealed */
+    if (owned->shard.open_count > 0 && !flx_list_is_linked(&owned->dirty)) {
+        flx_list_push_back(&worker->dirty_shards, &owned->dirty);
+    }
+}
+
+void flx_streams_tick(flx_worker *worker)
+{
+    while (!flx_list_is_empty(&worker->dirty_shards)) {
+        flx_owned *owned = FLX_LIST_OWNER(worker->dirty_shards.next, flx_owned, dirty);
+        flx_list_remove(&owned->dirty);
+        flx_shard_seal(&owned->shard);
+        flx_owned_announce(worker, owned);
+    }
+}
+
+/* ---- frames in ---- */
+
+/* Frames were lost on the way: readers below `sequence` find themselves overrun. */
+static void mirror_restart(flx_mirror *mirror, uint64_t sequence, uint64_t offset)
+{
+    while (!flx_feed_is_empty(&mirror->feed)) {
+        (void)flx_feed_pop(&mirror->feed);
+    }
+    mirror->feed.first = sequence;
+    mirror->feed.end = sequence;
+    mirror->feed.next_offset = offset;
+}
+
+void flx_streams_frame(flx_worker *worker, const flx_mail *mail)
+{
+    const flx_sealed *frame = &mail->frame.frame;
+    const flx_slot *slot = flx_slot_get(worker, mail->id);
+    flx_mirror *mirror =
+        slot == NULL || mail->shard >= slot->shard_count ? NULL : slot->mirrors[mail->shard];
+    if (mirror == NULL || !mirror->is_started) {
+        flx_sealed_unref(frame); /* nobody reads it here (any more) */
+        return;
+    }
+    if (mail->frame.sequence < mirror->feed.end) {
+        flx_sealed_unref(frame); /* came with a subscribe already */
+        return;
+    }
+    if (mail->frame.sequence != mirror->feed.end) {
+        mirror_restart(mirror, mail->frame.sequence, frame->base_offset);
+    }
+    flx_feed_push_take(&mirror->feed, frame);
+    flx_sub_wake(worker, &mirror->view);
+}
+
+/* Hands the frame over: the job keeps a mark instead of a reference. */
+static flx_sealed job_take(flx_job *job, size_t index)
+{
+    const flx_sealed frame = job->frames[index];
+    job->frames[index].count = 0;
+    return frame;
+}
+
+void flx_mirror_join(flx_mirror *mirror, flx_job *job)
+{
+    flx_feed *feed = &mirror->feed;
+    const uint64_t first = job->first_sequence;
+    if (!mirror->is_started || feed->end != job->end_sequence) {
+        mirror_restart(mirror, first,
+                       job->frame_count > 0 ? job->frames[0].base_offset : job->tail);
+        for (size_t i = 0; i < job->frame_count; i++) {
+            const flx_sealed frame = job_take(job, i);
+            flx_feed_push_take(feed, &frame);
+        }
+        mirror->is_started = true;
+        return;
+    }
+    while (feed->first > first) { /* history in front of what is here */
+        const flx_sealed frame = job_take(job, (size_t)(feed->first - 1 - first));
+        if (!flx_feed_push_front_take(feed, &frame)) {
+            break; /* more than this ring may hold: the reader starts where it begins */
+        }
+    }
+}
+
+/* The shard of a mail when it is owned here and exists. */
+static flx_owned *owned_find(flx_worker *worker, const flx_mail *mail)
+{
+    const flx_slot *slot = flx_slot_get(worker, mail->id);
+    return slot == NULL || mail->shard >= slot->shard_count ? NULL : slot->owned[mail->shard];
+}
+
+void flx_streams_unwatch(flx_worker *worker, const flx_mail *mail)
+{
+    flx_owned *owned = owned_find(worker, mail);
+    if (owned != NULL) {
+        owned->watchers &= ~(UINT64_C(1) << mail->from);
+    }
+}
+
+void flx_streams_progress(flx_worker *worker, const flx_mail *mail)
+{
+    flx_owned *owned = owned_find(worker, mail);
+    if (owned != NULL && owned->progress != NULL) {
+        owned->progress[mail->from] = mail->value;
+    }
+}
+
+void flx_streams_evict(flx_worker *worker, const flx_mail *mail)
+{
+    const flx_slot *slot = flx_slot_get(worker, mail->id);
+    flx_mirror *mirror =
+        slot == NULL || mail->shard >= slot->shard_count ? NULL : slot->mirrors[mail->shard];
+    if (mirror != NULL) {
+        flx_view_evict(worker, &mirror->view, mail->value);
+        mirror->reported = 0; /* say where the others are */
+    }
+}
+
+void flx_streams_report(flx_worker *worker)
+{
+    for (flx_list *node = worker->block_mirrors.next; node != &worker->block_mirrors;
+         node = node->next) {
+        flx_mirror *mirror = FLX_LIST_OWNER(node, flx_mirror, node);
+        const uint64_t allowance = mirror->is_started ? flx_view_allowance(&mirror->view) : 0;
+        if (!mirror->is_started || allowance == mirror->reported) {
+            continue;
+        }
+        mirror->reported = allowance;
+        const flx_mail mail = {.kind = FLX_MAIL_PROGRESS,
+                               .from = (uint8_t)worker->index,
+                               .id = mirror->view.id,
+                               .shard = mirror->view.shard,
+                               .value = allowance};
+        flx_outbox_post(worker, flx_worker_owner(mail.id, mail.shard, worker->count), &mail);
+    }
+}
+
+/* ---- streams that go ---- */
+
+static void slot_end(flx_worker *worker, flx_slot *slot)
+{
+    for (uint32_t shard = 0; shard < slot->shard_count; shard++) {
+        if (slot->owned[shard] != NULL) {
+            flx_sub_end_view(worker, &slot->owned[shard]->view);
+            FLX_ASSERT(slot->owned[shard]->view.count == 0);
+            owned_free(worker, slot->owned[shard]);
+            slot->owned[shard] = NULL;
+        }
+        if (slot->mirrors[shard] != NULL) {
+            flx_sub_end_view(worker, &slot->mirrors[shard]->view);
+            if (slot->mirrors[shard] != NULL) {
+                mirror_free(slot, shard);
+            }
+        }
+    }
+}
+
+void flx_streams_refresh(flx_worker *worker)
+{
+    for (uint32_t id = 0; id < worker->slot_cap; id++) {
+        if (worker->slots[id] != NULL) {
+            worker->slots[id]->info = NULL;
+        }
+    }
+    const size_t count = flx_catalog_stream_count(worker->catalog);
+    for (size_t i = 0; i < count; i++) {
+        const flx_stream_info *info = flx_catalog_stream_at(worker->catalog, i);
+        flx_slot *slot = info->id < worker->slot_cap ? worker->slots[info->id] : NULL;
+        if (slot != NULL && slot->shard_count == info->shards) {
+            slot->info = info;
+        }
+    }
+    for (uint32_t id = 0; id < worker->slot_cap; id++) {
+        flx_slot *slot = worker->slots[id];
+        if (slot != NULL && slot->info == NULL) {
+            slot_end(worker, slot);
+            slot_free(slot);
+            worker->slots[id] = NULL;
+        }
+    }
+}
+
+void flx_streams_done(flx_worker *worker)
+{
+    for (uint32_t id = 0; id < worker->slot_cap; id++) {
+        if (worker->slots[id] != NULL) {
+            slot_end(worker, worker->slots[id]);
+            slot_free(worker->slots[id]);
+        }
+    }
+    flx_free(worker->slots);
+    worker->slots = NULL;
+    worker->slot_cap = 0;
+}

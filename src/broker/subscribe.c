@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * broker/subscribe.c - a subscription is a position in a ring of frames.
+ *
+ *     subscribe ─► owner resolves the start ─► `subscribed` ─► event stream: hello, then frames
+ *
+ *     idle:   has read everything; the next frame wakes it (one flag in the transport)
+ *     active: is behind; the transport pulls when its stream has room
+ *
+ * Nothing is done for a subscriber that is behind when a frame arrives, so a stalled one costs a
+ * number. What it missed is found out when it pulls again: README.md, rule 7, lists what each policy
+ * then does.
+ */
+#include "broker/worker_int.h"
+#include "common/alloc.h"
+
+#include <string.h>
+
+#define NO_SKIP UINT64_MAX
+
+static bool is_mirrored(const flx_worker *worker, const flx_view *view)
+{
+    return flx_worker_owner(view->id, view->shard, worker->count) != worker->index;
+}
+
+/* ---- asking ---- */
+
+static bool id_is_taken(const flx_peer *peer, uint64_t id)
+{
+    for (const flx_list *node = peer->subs.next; node != &peer->subs; node = node->next) {
+        if (((const flx_sub *)(const void *)((const char *)node - offsetof(flx_sub, of_peer)))
+                ->form.subscription_id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t choose_id(flx_peer *peer, const struct flx_msg_subscribe *subscribe)
+{
+    if (subscribe->has_subscription_id && !id_is_taken(peer, subscribe->subscription_id)) {
+        if (subscribe->subscription_id >= peer->next_subscription_id &&
+            subscribe->subscription_id < UINT64_MAX / 2) {
+            peer->next_subscription_id = subscribe->subscription_id + 1; /* ours stay apart */
+        }
+        return subscribe->subscription_id;
+    }
+    uint64_t id = peer->next_subscription_id++;
+    while (subscribe->has_subscription_id && id_is_taken(peer, id)) {
+        id = peer->next_subscription_id++;
+    }
+    return id;
+}
+
+static uint32_t choose_capacity(const flx_worker *worker, const struct flx_msg_subscribe *subscribe)
+{
+    if (!subscribe->has_queue_capacity) {
+        return worker->limits.shard_ring_frames;
+    }
+    const uint32_t asked = subscribe->queue_capacity == 0 ? 1 : subscribe->queue_capacity;
+    return asked < worker->limits.queue_capacity_max ? asked : worker->limits.queue_capacity_max;
+}
+
+/* The view the subscription will read, with the subscription counted. */
+static flx_status view_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_view **ret_view)
+{
+    if (flx_worker_owner(id, shard, worker->count) == worker->index) {
+        flx_owned *owned;
+        const flx_status status = flx_owned_get(worker, id, shard, &owned);
+        if (status == FLX_OK) {
+            *ret_view = &owned->view;
+        }
+        return status;
+    }
+    flx_mirror *mirror;
+    const flx_status status = flx_mirror_get(worker, id, shard, &mirror);
+    if (status == FLX_OK) {
+        *ret_view = &mirror->view;
+    }
+    return status;
+}
+
+static flx_status sub_new(flx_lane *lane, const flx_stream_info *info, uint32_t shard,
+                          const struct flx_msg_subscribe *subscribe, flx_sub **ret_sub)
+{
+    flx_peer *peer = lane->peer;
+    flx_worker *worker = peer->worker;
+    flx_view *view;
+    flx_sub *sub = flx_calloc(1, sizeof *sub);
+    if (sub == NULL || flx_handles_put(&worker->handles, sub, &sub->handle) != FLX_OK) {
+        flx_free(sub);
+        return FLX_ERR_NOMEM;
+    }
+    const flx_status status = view_get(worker, info->id, shard, &view);
+    if (status != FLX_OK) {
+        flx_handles_drop(&worker->handles, sub->handle);
+        flx_free(sub);
+        return status;
+    }
+    sub->view = view;
+    sub->peer = peer;
+    sub->form.flags = flx_event_flags(lane->flags);
+    sub->form.subscription_id = choose_id(peer, subscribe);
+    sub->capacity = choose_capacity(worker, subscribe);
+    sub->has_asked_capacity = subscribe->has_queue_capacity;
+    sub->hears_lag = (lane->features & FLX_FEATURE_SUBSCRIPTION_LAGGED) != 0 &&
+                     (sub->form.flags & FLX_FLAG_EVENT_BATCH_OFFSETS) != 0;
+    sub->skip_from = NO_SKIP;
+    sub->state = FLX_SUB_RESOLVING;
+    view->count++;
+    if (sub->capacity < view->capacity_min) {
+        view->capacity_min = sub->capacity;
+    }
+    flx_list_push_back(&view->active, &sub->node);
+    flx_list_push_back(&peer->subs, &sub->of_peer);
+    peer->subscriptions++;
+    flx_stat_add(&worker->stats.subscriptions, 1);
+    *ret_sub = sub;
+    return FLX_OK;
+}
+
+void flx_subscribe_message(flx_lane *lane, const struct flx_msg_subscribe *subscribe)
+{
+    flx_peer *peer = lane->peer;
+    flx_worker *worker = peer->worker;
+    if (worker->is_draining) {
+        flx_lane_error(lane, FLX_CODE_DRAINING, "the broker is shutting down");
+        return;
+    }
+    const flx_stream_info *info =
+        flx_session_stream(lane, subscribe->tenant_id, subscribe->namespace_, subscribe->stream,
+                           FLX_ACTION_STREAM_SUBSCRIBE);
+    if (info == NULL) {
+        return;
+    }
+    const uint32_t shard = subscribe->has_shard ? subscribe->shard : 0;
+    if (shard >= info->shards) {
+        flx_lane_error(lane, FLX_CODE_INVALID_REQUEST, "the stream has no such shard");
+        return;
+    }
+    if (peer->subscriptions >= worker->limits.subscriptions_max) {
+        flx_lane_error(lane, FLX_CODE_LIMIT_EXCEEDED, "too many subscriptions on this connection");
+        return;
+    }
+    flx_sub *sub = NULL;
+    flx_job *job = flx_job_new(worker, FLX_JOB_SUBSCRIBE);
+    if (job == NULL || sub_new(lane, info, shard, subscribe, &sub) != FLX_OK) {
+        flx_job_drop(worker, job);
+        flx_lane_error(lane, FLX_CODE_OVERLOADED, "out of memory");
+        return;
+    }
+    const flx_start start = subscribe->has_start ? subscribe->start : (flx_start){0};
+    job->lane = lane->handle;
+    job->sub = sub->handle;
+    job->id = info->id;
+    job->shard = shard;
+    job->start = start.kind == FLX_START_LATEST     ? FLX_SHARD_START_LATEST
+                 : start.kind == FLX_START_EARLIEST ? FLX_SHARD_START_EARLIEST
+                                                    : FLX_SHARD_START_OFFSET;
+    job->offset = start.offset;
+    job->max_records = sub->capacity;
+    lane->has_job = true;
+    flx_job_send(worker, job, flx_worker_owner(info->id, shard, worker->count));
+}
+
+/* ---- on the owner ---- */
+
+static flx_status collect(flx_job *job, const flx_feed *feed)
+{
+    const size_t count = (size_t)(feed->end - job->first_sequence);
+    if (count == 0) {
+        return FLX_OK;
+    }
+    job->frames = flx_alloc(count * sizeof *job->frames);
+    if (job->frames == NULL) {
+        return FLX_ERR_NOMEM;
+    }
+    job->frame_count = count;
+    for (size_t i = 0; i < count; i++) {
+        job->frames[i] = *flx_feed_at(feed, job->first_sequence + i);
+        flx_sealed_ref(&job->frames[i]);
+    }
+    return FLX_OK;
+}
+
+void flx_subscribe_job(flx_worker *worker, flx_job *job)
+{
+    flx_owned *owned;
+    job->status = flx_owned_get(worker, job->id, job->shard, &owned);
+    if (job->status != FLX_OK) {
+        return;
+    }
+    flx_shard *shard = &owned->shard;
+    job->status = flx_shard_resolve(shard, job->start, job->offset, &job->tail);
+    flx_owned_announce(worker, owned); /* resolving seals */
+    if (job->status != FLX_OK) {
+        return; /* tail: what is available */
+    }
+    job->offset = job->tail;
+    job->tail = shard->next_offset;
+    job->first_sequence = flx_feed_find(&shard->feed, job->offset);
+    job->end_sequence = shard->feed.end;
+    if (job->from == worker->index) {
+        return;
+    }
+    job->status = collect(job, &shard->feed);
+    const uint64_t bit = UINT64_C(1) << job->from;
+    if (job->status == FLX_OK && (owned->watchers & bit) == 0) {
+        owned->watchers |= bit;
+        if (owned->progress != NULL) {
+            owned->progress[job->from] = shard->feed.end + job->max_records; /* until it reports */
+        }
+    }
+}
+
+/* ---- back home ---- */
+
+static void cursor_error(flx_lane *lane, const flx_job *job)
+{
+    flx_msg msg = {.type = FLX_MSG_SUBSCRIBE_CURSOR_ERROR};
+    msg.subscribe_cursor_error.reason =
+        job->status == FLX_ERR_TOO_OLD ? FLX_CURSOR_TOO_OLD : FLX_CURSOR_IN_FUTURE;
+    msg.subscribe_cursor_error.requested = job->offset;
+    msg.subscribe_cursor_error.available = job->tail;
+    flx_lane_send(lane, &msg);
+}
+
+static void subscribe_failed(flx_lane *lane, const flx_job *job)
+{
+    if (job->status == FLX_ERR_TOO_OLD || job->status == FLX_ERR_IN_FUTURE) {
+        cursor_error(lane, job);
+    } else if (job->status == FLX_ERR_NOT_FOUND) {
+        flx_lane_error(lane, FLX_CODE_NOT_FOUND, "stream not found");
+    } else {
+        flx_lane_error(lane, FLX_CODE_OVERLOADED, "out of memory");
+    }
+}
+
+static void to_idle_or_pull(flx_worker *worker, flx_sub *sub)
+{
+    flx_list_remove(&sub->node);
+    const bool is_behind = sub->cursor != sub->view->feed->end;
+    flx_list_push_back(is_behind ? &sub->view->active : &sub->view->idle, &sub->node);
+    worker->link.want_pull(sub->lane->link, is_behind);
+}
+
+static void send_hello(flx_sub *sub)
+{
+    flx_msg msg = {.type = FLX_MSG_EVENT_STREAM_HELLO};
+    msg.event_stream_hello.subscription_id = sub->form.subscription_id;
+    flx_lane_send(sub->lane, &msg);
+}
+
+/* Opens the event stream, or leaves the subscription waiting for credit. */
+static void try_open(flx_worker *worker, flx_sub *sub)
+{
+    flx_list_remove(&sub->opening);
+    flx_status status = FLX_OK;
+    if (sub->lane == NULL) {
+        status = flx_lane_new_events(sub->peer, sub, &sub->lane);
+    }
+    if (status == FLX_OK) {
+        status = worker->link.open_uni(sub->peer->link, sub->lane, &sub->lane->link);
+    }
+    if (status == FLX_OK) {
+        sub->state = FLX_SUB_LIVE;
+        send_hello(sub);
+        to_idle_or_pull(worker, sub);
+    } else if (status == FLX_ERR_AGAIN) {
+        flx_list_push_back(&sub->peer->opening, &sub->opening);
+    } else {
+        flx_sub_end(worker, sub); /* the connection is ending, or memory is out */
+    }
+}
+
+void flx_subs_open_waiting(flx_worker *worker, flx_peer *peer)
+{
+    flx_list waiting;
+    flx_list_init(&waiting);
+    flx_list_splice_back(&waiting, &peer->opening);
+    while (!flx_list_is_empty(&waiting)) {
+        try_open(worker, FLX_LIST_OWNER(waiting.next, flx_sub, opening));
+    }
+}
+
+void flx_subscribe_done(flx_worker *worker, flx_job *job)
+{
+    flx_lane *lane = flx_handles_get(&worker->handles, job->lane);
+    flx_sub *sub = flx_handles_get(&worker->handles, job->sub);
+    if (sub == NULL) { /* the stream went away meanwhile, or the connection */
+        if (lane != NULL) {
+            flx_lane_error(lane, FLX_CODE_NOT_FOUND, "stream not found");
+        }
+        return;
+    }
+    if (lane == NULL || job->status != FLX_OK) {
+        if (lane != NULL) {
+            subscribe_failed(lane, job);
+        }
+        flx_sub_end(worker, sub);
+        return;
+    }
+    if (is_mirrored(worker, sub->view)) {
+        flx_mirror_join(FLX_LIST_OWNER(sub->view, flx_mirror, view), job);
+    }
+    sub->cursor = job->first_sequence;
+    sub->offset = job->offset;
+    sub->join = job->end_sequence;
+    sub->state = FLX_SUB_OPENING;
+    flx_msg msg = {.type = FLX_MSG_SUBSCRIBED};
+    msg.subscribed.subscription_id = sub->form.subscription_id;
+    msg.subscribed.has_queue_capacity = sub->has_asked_capacity;
+    msg.subscribed.queue_capacity = sub->capacity;
+    flx_lane_send(lane, &msg);
+    try_open(worker, sub);
+}
+
+/* ---- delivery ---- */
+
+/* What a pull gathers: adjacent ranges become one. */
+typedef struct outflow {
+    flx_lane *lane;
+    flx_range range; /* chunk NULL: empty */
+    uint64_t bytes;
+} outflow;
+
+static void outflow_flush(outflow *out)
+{
+    if (out->range.chunk != NULL) {
+        flx_lane_write(out->lane, out->range);
+        out->range.chunk = NULL;
+    }
+}
+
+static void outflow_take(outflow *out, flx_range range)
+{
+    out->bytes += flx_range_len(&range);
+    if (out->range.chunk == range.chunk && out->range.end == range.start) {
+        out->range.end = range.end;
+        flx_chunk_unref(range.chunk);
+        return;
+    }
+    outflow_flush(out);
+    out->range = range;
+}
+
+static uint64_t offset_at(const flx_feed *feed, uint64_t sequence)
+{
+    return sequence == feed->end ? feed->next_offset : flx_feed_at(feed, sequence)->base_offset;
+}
+
+/* Goes on at a later frame; what lies between is lost to this subscriber. */
+static void jump(flx_worker *worker, flx_sub *sub, uint64_t sequence, flx_drop drop)
+{
+    const uint64_t offset = offset_at(sub->view->feed, sequence);
+    FLX_ASSERT(offset >= sub->offset);
+    flx_stat_add(&worker->stats.dropped[drop], offset - sub->offset);
+    flx_stat_add(&worker->stats.lagged, 1);
+    sub->cursor = sequence;
+    sub->offset = offset;
+    sub->join = sequence > sub->join ? sequence : sub->join;
+    sub->skip_from = NO_SKIP;
+    sub->is_evicted = false;
+}
+
+/* The last word to a subscriber that can hear it. */
+static void tell_lag(flx_worker *worker, flx_sub *sub, outflow *out)
+{
+    flx_lane *lane = sub->lane;
+    const uint64_t oldest = flx_feed_oldest_offset(sub->view->feed);
+    flx_msg msg = {.type = FLX_MSG_SUBSCRIPTION_LAGGED};
+    msg.subscription_lagged.subscription_id = sub->form.subscription_id;
+    msg.subscription_lagged.resume_from = sub->offset > oldest ? sub->offset : oldest;
+    flx_stat_add(&worker->stats.lagged, 1);
+    flx_stat_add(&worker->stats.dropped[FLX_DROP_SLOW_LAG],
+                 msg.subscription_lagged.resume_from - sub->offset);
+    outflow_flush(out);
+    flx_lane_send(lane, &msg);
+    flx_lane_close(lane);
+    flx_sub_end(worker, sub);
+}
+
+static flx_drop drop_reason(const flx_sub *sub)
+{
+    return sub->view->policy == FLX_SLOW_DROP_NEW   ? FLX_DROP_SLOW_DROP_NEW
+           : sub->view->policy == FLX_SLOW_DROP_OLD ? FLX_DROP_SLOW_DROP_OLD
+                                                    : FLX_DROP_SLOW_LAG;
+}
+
+static bool is_told(const flx_sub *sub)
+{
+    return sub->hears_lag &&
+           (sub->view->policy == FLX_SLOW_LAG || sub->view->policy == FLX_SLOW_BLOCK);
+}
+
+/* More than `capacity` live frames behind: what of them is given up. */
+static void over_capacity(flx_worker *worker, flx_sub *sub)
+{
+    const flx_feed *feed = sub->view->feed;
+    if (sub->view->policy == FLX_SLOW_DROP_NEW || is_told(sub)) {
+        const uint64_t live = sub->cursor > sub->join ? sub->cursor : sub->join;
+        sub->skip_from = live + sub->capacity; /* deliver what was queued first */
+        sub->skip_to = feed->end;
+        return;
+    }
+    jump(worker, sub, feed->end - sub->capacity, drop_reason(sub));
+}
+
+/* Whether the subscription goes on at its cursor. False: it was told and is gone. */
+static bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
+{
+    const flx_feed *feed = sub->view->feed;
+    const uint64_t behind = feed->end - sub->cursor;
+    if (behind > flx_stat_get(&worker->stats.slowest_lag)) {
+        flx_stat_set(&worker->stats.slowest_lag, behind);
+    }
+    const bool is_overrun = sub->cursor < feed->first;
+    if (is_overrun || sub->is_evicted || sub->cursor == sub->skip_from) {
+        if (is_told(sub)) {
+            tell_lag(worker, sub, out);
+            return false;
+        }
+        const uint64_t next = sub->is_evicted                 ? feed->end
+                              : sub->cursor == sub->skip_from ? sub->skip_to
+                                                              : feed->first;
+        jump(worker, sub, next > feed->first ? next : feed->first, drop_reason(sub));
+        return true;
+    }
+    const uint64_t live = sub->cursor > sub->join ? sub->cursor : sub->join;
+    if (sub->skip_from == NO_SKIP && feed->end - live > sub->capacity) {
+        over_capacity(worker, sub);
+    }
+    return true;
+}
+
+static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
+{
+    const flx_sealed *frame = flx_feed_at(sub->view->feed, sub->cursor);
+    FLX_DEBUG_ASSERT(sub->offset >= frame->base_offset);
+    const uint32_t skip = (uint32_t)(sub->offset - frame->base_offset);
+    const bool is_primary = sub->form.flags == FLX_EVENT_PRIMARY_FLAGS && skip == 0;
+    if (is_primary && frame->joined && out->range.chunk == frame->head.chunk &&
+        out->range.end == frame->head.start) {
+        out->range.end = frame->region.end; /* the common case touches no count */
+        out->bytes += flx_sealed_bytes(frame);
+    } else {
+        if (sub->form.flags == 0) {
+            const flx_stream_info *info = flx_slot_get(worker, sub->view->id)->info;
+            sub->form.tenant = (flx_slice){(const uint8_t *)info->tenant, strlen(info->tenant)};
+            sub->form.namespace_ =
+                (flx_slice){(const uint8_t *)info->namespace_, strlen(info->namespace_)};
+            sub->form.stream = (flx_slice){(const uint8_t *)info->name, strlen(info->name)};
+        }
+        flx_range ranges[2];
+        size_t count = 0;
+        const flx_status status =
+            flx_event_ranges(frame, &sub->form, skip, &worker->scratch, ranges, &count);
+        if (status == FLX_ERR_NOMEM) {
+            return false; /* try again when the transport asks again */
+        }
+        for (size_t i = 0; i < count; i++) {
+            outflow_take(out, ranges[i]);
+        }
+    }
+    flx_stat_add(&worker->stats.delivered_frames, 1);
+    flx_stat_add(&worker->stats.delivered_records, frame->count - skip);
+    sub->offset = flx_sealed_end_offset(frame);
+    sub->cursor++;
+    return true;
+}
+
+void flx_sub_pull(flx_worker *worker, flx_sub *sub)
+{
+    flx_lane *lane = sub->lane;
+    if (sub->state != FLX_SUB_LIVE || lane->state == FLX_LANE_CLOSING) {
+        return;
+    }
+    const size_t queued = worker->link.queued(lane->link);
+    const uint64_t room =
+        queued < worker->limits.pull_bytes ? worker->limits.pull_bytes - queued : 0;
+    outflow out = {.lane = lane};
+    bool is_caught_up = false;
+    while (out.bytes < room) {
+        if (!settle_position(worker, sub, &out)) {
+            return;
+        }
+        is_caught_up = sub->cursor == sub->view->feed->end;
+        if (is_caught_up || (sub->cursor != sub->skip_from && !deliver(worker, sub, &out))) {
+            break;
+        }
+    }
+    outflow_flush(&out);
+    flx_stat_add(&worker->stats.delivered_bytes, out.bytes);
+    if (lane->state == FLX_LANE_CLOSING) {
+        flx_sub_end(worker, sub); /* a write failed and the stream was reset */
+    } else if (is_caught_up) {
+        to_idle_or_pull(worker, sub);
+    }
+}
+
+void flx_sub_wake(flx_worker *worker, flx_view *view)
+{
+    for (flx_list *node = view->idle.next; node != &view->idle; node = node->next) {
+        const flx_sub *sub = FLX_LIST_OWNER(node, flx_sub, node);
+        worker->link.want_pull(sub->lane->link, true);
+    }
+    flx_list_splice_back(&view->active, &view->idle);
+}
+
+/* ---- block ---- */
+
+/* Whether a reader keeps the ring from taking more: by frames, or, when bytes are the tighter bound,
+ * by standing in the oldest quarter of a ring that is nearly full. */
+static uint64_t sub_allowance(const flx_view *view, const flx_sub *sub)
+{
+    const flx_feed *feed = view->feed;
+    const bool is_full = feed->bytes > feed->bytes_max / 4 * 3;
+    if (is_full && sub->cursor < feed->first + (feed->end - feed->first) / 4) {
+        return 0;
+    }
+    const uint64_t live = sub->cursor > sub->join ? sub->cursor : sub->join;
+    return live + sub->capacity;
+}
+
+uint64_t flx_view_allowance(const flx_view *view)
+{
+    if (view->count == 0) {
+        return UINT64_MAX;
+    }
+    uint64_t allowance = view->feed->end + view->capacity_min;
+    for (flx_list *node = view->active.next; node != &view->active; node = node->next) {
+        const flx_sub *sub = FLX_LIST_OWNER(node, flx_sub, node);
+        const bool counts = sub->state != FLX_SUB_RESOLVING && !sub->is_evicted;
+        const uint64_t theirs = counts ? sub_allowance(view, sub) : UINT64_MAX;
+        allowance = theirs < allowance ? theirs : allowance;
+    }
+    return allowance;
+}
+
+void flx_view_evict(flx_worker *worker, flx_view *view, uint64_t sequence)
+{
+    (void)worker;
+    for (flx_list *node = view->active.next; node != &view->active; node = node->next) {
+        flx_sub *sub = FLX_LIST_OWNER(node, flx_sub, node);
+        if (sub->state != FLX_SUB_RESOLVING && sub_allowance(view, sub) < sequence) {
+            sub->is_evicted = true;
+        }
+    }
+}
+
+/* ---- the end ---- */
+
+void flx_sub_end(flx_worker *worker, flx_sub *sub)
+{
+    flx_view *view = sub->view;
+    flx_list_remove(&sub->node);
+    flx_list_remove(&sub->opening);
+    flx_list_remove(&sub->of_peer);
+    FLX_ASSERT(view->count > 0 && sub->peer->subscriptions > 0);
+    view->count--;
+    sub->peer->subscriptions--;
+    if (sub->lane != NULL) {
+        sub->lane->sub = NULL;
+        if (sub->lane->link == NULL) {
+            flx_lane_free(sub->lane); /* never opened: nobody will tell us it closed */
+        }
+    }
+    flx_handles_drop(&worker->handles, sub->handle);
+    flx_stat_sub(&worker->stats.subscriptions, 1);
+    flx_free(sub);
+    if (is_mirrored(worker, view)) {
+        flx_mirror_release(worker, view->id, view->shard);
+    }
+}
+
+void flx_sub_end_view(flx_worker *worker, flx_view *view)
+{
+    view->count++; /* keeps the view while its readers go */
+    flx_list_splice_back(&view->active, &view->idle);
+    while (!flx_list_is_empty(&view->active)) {
+        flx_sub *sub = FLX_LIST_OWNER(view->active.next, flx_sub, node);
+        flx_lane *lane = sub->lane;
+        const bool is_open = lane != NULL && lane->link != NULL;
+        flx_sub_end(worker, sub);
+        if (is_open) {
+            flx_lane_close(lane);
+        }
+    }
+    view->count--;
+}

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * broker/worker_int.h - the structs of one worker, and what its files call of each other.
+ *
+ *     worker ── peers ── lanes (QUIC streams) ── answers in request order, the job waited for
+ *        │          └─── identities (tokens seen on the connection), subscriptions
+ *        ├── slots by stream id ── shards owned here, views of shards owned elsewhere
+ *        └── outbox by worker
+ */
+#ifndef FLX_BROKER_WORKER_INT_H
+#define FLX_BROKER_WORKER_INT_H
+
+#include "broker/cache.h"
+#include "broker/event.h"
+#include "broker/handles_int.h"
+#include "broker/scratch.h"
+#include "broker/shard.h"
+#include "broker/worker.h"
+#include "common/assert.h"
+#include "common/list.h"
+#include "wire/flags.h"
+#include "wire/frame.h"
+#include "wire/message.h"
+
+#define FLX_LANE_CLOSE_CODE     1          /* RESET_STREAM and STOP_SENDING after broken input */
+#define FLX_LANE_OUT_BYTES_MAX  (1u << 20) /* answers unsent at which a lane is not read on */
+#define FLX_TRANSIT_CHUNK_BYTES (256u << 10)
+
+/* ---- answers.c: the publishes of a lane that are not answered yet ---- */
+
+typedef enum flx_answer_form { FLX_ANSWER_BINARY, FLX_ANSWER_JSON } flx_answer_form;
+
+typedef enum flx_answer_kind {
+    FLX_ANSWER_WAITING,
+    FLX_ANSWER_OK,
+    FLX_ANSWER_ERROR,
+    FLX_ANSWER_REFUSED
+} flx_answer_kind;
+
+/* How a publish ended. */
+typedef struct flx_outcome {
+    uint8_t kind;    /* flx_answer_kind */
+    uint8_t refusal; /* flx_refusal_kind, with REFUSED */
+    uint16_t code;   /* flx_code, with ERROR */
+    uint32_t retry_after_ms;
+    uint64_t value;      /* offset with OK; expected or tail with REFUSED */
+    const char *message; /* static text */
+    const char *reason;  /* static text or NULL: detail.reason */
+} flx_outcome;
+
+typedef struct flx_answer {
+    uint64_t request_id;
+    flx_outcome outcome;
+    uint32_t bytes;  /* charged to the budgets until it is known */
+    uint8_t form;    /* flx_answer_form */
+    bool has_offset; /* outcome.value may be told */
+} flx_answer;
+
+/* A ring that grows up to the window. Numbers count up: [number & (cap - 1)]. */
+typedef struct flx_answers {
+    flx_answer *ring;
+    uint32_t cap;
+    uint32_t head; /* oldest not sent */
+    uint32_t tail; /* next */
+} flx_answers;
+
+/* ---- jobs: requests that wait for one answer, local or of another worker ---- */
+
+typedef enum flx_job_kind {
+    FLX_JOB_SUBSCRIBE,
+    FLX_JOB_READ,
+    FLX_JOB_TIME,
+    FLX_JOB_CACHE
+} flx_job_kind;
+
+typedef enum flx_cache_op {
+    FLX_CACHE_OP_GET,
+    FLX_CACHE_OP_PUT,
+    FLX_CACHE_OP_DELETE,
+    FLX_CACHE_OP_PUT_ABSENT,
+    FLX_CACHE_OP_PUT_VERSION,
+    FLX_CACHE_OP_DELETE_VERSION
+} flx_cache_op;
+
+typedef struct flx_job {
+    struct flx_job *next_free;
+    uint8_t kind; /* flx_job_kind */
+    uint8_t from; /* worker that asks */
+    uint8_t op;   /* flx_cache_op */
+    bool has_request_id;
+    bool has_value; /* cache: in `value`; time: `offset` */
+    bool has_version;
+    bool applied;
+    uint64_t lane; /* handle of the lane that waits */
+    uint64_t sub;  /* handle of the subscription, SUBSCRIBE */
+    uint64_t request_id;
+    uint32_t id; /* of the stream or cache */
+    uint32_t shard;
+    uint32_t max_records;
+    flx_shard_start start;
+    uint64_t offset; /* in: start, from, time; out: start resolved, found, next */
+    uint64_t end;    /* READ: exclusive bound */
+    uint64_t max_bytes;
+    uint64_t version;
+    uint64_t ttl_ms;
+    flx_status status;
+    /* Frames on their way to the one who asked: owned. */
+    flx_sealed *frames;
+    size_t frame_count;
+    uint64_t first_sequence;
+    uint64_t end_sequence;
+    uint64_t tail;
+    /* Cache. `key` and `data` lie in `holder` once the job left its frame; `catalog` keeps `cache`. */
+    flx_chunk *holder;
+    flx_slice key;
+    flx_slice data;
+    flx_range value; /* of the answer; owned when its chunk is set */
+    flx_catalog *catalog;
+    const flx_cache_info *cache;
+} flx_job;
+
+/* ---- mails ---- */
+
+typedef enum flx_mail_kind {
+    FLX_MAIL_PUBLISH,   /* to the owner */
+    FLX_MAIL_PUBLISHED, /* back: one outcome */
+    FLX_MAIL_CREDIT,    /* back: bytes of un-acked publishes that are done */
+    FLX_MAIL_FRAME,     /* owner to a worker with subscribers */
+    FLX_MAIL_UNWATCH,   /* to the owner: nobody here reads this shard any more */
+    FLX_MAIL_PROGRESS,  /* to the owner of a `block` shard: our readers' allowance */
+    FLX_MAIL_EVICT,     /* owner of a `block` shard: who is behind this sequence has had its time */
+    FLX_MAIL_JOB,       /* to the owner */
+    FLX_MAIL_JOB_DONE,  /* back */
+    FLX_MAIL_SOURCE     /* a source address gained or lost its last authenticated connection */
+} flx_mail_kind;
+
+typedef enum flx_publish_form {
+    FLX_PUBLISH_PLAIN,
+    FLX_PUBLISH_IDEMPOTENT,
+    FLX_PUBLISH_IF
+} flx_publish_form;
+
+typedef struct flx_mail {
+    uint8_t kind; /* flx_mail_kind */
+    uint8_t from;
+    uint8_t form; /* PUBLISH: flx_publish_form */
+    uint8_t flag; /* PUBLISH: an answer is wanted; SOURCE: gained */
+    uint32_t id;  /* stream */
+    uint32_t shard;
+    uint32_t number; /* PUBLISH, PUBLISHED: of the answer */
+    uint64_t lane;   /* PUBLISH, PUBLISHED: who waits */
+    union {
+        struct {
+            flx_range region; /* owned */
+            flx_chunk *publisher;
+            uint64_t a; /* producer id, or expected offset */
+            uint64_t b; /* sequence */
+            uint32_t count;
+        } publish;
+        flx_outcome published;
+        struct {
+            uint64_t sequence;
+            flx_sealed frame; /* owned */
+        } frame;
+        flx_job *job;   /* owned */
+        uint64_t value; /* CREDIT: bytes; PROGRESS, EVICT: sequence */
+        uint8_t source[16];
+    };
+} flx_mail;
+
+static_assert(sizeof(flx_mail) <= FLX_WORKER_MAIL_BYTES, "a mail is copied by value");
+
+/* ---- streams and shards ---- */
+
+/* A shard as this worker's subscribers see it. */
+typedef struct flx_view {
+    flx_feed *feed;
+    flx_list idle;         /* subscriptions that have read everything */
+    flx_list active;       /* those that have not, or whose stream is not open yet */
+    uint32_t count;        /* of both, and of those still being resolved */
+    uint32_t capacity_min; /* of all there ever were */
+    uint32_t id;
+    uint32_t shard;
+    uint8_t policy; /* flx_slow_policy */
+} flx_view;
+
+/* A shard owned here. */
+typedef struct flx_owned {
+    flx_shard shard;
+    flx_view view;
+    uint64_t announced;          /* sequence up to which other workers and readers were told */
+    uint64_t watchers;           /* bit w: worker w has subscribers */
+    uint64_t *progress;          /* `block`: by worker, its readers' allowance */
+    uint64_t blocked_ns;         /* since when publishers wait; 0: they do not */
+    flx_list dirty;              /* in worker.dirty_shards */
+    flx_list warm;               /* in worker.warm_shards, coldest first */
+    flx_list held_node;          /* in worker.held_shards */
+    struct flx_held *held_first; /* publishes that wait for a slow reader */
+    struct flx_held *held_last;
+    uint32_t held_count;
+    uint64_t held_bytes;
+    uint64_t ring_bytes; /* as counted in worker.ring_bytes */
+} flx_owned;
+
+/* One publish waiting at a `block` shard. */
+typedef struct flx_held {
+    struct flx_held *next;
+    flx_mail mail; /* a PUBLISH with its references */
+} flx_held;
+
+/* A window of a shard owned elsewhere. */
+typedef struct flx_mirror {
+    flx_feed feed;
+    flx_view view;
+    bool is_started;   /* the first subscribe was answered: sequence numbers are right */
+    uint64_t reported; /* last PROGRESS */
+    flx_list node;     /* in worker.block_mirrors */
+} flx_mirror;
+
+/* A stream of the catalog, by its id. */
+typedef struct flx_slot {
+    const flx_stream_info *info; /* of worker.catalog; NULL: not there (any more) */
+    uint32_t shard_count;        /* of the arrays */
+    flx_owned **owned;           /* [shard], NULL: elsewhere or unused */
+    flx_mirror **mirrors;        /* [shard], NULL: nobody here reads it */
+} flx_slot;
+
+/* A cache of the catalog, by its id. */
+typedef struct flx_cache_slot {
+    uint32_t shard_count;
+    bool is_there;             /* while a catalog is taken over */
+    flx_cache_shard *shards[]; /* NULL: elsewhere or unused */
+} flx_cache_slot;
+
+/* A name resolved once: what hot publishes compare with instead of looking up. */
+typedef struct flx_route {
+    const flx_stream_info *info; /* NULL: none */
+    uint64_t epoch;              /* worker.catalog_epoch it was resolved in */
+    uint32_t tenant_len, namespace_len, name_len;
+} flx_route;
+
+/* ---- connections ---- */
+
+typedef struct flx_identity { /* one token on one connection */
+    flx_list node;
+    flx_grants *grants;
+    flx_chunk *publisher; /* its subject */
+    uint32_t refs;        /* lanes */
+    uint64_t publish_bytes;
+    uint32_t bucket; /* index + 1 in worker.buckets, 0: not looked up */
+} flx_identity;
+
+struct flx_peer {
+    flx_list node;
+    flx_list silent; /* in worker.silent_peers */
+    flx_worker *worker;
+    void *link;
+    uint8_t source[16];
+    flx_list lanes;
+    flx_list waiting; /* lanes that may not be read yet: too many are unauthenticated */
+    flx_list identities;
+    flx_list opening;         /* subscriptions that wait for a stream of theirs */
+    flx_list subs;            /* all of them */
+    uint32_t unauthenticated; /* lanes being read before their auth */
+    uint32_t subscriptions;
+    uint64_t next_subscription_id;
+    uint64_t publish_bytes;
+    uint64_t opened_ns;
+    bool is_authenticated;
+    bool is_closing;
+};
+
+typedef enum flx_lane_kind { FLX_LANE_CONTROL, FLX_LANE_PUBLISH, FLX_LANE_EVENTS } flx_lane_kind;
+
+typedef enum flx_lane_state {
+    FLX_LANE_WAITING, /* unauthenticated and not read */
+    FLX_LANE_NEW,     /* read, not authenticated */
+    FLX_LANE_OPEN,
+    FLX_LANE_CLOSING /* said its last word; what arrives is thrown away */
+} flx_lane_state;
+
+struct flx_lane {
+    flx_peer *peer;
+    void *link;      /* NULL: an event stream that is not open */
+    uint64_t handle; /* 0: none (event streams) */
+    flx_list node;   /* in peer.lanes */
+    flx_list wait;   /* in peer.waiting */
+    flx_list dirty;  /* in worker.dirty_lanes: answers to write, or input to read on with */
+    uint8_t kind;
+    uint8_t state;
+    bool fin; /* the client said its last byte */
+    bool fin_sent;
+    bool out_full;     /* waits for pull before it reads on */
+    bool is_last;      /* closes when what it owes is written */
+    uint32_t held;     /* un-acked publishes of it that wait at a `block` shard */
+    uint16_t flags;    /* negotiated: client's */
+    uint32_t features; /* client's */
+    flx_frame_reader reader;
+    uint8_t *backlog; /* bytes that arrived and may not be read yet; not consumed */
+    size_t backlog_len, backlog_cap;
+    flx_identity *identity;
+    flx_route route;
+    flx_answers answers;
+    bool has_job;        /* a job that carries the handle is out */
+    struct flx_sub *sub; /* EVENTS */
+};
+
+typedef enum flx_sub_state { FLX_SUB_RESOLVING, FLX_SUB_OPENING, FLX_SUB_LIVE } flx_sub_state;
+
+typedef struct flx_sub {
+    flx_list node;    /* in view.idle or view.active */
+    flx_list opening; /* in peer.opening */
+    flx_list of_peer; /* all of a peer */
+    flx_view *view;
+    flx_peer *peer;
+    flx_lane *lane; /* its event stream; NULL before it is made */
+    uint64_t handle;
+    flx_event_form form;
+    uint64_t cursor;    /* sequence of the next frame */
+    uint64_t offset;    /* of the next record */
+    uint64_t join;      /* frames from here on count against `capacity` */
+    uint64_t skip_from; /* frames [skip_from, skip_to) are dropped; UINT64_MAX: none */
+    uint64_t skip_to;
+    uint32_t capacity; /* frames it may be behind */
+    uint8_t state;
+    bool is_evicted; /* held publishers up for too long */
+    bool has_asked_capacity;
+    bool hears_lag;
+} flx_sub;
+
+/* ---- worker ---- */
+
+typedef struct flx_outbox {
+    flx_mail *ring; /* [number & (cap - 1)] */
+    uint32_t cap;
+    uint32_t head;
+    uint32_t tail;
+} flx_outbox;
+
+typedef struct flx_bucket { /* tenant quota */
+    char tenant[FLX_NAME_MAX + 1];
+    int64_t bytes; /* may go below 0: debt */
+    int64_t records;
+    uint64_t filled_ns;
+} flx_bucket;
+
+typedef struct flx_source {
+    uint8_t address[16];
+    uint32_t connections; /* authenticated ones, here */
+    uint32_t elsewhere;   /* workers that have some */
+} flx_source;
+
+struct flx_worker {
+    uint32_t index;
+    uint32_t count;
+    flx_link_ops link;
+    bool (*post)(void *arg, uint32_t to, const void *mail, size_t len);
+    void *post_arg;
+    flx_verifier *verifier;
+    flx_catalog *catalog;
+    uint64_t catalog_epoch; /* +1 with each catalog */
+    flx_worker_limits limits;
+    const uint16_t *listener_ports;
+    size_t listener_port_count;
+    uint64_t now_ns;
+    uint64_t wall_us;
+    uint64_t random;
+    flx_list peers; /* oldest first */
+    flx_handles handles;
+    flx_slot **slots; /* [stream id] */
+    uint32_t slot_cap;
+    flx_list dirty_lanes;
+    flx_list stalled_lanes; /* not read until the outboxes are empty */
+    flx_list dirty_shards;
+    flx_list warm_shards;
+    flx_list held_shards;
+    flx_list block_mirrors; /* mirrors whose owner waits for our readers */
+    flx_list silent_peers;  /* not authenticated, longest first */
+    uint64_t ring_bytes;
+    uint64_t ring_bytes_max;
+    uint64_t publish_bytes;
+    uint64_t publish_bytes_max;
+    uint64_t credit[FLX_WORKERS_MAX]; /* bytes to give back at the end of the tick */
+    flx_outbox outbox[FLX_WORKERS_MAX];
+    uint32_t outbox_count; /* mails in all of them */
+    uint32_t jobs_out;     /* answers awaited */
+    uint32_t answers_out;
+    flx_job *free_jobs;
+    uint32_t free_job_count;
+    flx_scratch scratch; /* answers and heads */
+    flx_scratch transit; /* regions on their way to another worker, and decoded JSON publishes */
+    flx_arena arena;
+    flx_bucket *buckets;
+    uint32_t bucket_count;
+    flx_source *sources; /* open addressing; address all zero with no counts: free */
+    uint32_t source_cap;
+    uint32_t source_count;
+    flx_cache_pool *cache_pool; /* NULL until a cache is used */
+    flx_cache_slot **caches;    /* [cache id] */
+    uint32_t cache_cap;
+    flx_chunk *frame_chunk; /* of the JSON frame being handled; borrowed */
+    bool is_congested;      /* a mailbox is full and mails wait: publishers are not read */
+    bool is_draining;
+    bool record_publishers;
+    flx_worker_stats stats;
+};
+
+/* worker.c */
+void flx_worker_mark_lane(flx_worker *worker, flx_lane *lane);
+flx_job *flx_job_new(flx_worker *worker, flx_job_kind kind);
+void flx_job_drop(flx_worker *worker, flx_job *job); /* with all it carries */
+/* Hands a job to the owner of its shard, or runs it here; the answer comes through flx_job_done. */
+void flx_job_send(flx_worker *worker, flx_job *job, uint32_t owner);
+uint64_t flx_worker_random(flx_worker *worker);
+
+/* outbox.c: mails that found a full mailbox wait in order. */
+void flx_outbox_post(flx_worker *worker, uint32_t to, const flx_mail *mail);
+void flx_outbox_flush(flx_worker *worker);
+void flx_outbox_done(flx_worker *worker);
+
+/* streams.c: slots, shards, views. */
+flx_slot *flx_slot_get(flx_worker *worker, uint32_t id); /* NULL: no such stream */
+/* The shard, made at the first use. FLX_ERR_NOT_FOUND: the stream is gone; FLX_ERR_NOMEM. */
+flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_owned **ret_owned);
+flx_status flx_mirror_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_mirror **ret_mirror);
+void flx_mirror_release(flx_worker *worker, uint32_t id, uint32_t shard);
+/* Tells readers here and elsewhere about frames sealed since. */
+void flx_owned_announce(flx_worker *worker, flx_owned *owned);
+void flx_owned_touch(flx_worker *worker, flx_owned *owned);
+void flx_streams_tick(flx_worker *worker);
+void flx_streams_frame(flx_worker *worker, const flx_mail *mail);
+void flx_streams_report(flx_worker *worker); /* PROGRESS of `block` mirrors */
+/* Joins what a subscribe brought to what is here. Takes frames it marks with a count of 0. */
+void flx_mirror_join(flx_mirror *mirror, flx_job *job);
+void flx_streams_unwatch(flx_worker *worker, const flx_mail *mail);
+void flx_streams_progress(flx_worker *worker, const flx_mail *mail);
+void flx_streams_evict(flx_worker *worker, const flx_mail *mail);
+void flx_streams_refresh(flx_worker *worker); /* after a catalog swap */
+void flx_streams_done(flx_worker *worker);
+
+/* publish.c */
+typedef struct flx_publish_request {
+    flx_slice tenant, namespace_, stream, key, region;
+    flx_chunk *holder; /* of the region; NULL: it lies in borrowed bytes */
+    uint32_t count;
+    bool has_key;
+    bool is_acked;
+    uint8_t form;        /* flx_publish_form */
+    uint8_t answer_form; /* flx_answer_form */
+    uint64_t request_id;
+    uint64_t a, b; /* as in flx_mail */
+} flx_publish_request;
+void flx_publish_frame(flx_lane *lane, const flx_frame *frame);
+void flx_publish_message(flx_lane *lane, const flx_msg *msg);
+void flx_publish_mail(flx_worker *worker, flx_mail *mail); /* takes what the mail carries */
+void flx_publish_answered(flx_worker *worker, const flx_mail *mail);
+void flx_publish_retry_held(flx_worker *worker);
+/* The stream a held publish waited for is gone. Takes what the mail carries. */
+void flx_publish_gone(flx_worker *worker, flx_mail *mail);
+
+/* answers.c */
+bool flx_answers_has_room(const flx_lane *lane);
+flx_answer *flx_answers_push(flx_lane *lane); /* NULL: memory is out */
+void flx_answers_write(flx_lane *lane);
+void flx_answers_done(flx_lane *lane);
+
+/* lane.c: input, output and the ending of a stream. */
+void flx_lane_run(flx_lane *lane); /* reads on with what waits */
+bool flx_lane_may_read(const flx_lane *lane);
+void flx_lane_write(flx_lane *lane, flx_range range);
+void flx_lane_send(flx_lane *lane, const flx_msg *msg);
+/* `error`, with code, retry and detail when the client reads them. */
+void flx_lane_error(flx_lane *lane, flx_code code, const char *message);
+void flx_lane_error_detail(flx_lane *lane, flx_code code, const char *message, const char *reason,
+                           uint64_t retry_after_ms);
+void flx_lane_close(flx_lane *lane);  /* finishes our side and reads no more */
+void flx_lane_break(flx_lane *lane);  /* resets and stops: broken input */
+void flx_lane_settle(flx_lane *lane); /* finishes when the client did and nothing is owed */
+void flx_lane_free(flx_lane *lane);
+void flx_lane_authenticated(flx_lane *lane);
+/* An event stream that is not open yet: link is NULL. FLX_ERR_NOMEM. */
+flx_status flx_lane_new_events(flx_peer *peer, struct flx_sub *sub, flx_lane **ret_lane);
+
+/* session.c: the messages. */
+void flx_session_frame(flx_lane *lane, const flx_frame *frame);
+void flx_session_job_done(flx_worker *worker, flx_job *job);
+/* The stream of a request when the lane may do `action` on it; otherwise the error was written. */
+const flx_stream_info *flx_session_stream(flx_lane *lane, flx_slice tenant, flx_slice namespace_,
+                                          flx_slice name, flx_action action);
+const flx_cache_info *flx_session_cache(flx_lane *lane, flx_slice tenant, flx_slice namespace_,
+                                        flx_slice name, flx_action action);
+
+/* subscribe.c */
+void flx_subscribe_message(flx_lane *lane, const struct flx_msg_subscribe *subscribe);
+void flx_subscribe_job(flx_worker *worker, flx_job *job);  /* on the owner */
+void flx_subscribe_done(flx_worker *worker, flx_job *job); /* back home */
+void flx_sub_pull(flx_worker *worker, flx_sub *sub);
+void flx_sub_wake(flx_worker *worker, flx_view *view);          /* new frames are there */
+void flx_subs_open_waiting(flx_worker *worker, flx_peer *peer); /* credit for streams is there */
+void flx_sub_end(flx_worker *worker, flx_sub *sub);             /* frees it; its lane lives on */
+void flx_sub_end_view(flx_worker *worker, flx_view *view);      /* the stream is gone */
+/* `block`: the sequence at which the slowest reader's room ends. */
+uint64_t flx_view_allowance(const flx_view *view);
+void flx_view_evict(flx_worker *worker, flx_view *view, uint64_t sequence);
+
+/* query.c */
+void flx_query_message(flx_lane *lane, const flx_msg *msg);
+void flx_query_job(flx_worker *worker, flx_job *job);
+void flx_query_done(flx_lane *lane, flx_job *job);
+
+/* query_cache.c */
+void flx_cache_request(flx_lane *lane, const flx_msg *msg);
+void flx_cache_serve(flx_worker *worker, flx_job *job);
+void flx_cache_answer(flx_lane *lane, flx_job *job);
+void flx_caches_tick(flx_worker *worker);
+void flx_caches_refresh(flx_worker *worker); /* after a catalog swap */
+void flx_caches_done(flx_worker *worker);
+
+/* admission.c */
+/* FLX_CODE_NONE: admitted. Otherwise the code, with reason and wait. */
+flx_code flx_admit(flx_lane *lane, const flx_publish_request *request, const char **ret_reason,
+                   uint32_t *ret_retry_after_ms);
+void flx_admit_charge(flx_lane *lane, uint32_t bytes);
+void flx_admit_release(flx_lane *lane, uint32_t bytes);
+void flx_source_change(flx_worker *worker, const uint8_t source[16], bool elsewhere, bool gained);
+bool flx_source_is_known(const flx_worker *worker, const uint8_t source[16]);
+
+#endif /* FLX_BROKER_WORKER_INT_H */

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node/exposition.c - one row a family; the rows with labels come after them. */
+#include "node/exposition.h"
+
+#include "wire/code.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct family {
+    const char *name;
+    const char *help;
+    const char *type;
+    size_t offset; /* in the struct of its table */
+} family;
+
+#define WORKER(name, type, field, help)                                                            \
+    {                                                                                              \
+        name, help, type, offsetof(flx_worker_stats, field)                                        \
+    }
+static const family worker_families[] = {
+    WORKER("felix_connections", "gauge", connections, "Client connections open now."),
+    WORKER("felix_connections_total", "counter", connections_total, "Client connections accepted."),
+    WORKER("felix_streams_open", "gauge", lanes, "QUIC streams of clients open now."),
+    WORKER("felix_subscriptions", "gauge", subscriptions, "Subscriptions now."),
+    WORKER("felix_shards", "gauge", shards, "Stream shards with state in memory."),
+    WORKER("felix_ring_bytes", "gauge", ring_bytes, "Memory of recent records, all shards."),
+    WORKER("felix_publish_inflight_bytes", "gauge", publish_bytes,
+           "Payload accepted and not answered yet."),
+    WORKER("felix_mailbox_outbox", "gauge", outbox_mails,
+           "Messages between workers that wait because a mailbox is full."),
+    WORKER("felix_published_records_total", "counter", published_records, "Records appended."),
+    WORKER("felix_published_batches_total", "counter", published_batches, "Batches appended."),
+    WORKER("felix_published_bytes_total", "counter", published_bytes,
+           "Bytes of records appended, their length prefixes included."),
+    WORKER("felix_delivered_records_total", "counter", delivered_records,
+           "Records handed to subscribers."),
+    WORKER("felix_delivered_frames_total", "counter", delivered_frames,
+           "Event frames handed to subscribers."),
+    WORKER("felix_delivered_bytes_total", "counter", delivered_bytes,
+           "Bytes of event frames handed to subscribers."),
+    WORKER("felix_publish_acks_total", "counter", acks, "Publishes answered."),
+    WORKER("felix_subscriptions_lagged_total", "counter", lagged,
+           "Times a subscription fell behind the ring."),
+    WORKER("felix_subscriber_lag_frames", "gauge", slowest_lag,
+           "How far the slowest subscriber is behind, summed over workers."),
+    WORKER("felix_cache_entries", "gauge", cache_entries, "Cache entries now."),
+    WORKER("felix_cache_bytes", "gauge", cache_bytes,
+           "Memory of cache entries, overhead included."),
+    WORKER("felix_cache_gets_total", "counter", cache_gets, "Cache reads."),
+    WORKER("felix_cache_hits_total", "counter", cache_hits, "Cache reads that found a value."),
+    WORKER("felix_cache_writes_total", "counter", cache_writes, "Cache puts and deletes."),
+    WORKER("felix_auth_success_total", "counter", auth_ok, "QUIC streams that authenticated."),
+    WORKER("felix_auth_failures_total", "counter", auth_failed, "Tokens refused."),
+    WORKER("felix_auth_timeouts_total", "counter", auth_timeouts,
+           "Connections closed because nothing authenticated in time."),
+    WORKER("felix_protocol_errors_total", "counter", protocol_errors,
+           "QUIC streams ended for broken frames or messages."),
+    WORKER("felix_worker_mails_total", "counter", mails_in, "Messages between workers."),
+};
+
+#define QUIC(name, type, field, help)                                                              \
+    {                                                                                              \
+        name, help, type, offsetof(flx_quic_stats, field)                                          \
+    }
+static const family quic_families[] = {
+    QUIC("felix_quic_packets_received_total", "counter", packets_in, "QUIC packets received."),
+    QUIC("felix_quic_packets_sent_total", "counter", packets_out, "QUIC packets sent."),
+    QUIC("felix_quic_received_bytes_total", "counter", bytes_in, "UDP payload received."),
+    QUIC("felix_quic_sent_bytes_total", "counter", bytes_out, "UDP payload sent."),
+    QUIC("felix_quic_receive_calls_total", "counter", receive_calls, "System calls that received."),
+    QUIC("felix_quic_send_calls_total", "counter", send_calls, "System calls that sent."),
+    QUIC("felix_quic_handshakes_total", "counter", handshakes, "Handshakes completed."),
+    QUIC("felix_quic_handshake_failures_total", "counter", handshake_failures,
+         "Handshakes that failed."),
+    QUIC("felix_quic_retries_total", "counter", retries_sent, "Retry packets sent under load."),
+    QUIC("felix_quic_stateless_resets_total", "counter", resets_sent, "Stateless resets sent."),
+    QUIC("felix_quic_packets_lost_total", "counter", packets_lost, "Packets declared lost."),
+    QUIC("felix_quic_packets_dropped_total", "counter", dropped,
+         "Datagrams that belonged to nothing."),
+    QUIC("felix_quic_stray_packets_total", "counter", strays,
+         "Packets handed on to the worker that owns their connection."),
+};
+
+/* Appending stops at the first failure and the caller learns it once. */
+typedef struct text_writer {
+    flx_buffer *buffer;
+    flx_status status;
+} text_writer;
+
+static void put_head(text_writer *writer, const char *name, const char *type, const char *help)
+{
+    if (writer->status == FLX_OK) {
+        writer->status = flx_buffer_printf(writer->buffer, "# HELP %s %s\n# TYPE %s %s\n", name,
+                                           help, name, type);
+    }
+}
+
+static void put_value(text_writer *writer, const char *name, const char *labels, uint64_t value)
+{
+    if (writer->status == FLX_OK) {
+        writer->status =
+            flx_buffer_printf(writer->buffer, "%s%s %" PRIu64 "\n", name, labels, value);
+    }
+}
+
+static void put_one(text_writer *writer, const char *name, const char *type, const char *help,
+                    uint64_t value)
+{
+    put_head(writer, name, type, help);
+    put_value(writer, name, "", value);
+}
+
+static uint64_t sum_at(const flx_exposition *exposition, size_t offset)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < exposition->worker_count; i++) {
+        const char *stats = (const char *)flx_worker_thread_stats(exposition->workers[i]);
+        sum += flx_stat_get((const _Atomic uint64_t *)(const void *)(stats + offset));
+    }
+    return sum;
+}
+
+static void put_workers(text_writer *writer, const flx_exposition *exposition)
+{
+    for (size_t i = 0; i < sizeof worker_families / sizeof worker_families[0]; i++) {
+        const family *row = &worker_families[i];
+        put_one(writer, row->name, row->type, row->help, sum_at(exposition, row->offset));
+    }
+    put_head(writer, "felix_dropped_total", "counter", "Records dropped, by reason.");
+    for (int drop = 0; drop < FLX_DROP_COUNT; drop++) {
+        char labels[64];
+        (void)snprintf(labels, sizeof labels, "{reason=\"%s\"}", flx_drop_name((flx_drop)drop));
+        put_value(writer, "felix_dropped_total", labels,
+                  sum_at(exposition,
+                         offsetof(flx_worker_stats, dropped) + (size_t)drop * sizeof(uint64_t)));
+    }
+    put_head(writer, "felix_errors_total", "counter", "Refusals answered, by error code.");
+    for (uint16_t code = 1; code < FLX_STATS_CODES; code++) {
+        char labels[64];
+        (void)snprintf(labels, sizeof labels, "{code=\"%s\"}", flx_code_name(code));
+        put_value(writer, "felix_errors_total", labels,
+                  sum_at(exposition,
+                         offsetof(flx_worker_stats, errors) + (size_t)code * sizeof(uint64_t)));
+    }
+}
+
+static void put_quic(text_writer *writer, const flx_exposition *exposition)
+{
+    uint64_t sums[sizeof quic_families / sizeof quic_families[0]] = {0};
+    uint64_t refused[2] = {0};
+    for (uint32_t i = 0; i < exposition->worker_count; i++) {
+        flx_quic_stats stats;
+        flx_worker_thread_quic_stats(exposition->workers[i], &stats);
+        for (size_t row = 0; row < sizeof sums / sizeof sums[0]; row++) {
+            uint64_t value = 0;
+            memcpy(&value, (const char *)&stats + quic_families[row].offset, sizeof value);
+            sums[row] += value;
+        }
+        refused[0] += stats.refused_total_limit;
+        refused[1] += stats.refused_source_limit;
+    }
+    for (size_t row = 0; row < sizeof sums / sizeof sums[0]; row++) {
+        const family *row_of = &quic_families[row];
+        put_one(writer, row_of->name, row_of->type, row_of->help, sums[row]);
+    }
+    put_head(writer, "felix_quic_connections_refused_total", "counter",
+             "Connections refused in the handshake, by limit.");
+    put_value(writer, "felix_quic_connections_refused_total", "{reason=\"limit\"}", refused[0]);
+    put_value(writer, "felix_quic_connections_refused_total", "{reason=\"per_ip_limit\"}",
+              refused[1]);
+}
+
+/* Resident memory and processor time, so that a scrape tells what the figures above cost. */
+static void put_process(text_writer *writer)
+{
+    unsigned long total_pages = 0;
+    unsigned long resident_pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    if (statm != NULL) {
+        if (fscanf(statm, "%lu %lu", &total_pages, &resident_pages) != 2) {
+            resident_pages = 0;
+        }
+        (void)fclose(statm);
+    }
+    put_one(writer, "process_resident_memory_bytes", "gauge", "Resident memory.",
+            (uint64_t)resident_pages * (uint64_t)sysconf(_SC_PAGESIZE));
+    struct timespec cpu = {0};
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    put_head(writer, "process_cpu_seconds_total", "counter", "Processor time used.");
+    if (writer->status == FLX_OK) {
+        writer->status = flx_buffer_printf(writer->buffer, "process_cpu_seconds_total %.6f\n",
+                                           (double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9);
+    }
+}
+
+static void put_node(text_writer *writer, const flx_exposition *exposition)
+{
+    put_head(writer, "felix_build_info", "gauge", "Always 1; the version is the label.");
+    put_value(writer, "felix_build_info", "{version=\"" FLX_VERSION "\"}", 1);
+    put_one(writer, "felix_start_time_seconds", "gauge", "When the node started, since 1970.",
+            exposition->started_wall_s);
+    put_one(writer, "felix_ready_state", "gauge", "1 when /ready answers 200.",
+            exposition->ready ? 1 : 0);
+    put_one(writer, "felix_certificate_expiry_time_seconds", "gauge",
+            "When the certificate handshakes get expires, since 1970; 0 when unknown.",
+            (uint64_t)exposition->certificate_not_after_s);
+    put_one(writer, "felix_certificate_on_disk_is_served", "gauge",
+            "1 when the certificate on disk is the one handshakes get.",
+            exposition->certificate_on_disk_not_after_s == exposition->certificate_not_after_s);
+    put_one(writer, "felix_config_reloads_total", "counter", "Reloads that succeeded.",
+            exposition->config_reloads);
+    put_one(writer, "felix_config_reload_failures_total", "counter",
+            "Reloads that failed and kept what was.", exposition->config_reload_failures);
+    put_one(writer, "felix_catalog_version", "gauge", "Grows with every change of the catalog.",
+            exposition->catalog_version);
+    put_one(writer, "felix_catalog_streams", "gauge", "Streams in the catalog.",
+            exposition->streams);
+    put_one(writer, "felix_catalog_caches", "gauge", "Caches in the catalog.", exposition->caches);
+    put_one(writer, "felix_workers", "gauge", "Threads that carry data.", exposition->worker_count);
+}
+
+flx_status flx_exposition_render(const flx_exposition *exposition, flx_buffer *buffer)
+{
+    text_writer writer = {.buffer = buffer, .status = FLX_OK};
+    put_node(&writer, exposition);
+    put_workers(&writer, exposition);
+    put_quic(&writer, exposition);
+    put_process(&writer);
+    return writer.status;
+}

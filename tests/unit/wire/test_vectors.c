@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The golden frames of tests/vectors/wire: each is read, decoded, held against the fields written
+ * beside it, encoded again to the same bytes, and refused when any of its bytes are missing.
+ */
+#include "unit.h"
+#include "wire/ack.h"
+#include "wire/event.h"
+#include "wire/frame.h"
+#include "wire/json.h"
+#include "wire/message.h"
+#include "wire/publish.h"
+#include "wire/records.h"
+
+#include <dirent.h>
+#include <stdio.h>
+
+#define FILE_BYTES_MAX 16384
+#define COUNT_MAX      64
+
+/* One file. Numbers and texts of binary frames that a file does not name stay zero and empty. */
+typedef struct golden {
+    uint8_t file[FILE_BYTES_MAX];
+    size_t file_len;
+    uint8_t payload[FILE_BYTES_MAX / 2];
+    size_t payload_len;
+    uint8_t frame[FILE_BYTES_MAX / 2];
+    size_t frame_len;
+    flx_slice payload_json;
+    flx_slice kind;
+    uint64_t flags;
+    flx_slice status, message, ack_mode, key, tenant_id, namespace_, stream, retry, reason, node_id,
+        addr, publisher;
+    uint64_t request_id, producer_id, sequence, code, retry_after_ms, generation, offset,
+        subscription_id, base_offset, skipped_before;
+    flx_slice payloads[COUNT_MAX];
+    size_t payloads_count;
+    uint64_t stamps[COUNT_MAX];
+    size_t stamps_count;
+} golden;
+
+static bool same(flx_slice a, flx_slice b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+static bool is(flx_slice text, const char *word)
+{
+    return same(text, (flx_slice){(const uint8_t *)word, strlen(word)});
+}
+
+static size_t unhex(flx_slice hex, uint8_t *to)
+{
+    assert_true(hex.len % 2 == 0 && hex.len / 2 <= FILE_BYTES_MAX / 2);
+    for (size_t i = 0; i < hex.len / 2; i++) {
+        unsigned byte = 0;
+        assert_int_equal(sscanf((const char *)hex.ptr + 2 * i, "%2x", &byte), 1);
+        to[i] = (uint8_t)byte;
+    }
+    return hex.len / 2;
+}
+
+static void read_text(flx_json *json, flx_slice *to)
+{
+    if (!flx_json_take_null(json)) {
+        assert_true(flx_json_string(json, to));
+    }
+}
+
+static void read_list(flx_json *json, golden *vector, bool stamps)
+{
+    assert_true(flx_json_array_begin(json));
+    for (bool first = true; flx_json_element(json, first) == FLX_JSON_ITEM; first = false) {
+        if (stamps) {
+            assert_true(flx_json_u64(json, &vector->stamps[vector->stamps_count++]));
+        } else {
+            assert_true(flx_json_string(json, &vector->payloads[vector->payloads_count++]));
+        }
+        assert_true(vector->payloads_count < COUNT_MAX && vector->stamps_count < COUNT_MAX);
+    }
+}
+
+static void read_member(flx_json *json, golden *vector, flx_slice key)
+{
+    const struct {
+        const char *name;
+        flx_slice *to;
+    } texts[] = {
+        {"payload_json", &vector->payload_json},
+        {"kind", &vector->kind},
+        {"status", &vector->status},
+        {"message", &vector->message},
+        {"ack_mode", &vector->ack_mode},
+        {"key_utf8", &vector->key},
+        {"tenant_id", &vector->tenant_id},
+        {"namespace", &vector->namespace_},
+        {"stream", &vector->stream},
+        {"retry", &vector->retry},
+        {"reason", &vector->reason},
+        {"node_id", &vector->node_id},
+        {"addr", &vector->addr},
+        {"publisher", &vector->publisher},
+    };
+    const struct {
+        const char *name;
+        uint64_t *to;
+    } numbers[] = {
+        {"flags", &vector->flags},
+        {"request_id", &vector->request_id},
+        {"producer_id", &vector->producer_id},
+        {"sequence", &vector->sequence},
+        {"code", &vector->code},
+        {"retry_after_ms", &vector->retry_after_ms},
+        {"generation", &vector->generation},
+        {"offset", &vector->offset},
+        {"subscription_id", &vector->subscription_id},
+        {"base_offset", &vector->base_offset},
+        {"skipped_before", &vector->skipped_before},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (is(key, texts[i].name)) {
+            read_text(json, texts[i].to);
+            return;
+        }
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        if (is(key, numbers[i].name)) {
+            assert_true(flx_json_u64(json, numbers[i].to));
+            return;
+        }
+    }
+    flx_slice hex;
+    if (is(key, "payloads_utf8") || is(key, "timestamps_micros")) {
+        read_list(json, vector, is(key, "timestamps_micros"));
+    } else if (is(key, "payload_hex")) {
+        assert_true(flx_json_string(json, &hex));
+        vector->payload_len = unhex(hex, vector->payload);
+    } else if (is(key, "frame_hex")) {
+        assert_true(flx_json_string(json, &hex));
+        vector->frame_len = unhex(hex, vector->frame);
+    } else {
+        assert_true(is(key, "name")); /* a field this test does not know would go unchecked */
+        assert_true(flx_json_skip(json, NULL));
+    }
+}
+
+static void load(const char *name, golden *vector)
+{
+    char path[512];
+    memset(vector, 0, sizeof *vector);
+    (void)snprintf(path, sizeof path, "%s/vectors/wire/%s", FLX_TESTS_DIR, name);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    vector->file_len = fread(vector->file, 1, sizeof vector->file, file);
+    (void)fclose(file);
+    assert_in_range(vector->file_len, 1, sizeof vector->file - 1);
+
+    flx_json json;
+    flx_json_init(&json, vector->file, vector->file_len);
+    assert_true(flx_json_object_begin(&json));
+    flx_slice key;
+    for (bool first = true; flx_json_member(&json, first, &key) == FLX_JSON_ITEM; first = false) {
+        read_member(&json, vector, key);
+    }
+    assert_true(flx_json_finish(&json));
+    assert_null(json.error);
+}
+
+/* ---- each kind: decode, compare, encode ---- */
+
+static flx_slice payload_of(const golden *vector)
+{
+    return (flx_slice){vector->payload, vector->payload_len};
+}
+
+static flx_msg_type check_message(const golden *vector)
+{
+    uint8_t json[FILE_BYTES_MAX / 2];
+    uint8_t out[FILE_BYTES_MAX / 2];
+    flx_arena arena;
+    flx_msg msg;
+    flx_writer writer;
+    assert_true(same(vector->payload_json, payload_of(vector)));
+    flx_arena_init(&arena, 1 << 20);
+    memcpy(json, vector->payload, vector->payload_len);
+    assert_int_equal(flx_msg_decode(&arena, json, vector->payload_len, &msg, NULL), FLX_OK);
+    flx_writer_init(&writer, out, sizeof out);
+    flx_msg_encode_frame(&msg, &writer);
+    assert_int_equal(writer.len, vector->frame_len);
+    assert_memory_equal(out, vector->frame, vector->frame_len);
+    assert_int_equal(flx_msg_frame_bytes(&msg), vector->frame_len);
+    for (size_t len = 0; len < vector->payload_len; len++) {
+        flx_msg cut;
+        memcpy(json, vector->payload, vector->payload_len);
+        flx_arena_reset(&arena);
+        assert_int_equal(flx_msg_decode(&arena, json, len, &cut, NULL), FLX_ERR_PROTOCOL);
+    }
+    flx_arena_done(&arena);
+    return msg.type;
+}
+
+static void check_payloads(const golden *vector, flx_slice region)
+{
+    flx_slice payload;
+    for (size_t i = 0; i < vector->payloads_count; i++) {
+        assert_true(flx_records_next(&region, &payload));
+        assert_true(same(payload, vector->payloads[i]));
+    }
+    assert_false(flx_records_next(&region, &payload));
+}
+
+static void check_publish(const golden *vector)
+{
+    const uint16_t flags = (uint16_t)vector->flags;
+    flx_publish publish;
+    assert_int_equal(flx_publish_decode(flags, payload_of(vector), &publish, NULL), FLX_OK);
+    assert_true(publish.request_id == vector->request_id);
+    assert_true(publish.producer_id == vector->producer_id);
+    assert_true(publish.sequence == vector->sequence);
+    assert_true(same(publish.key, vector->key));
+    assert_true(same(publish.tenant_id, vector->tenant_id));
+    assert_true(same(publish.namespace_, vector->namespace_));
+    assert_true(same(publish.stream, vector->stream));
+    assert_int_equal(publish.count, vector->payloads_count);
+    assert_true(vector->ack_mode.len == 0
+                    ? publish.ack == FLX_ACK_NONE
+                    : same(vector->ack_mode, flx_enum_word(&flx_ack_mode_names, publish.ack)));
+    check_payloads(vector, publish.region);
+
+    uint8_t out[FILE_BYTES_MAX / 2];
+    uint8_t *at = flx_publish_head_encode(&publish, out);
+    assert_int_equal(at - out, flx_publish_head_bytes(&publish));
+    memcpy(at, publish.region.ptr, publish.region.len);
+    assert_int_equal((size_t)(at - out) + publish.region.len, vector->payload_len);
+    assert_memory_equal(out, vector->payload, vector->payload_len);
+}
+
+static void check_ack(const golden *vector)
+{
+    flx_publish_ack ack;
+    assert_int_equal(
+        flx_publish_ack_decode((uint16_t)vector->flags, payload_of(vector), &ack, NULL), FLX_OK);
+    assert_int_equal(ack.ok, is(vector->status, "ok"));
+    assert_true(ack.request_id == vector->request_id);
+    assert_true(same(ack.message, vector->message));
+    assert_int_equal(ack.code, vector->code);
+    assert_true(vector->retry.len == 0 || ack.retry == flx_retry_find(vector->retry));
+    assert_true(same(ack.reason, vector->reason));
+    assert_true(ack.retry_after_ms == vector->retry_after_ms);
+    assert_true(same(ack.node_id, vector->node_id));
+    assert_true(same(ack.addr, vector->addr));
+    assert_true(ack.generation == vector->generation);
+    assert_true(ack.offset == vector->offset);
+
+    uint8_t out[FILE_BYTES_MAX / 2];
+    assert_int_equal(flx_publish_ack_encode(&ack, out) - out, vector->payload_len);
+    assert_memory_equal(out, vector->payload, vector->payload_len);
+}
+
+static void check_event(const golden *vector)
+{
+    flx_event_batch batch;
+    flx_event_iter iter;
+    flx_event_record record;
+    assert_int_equal(
+        flx_event_batch_decode((uint16_t)vector->flags, payload_of(vector), &batch, NULL), FLX_OK);
+    assert_true(batch.subscription_id == vector->subscription_id);
+    assert_true(batch.base_offset == vector->base_offset);
+    assert_true(batch.skipped_before == vector->skipped_before);
+    assert_true(same(batch.publisher, vector->publisher));
+    assert_int_equal(batch.count, vector->payloads_count);
+    flx_event_iter_init(&iter, &batch);
+    for (size_t i = 0; i < vector->payloads_count; i++) {
+        assert_true(flx_event_iter_next(&iter, &record));
+        assert_true(same(record.payload, vector->payloads[i]));
+        assert_true(record.offset == vector->base_offset + i);
+        assert_true(record.timestamp_us == vector->stamps[i]);
+    }
+    assert_false(flx_event_iter_next(&iter, &record));
+
+    uint8_t out[FILE_BYTES_MAX / 2];
+    uint8_t *at = flx_event_frame_head_encode(&batch, out);
+    memcpy(at, batch.region.ptr, batch.region.len);
+    assert_int_equal((size_t)(at - out) + batch.region.len, vector->frame_len);
+    assert_memory_equal(out, vector->frame, vector->frame_len);
+}
+
+/* Every shorter payload, copied to memory that ends where it ends, must be refused. */
+static void check_cut_binary(const golden *vector)
+{
+    const uint16_t flags = (uint16_t)vector->flags;
+    for (size_t len = 0; len < vector->payload_len; len++) {
+        uint8_t *cut = malloc(len + 1);
+        assert_non_null(cut);
+        memcpy(cut, vector->payload, len);
+        const flx_slice payload = {cut, len};
+        flx_publish publish;
+        flx_publish_ack ack;
+        flx_event_batch batch;
+        assert_int_not_equal(flx_publish_decode(flags, payload, &publish, NULL), FLX_OK);
+        assert_int_not_equal(flx_publish_ack_decode(flags, payload, &ack, NULL), FLX_OK);
+        assert_int_not_equal(flx_event_batch_decode(flags, payload, &batch, NULL), FLX_OK);
+        free(cut);
+    }
+}
+
+/* The frame, given to a reader whole and byte by byte. */
+static void check_frame(const golden *vector)
+{
+    flx_frame_reader reader;
+    flx_frame frame;
+    flx_slice input = {vector->frame, vector->frame_len};
+    flx_frame_reader_init(&reader, FLX_FRAME_BYTES_MAX);
+    assert_int_equal(flx_frame_reader_next(&reader, &input, &frame, NULL), FLX_FRAME_READY);
+    assert_int_equal(frame.flags, vector->flags);
+    assert_true(same(frame.payload, payload_of(vector)));
+    for (size_t i = 0; i + 1 < vector->frame_len; i++) {
+        input = (flx_slice){vector->frame + i, 1};
+        assert_int_equal(flx_frame_reader_next(&reader, &input, &frame, NULL), FLX_FRAME_MORE);
+        assert_false(flx_frame_reader_is_idle(&reader));
+    }
+    input = (flx_slice){vector->frame + vector->frame_len - 1, 1};
+    assert_int_equal(flx_frame_reader_next(&reader, &input, &frame, NULL), FLX_FRAME_READY);
+    assert_true(same(frame.payload, payload_of(vector)));
+    flx_frame_reader_done(&reader);
+}
+
+static flx_msg_type check_vector(const golden *vector)
+{
+    flx_msg_type type = FLX_MSG_UNKNOWN;
+    check_frame(vector);
+    if (vector->kind.len == 0) {
+        return check_message(vector);
+    }
+    check_cut_binary(vector);
+    if (is(vector->kind, "binary_publish_ack")) {
+        check_ack(vector);
+    } else if (is(vector->kind, "binary_event_batch")) {
+        check_event(vector);
+    } else {
+        assert_true(is(vector->kind, "binary_publish_batch") ||
+                    is(vector->kind, "binary_acked_publish_batch"));
+        check_publish(vector);
+    }
+    return type;
+}
+
+static golden current;
+
+static void all_files_hold_and_cover_every_message(void **state)
+{
+    (void)state;
+    bool seen[FLX_MSG_TYPE_END] = {false};
+    uint16_t flags_seen = 0;
+    size_t count = 0;
+    DIR *folder = opendir(FLX_TESTS_DIR "/vectors/wire");
+    assert_non_null(folder);
+    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+        const char *end = strrchr(entry->d_name, '.');
+        if (end == NULL || strcmp(end, ".json") != 0) {
+            continue;
+        }
+        load(entry->d_name, &current);
+        seen[check_vector(&current)] = true;
+        flags_seen |= (uint16_t)current.flags;
+        count++;
+    }
+    (void)closedir(folder);
+    assert_in_range(count, 140, 1000);
+    for (size_t type = FLX_MSG_UNKNOWN + 1; type < FLX_MSG_TYPE_END; type++) {
+        if (!seen[type]) {
+            fail_msg("no vector of message '%s'", flx_msg_name((flx_msg_type)type));
+        }
+    }
+    assert_int_equal(flags_seen, FLX_FLAGS_KNOWN);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_files_hold_and_cover_every_message),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd_admin.c - streams and caches as things: ls, show, create, rm over the REST API. */
+#include "commands.h"
+#include "rest.h"
+#include "session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define PAGE_LIMIT 1000
+
+/* What differs between the two nouns. */
+typedef struct resource {
+    const char *word;       /* "stream" */
+    const char *collection; /* "streams" */
+    const char *name_field; /* the member that holds the name */
+    const cli_column *columns;
+    const cli_column *upright;
+} resource;
+
+static const cli_column stream_columns[] = {{"NAME", "stream", false, 0},
+                                            {"DURABLE", "durable", false, 0},
+                                            {"ACK", "ack", false, 0},
+                                            {"SHARDS", "shards", false, 0},
+                                            {"REPLICAS", "replication_factor", false, 0},
+                                            {"RETENTION", "retention", true, 0},
+                                            {"KIND", "kind", true, 0},
+                                            {"CONSISTENCY", "consistency", true, 0},
+                                            {"DELIVERY", "delivery", true, 0},
+                                            {"ROUTING", "routing", true, 0},
+                                            {NULL, NULL, false, 0}};
+
+static const cli_column stream_upright[] = {{"Name", "stream", false, 0},
+                                            {"Tenant", "tenant_id", false, 0},
+                                            {"Namespace", "namespace", false, 0},
+                                            {"Durable", "durable", false, 0},
+                                            {"An ack means", "ack", false, 0},
+                                            {"Slow subscribers", "slow_policy", false, 0},
+                                            {"Shards", "shards", false, 0},
+                                            {"Replicas", "replication_factor", false, 0},
+                                            {"Consistency", "consistency", false, 0},
+                                            {"Retention", "retention", false, 0},
+                                            {"Routing", "routing", false, 0},
+                                            {"Kind", "kind", false, 0},
+                                            {"Delivery", "delivery", false, 0},
+                                            {NULL, NULL, false, 0}};
+
+static const cli_column cache_columns[] = {{"NAME", "cache", false, 0},
+                                           {"DISPLAY NAME", "display_name", false, 0},
+                                           {"SHARDS", "shards", false, 0},
+                                           {"REPLICAS", "replication_factor", false, 0},
+                                           {"CONSISTENCY", "consistency", true, 0},
+                                           {NULL, NULL, false, 0}};
+
+static const cli_column cache_upright[] = {{"Name", "cache", false, 0},
+                                           {"Display name", "display_name", false, 0},
+                                           {"Tenant", "tenant_id", false, 0},
+                                           {"Namespace", "namespace", false, 0},
+                                           {"Shards", "shards", false, 0},
+                                           {"Replicas", "replication_factor", false, 0},
+                                           {"Consistency", "consistency", false, 0},
+                                           {NULL, NULL, false, 0}};
+
+static const resource streams = {"stream", "streams", "stream", stream_columns, stream_upright};
+static const resource caches = {"cache", "caches", "cache", cache_columns, cache_upright};
+
+/* --- list --- */
+
+static void collection_path(char path[512], const cli_name *name, const resource *kind,
+                            const char *cursor)
+{
+    (void)snprintf(path, 512, "/v1/tenants/%s/namespaces/%s/%s?limit=%d%s%s", name->tenant,
+                   name->namespace_, kind->collection, PAGE_LIMIT,
+                   cursor[0] != '\0' ? "&cursor=" : "", cursor);
+}
+
+/* A cursor is base64: + / = must not be read as something else in a query. */
+static void take_cursor(const json_t *page, char cursor[300])
+{
+    const char *next = json_string_value(json_object_get(page, "next_cursor"));
+    size_t len = 0;
+    cursor[0] = '\0';
+    for (; next != NULL && *next != '\0' && len + 4 < 300; next++) {
+        const bool plain = strchr("+/=", *next) == NULL;
+        len += (size_t)snprintf(cursor + len, 300 - len, plain ? "%c" : "%%%02X",
+                                (unsigned char)*next);
+    }
+}
+
+static cli_exit list(cli_run *run, const resource *kind)
+{
+    cli_exit code = CLI_EXIT_OK;
+    cli_name name;
+    char path[512];
+    char cursor[300] = "";
+    cli_out out;
+    if (!cli_name_split(run, kind->word, "x", &name, &code)) { /* tenant and namespace only */
+        return code;
+    }
+    cli_out_begin(&out, run->out, cli_run_format(run, CLI_FORMAT_TABLE, CLI_FORMAT_JSONL),
+                  CLI_SHAPE_LIST, kind->columns, kind->name_field, run->out_is_terminal);
+    do {
+        cli_rest_answer answer;
+        collection_path(path, &name, kind, cursor);
+        cli_rest_call(run, "GET", path, NULL, &answer);
+        if (answer.code != CLI_EXIT_OK) {
+            code = cli_rest_failed(run, &answer, "list %s of %s/%s", kind->collection, name.tenant,
+                                   name.namespace_);
+        }
+        size_t index = 0;
+        json_t *item = NULL;
+        json_array_foreach(json_object_get(answer.body, "items"), index, item)
+        {
+            cli_out_row(&out, json_incref(item));
+        }
+        take_cursor(answer.body, cursor);
+        json_decref(answer.body);
+    } while (code == CLI_EXIT_OK && cursor[0] != '\0');
+    if (code != CLI_EXIT_OK && out.count == 0) {
+        json_decref(out.rows);
+        return code;
+    }
+    return cli_out_end(&out) || code != CLI_EXIT_OK ? code : CLI_EXIT_FAILURE;
+}
+
+/* --- one --- */
+
+static bool item_path(cli_run *run, const resource *kind, cli_name *name, char path[512],
+                      cli_exit *ret_exit)
+{
+    if (!cli_name_split(run, kind->word, cli_args_at(&run->args, 0), name, ret_exit)) {
+        return false;
+    }
+    (void)snprintf(path, 512, "/v1/tenants/%s/namespaces/%s/%s/%s", name->tenant, name->namespace_,
+                   kind->collection, name->name);
+    return true;
+}
+
+static cli_exit write_one(cli_run *run, const resource *kind, json_t *body)
+{
+    cli_out out;
+    cli_out_begin(&out, run->out, cli_run_format(run, CLI_FORMAT_TABLE, CLI_FORMAT_JSON),
+                  CLI_SHAPE_ONE, kind->upright, kind->name_field, run->out_is_terminal);
+    cli_out_row(&out, body);
+    return cli_out_end(&out) ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
+}
+
+static cli_exit not_there(const cli_run *run, const resource *kind, const cli_name *name)
+{
+    char next[64];
+    (void)snprintf(next, sizeof next, "'felix %s ls' lists what there is", kind->word);
+    return cli_error(run, CLI_EXIT_NOT_FOUND, next, "%s '%s' does not exist in %s/%s", kind->word,
+                     name->name, name->tenant, name->namespace_);
+}
+
+static cli_exit show(cli_run *run, const resource *kind)
+{
+    cli_exit code = CLI_EXIT_OK;
+    cli_name name;
+    char path[512];
+    cli_rest_answer answer;
+    if (!item_path(run, kind, &name, path, &code)) {
+        return code;
+    }
+    cli_rest_call(run, "GET", path, NULL, &answer);
+    if (answer.code == CLI_EXIT_OK) {
+        return write_one(run, kind, answer.body);
+    }
+    json_decref(answer.body);
+    return answer.code == CLI_EXIT_NOT_FOUND
+               ? not_there(run, kind, &name)
+               : cli_rest_failed(run, &answer, "show %s '%s'", kind->word, name.name);
+}
+
+/* On a terminal, unless --yes: "yes" or "y" is a yes. */
+static bool is_sure(cli_run *run, const resource *kind, const cli_name *name)
+{
+    char answer[16];
+    if (cli_args_has(&run->args, "yes") || !run->err_is_terminal || !run->out_is_terminal) {
+        return true;
+    }
+    (void)fprintf(run->err, "remove %s '%s' of %s/%s and all it holds? [y/N] ", kind->word,
+                  name->name, name->tenant, name->namespace_);
+    (void)fflush(run->err);
+    return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+static cli_exit delete_one(cli_run *run, const resource *kind)
+{
+    cli_exit code = CLI_EXIT_OK;
+    cli_name name;
+    char path[512];
+    cli_rest_answer answer;
+    if (!item_path(run, kind, &name, path, &code)) {
+        return code;
+    }
+    if (!is_sure(run, kind, &name)) {
+        return cli_error(run, CLI_EXIT_FAILURE, NULL, "nothing was removed");
+    }
+    cli_rest_call(run, "DELETE", path, NULL, &answer);
+    json_decref(answer.body);
+    if (answer.code == CLI_EXIT_OK) {
+        cli_say(run, "removed %s '%s'", kind->word, name.name);
+        return CLI_EXIT_OK;
+    }
+    return answer.code == CLI_EXIT_NOT_FOUND
+               ? not_there(run, kind, &name)
+               : cli_rest_failed(run, &answer, "remove %s '%s'", kind->word, name.name);
+}
+
+/* --- create --- */
+
+static cli_exit create(cli_run *run, const resource *kind, const cli_name *name, json_t *body)
+{
+    char path[512];
+    cli_rest_answer answer;
+    if (body == NULL) {
+        return cli_error(run, CLI_EXIT_FAILURE, NULL, "create %s '%s': out of memory", kind->word,
+                         name->name);
+    }
+    (void)snprintf(path, sizeof path, "/v1/tenants/%s/namespaces/%s/%s", name->tenant,
+                   name->namespace_, kind->collection);
+    cli_rest_call(run, "POST", path, body, &answer);
+    json_decref(body);
+    if (answer.code == CLI_EXIT_CONFLICT && cli_args_has(&run->args, "if-absent")) {
+        json_decref(answer.body);
+        return CLI_EXIT_OK;
+    }
+    if (answer.code != CLI_EXIT_OK) {
+        json_decref(answer.body);
+        return cli_rest_failed(run, &answer, "create %s '%s'", kind->word, name->name);
+    }
+    cli_say(run, "%s %s '%s'", answer.http_status == 201 ? "created" : "already there:", kind->word,
+            name->name);
+    if (cli_args_has(&run->args, "output")) {
+        return write_one(run, kind, answer.body);
+    }
+    json_decref(answer.body);
+    return CLI_EXIT_OK;
+}
+
+static json_t *bound_json(uint64_t value)
+{
+    return value == 0 ? json_null() : json_integer((json_int_t)value);
+}
+
+/* "leader" -> "Leader", as the API spells it. */
+static const char *consistency_word(const cli_run *run)
+{
+    return strcmp(cli_args_flag(&run->args, "consistency"), "quorum") == 0 ? "Quorum" : "Leader";
+}
+
+static void set_if_given(const cli_run *run, json_t *body, const char *flag, const char *member)
+{
+    if (body != NULL && cli_args_has(&run->args, flag)) {
+        (void)json_object_set_new(body, member, json_string(cli_args_flag(&run->args, flag)));
+    }
+}
+
+cli_exit cli_cmd_stream_create(cli_run *run)
+{
+    cli_exit code = CLI_EXIT_USAGE;
+    cli_name name;
+    uint64_t shards = 0;
+    uint64_t replicas = 0;
+    uint64_t bytes = 0;
+    uint64_t age_us = 0;
+    if (!cli_flag_u64(run, "shards", 1, 1024, &shards) ||
+        !cli_flag_u64(run, "replicas", 1, 255, &replicas) ||
+        !cli_flag_size(run, "retention-bytes", 0, INT64_MAX, &bytes) ||
+        !cli_flag_duration_us(run, "retention-age", &age_us)) {
+        return CLI_EXIT_USAGE;
+    }
+    if (age_us % 1000000 != 0) {
+        return cli_error(run, CLI_EXIT_USAGE, NULL, "--retention-age %s is finer than a second",
+                         cli_args_flag(&run->args, "retention-age"));
+    }
+    if (!cli_name_split(run, "stream", cli_args_at(&run->args, 0), &name, &code)) {
+        return code;
+    }
+    json_t *body = json_pack("{s:s, s:s, s:I, s:I, s:{s:o, s:o}, s:s, s:s, s:b}", "stream",
+                             name.name, "kind", "Stream", "shards", (json_int_t)shards,
+                             "replication_factor", (json_int_t)replicas, "retention",
+                             "max_age_seconds", bound_json(age_us / 1000000), "max_size_bytes",
+                             bound_json(bytes), "consistency", consistency_word(run), "delivery",
+                             "AtLeastOnce", "durable", cli_args_has(&run->args, "durable"));
+    set_if_given(run, body, "ack", "ack");
+    set_if_given(run, body, "slow", "slow_policy");
+    return create(run, &streams, &name, body);
+}
+
+cli_exit cli_cmd_cache_create(cli_run *run)
+{
+    cli_exit code = CLI_EXIT_USAGE;
+    cli_name name;
+    uint64_t shards = 0;
+    uint64_t replicas = 0;
+    if (!cli_flag_u64(run, "shards", 1, 1024, &shards) ||
+        !cli_flag_u64(run, "replicas", 1, 255, &replicas)) {
+        return CLI_EXIT_USAGE;
+    }
+    if (!cli_name_split(run, "cache", cli_args_at(&run->args, 0), &name, &code)) {
+        return code;
+    }
+    const char *title = cli_args_flag(&run->args, "display-name");
+    json_t *body =
+        json_pack("{s:s, s:s, s:I, s:I, s:s}", "cache", name.name, "display_name",
+                  title != NULL ? title : name.name, "shards", (json_int_t)shards,
+                  "replication_factor", (json_int_t)replicas, "consistency", consistency_word(run));
+    return create(run, &caches, &name, body);
+}
+
+cli_exit cli_cmd_stream_ls(cli_run *run)
+{
+    return list(run, &streams);
+}
+
+cli_exit cli_cmd_stream_show(cli_run *run)
+{
+    return show(run, &streams);
+}
+
+cli_exit cli_cmd_stream_rm(cli_run *run)
+{
+    return delete_one(run, &streams);
+}
+
+cli_exit cli_cmd_cache_ls(cli_run *run)
+{
+    return list(run, &caches);
+}
+
+cli_exit cli_cmd_cache_show(cli_run *run)
+{
+    return show(run, &caches);
+}
+
+cli_exit cli_cmd_cache_rm(cli_run *run)
+{
+    return delete_one(run, &caches);
+}

@@ -333,14 +333,16 @@ static int on_stream_data(ngtcp2_conn *qc, uint32_t flags, int64_t id, uint64_t 
     flx_quic_stream *stream = stream_user_data;
     if (stream == NULL || conn->ending)
         return 0;
+    const bool fin = (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0;
     flx_conn_tell_connected(conn);
     if (stream->stop || endpoint->events.stream_data == NULL) {
         give_back(stream, len);
-        return 0;
+    } else {
+        stream->delivered += len;
+        endpoint->events.stream_data(endpoint->arg, stream, (flx_slice){data, len}, fin);
     }
-    stream->delivered += len;
-    endpoint->events.stream_data(endpoint->arg, stream, (flx_slice){data, len},
-                                 (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0);
+    if (fin)
+        flx_stream_read_done(stream);
     return 0;
 }
 
@@ -358,12 +360,14 @@ static int on_acked(ngtcp2_conn *qc, int64_t id, uint64_t offset, uint64_t len, 
 static int on_stream_close(ngtcp2_conn *qc, uint32_t flags, int64_t id, uint64_t code,
                            void *user_data, void *stream_user_data)
 {
-    (void)flags;
-    (void)code;
     flx_quic_conn *conn = user_data;
     flx_quic_stream *stream = stream_user_data;
     if (stream == NULL)
         return 0;
+    /* Of a STOP_SENDING ngtcp2 says no more than this: the send side ended with a code, not by FIN. */
+    if ((flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET) != 0 && stream->writable &&
+        !stream->fin_sent && !stream->reset_seen)
+        flx_stream_stopped(stream, code);
     if (!stream->local && ngtcp2_is_bidi_stream(id) != 0)
         ngtcp2_conn_extend_max_streams_bidi(qc, 1);
     else if (!stream->local)
@@ -383,26 +387,12 @@ static int on_stream_reset(ngtcp2_conn *qc, int64_t id, uint64_t final_size, uin
     flx_quic_conn *conn = user_data;
     flx_quic_endpoint *endpoint = conn->endpoint;
     flx_quic_stream *stream = stream_user_data;
-    if (stream != NULL && !conn->ending && endpoint->events.stream_reset != NULL)
-        endpoint->events.stream_reset(endpoint->arg, stream, code);
-    return 0;
-}
-
-static int on_stop_sending(ngtcp2_conn *qc, int64_t id, uint64_t code, void *user_data,
-                           void *stream_user_data)
-{
-    (void)qc;
-    (void)id;
-    flx_quic_conn *conn = user_data;
-    flx_quic_endpoint *endpoint = conn->endpoint;
-    flx_quic_stream *stream = stream_user_data;
     if (stream == NULL)
         return 0;
-    flx_stream_drop_queued(stream);
-    stream->writable = false;
-    flx_stream_schedule(stream);
-    if (!conn->ending && endpoint->events.stream_stopped != NULL)
-        endpoint->events.stream_stopped(endpoint->arg, stream, code);
+    stream->reset_seen = true;
+    if (!conn->ending && endpoint->events.stream_reset != NULL)
+        endpoint->events.stream_reset(endpoint->arg, stream, code);
+    flx_stream_read_done(stream);
     return 0;
 }
 
@@ -448,7 +438,6 @@ static ngtcp2_callbacks callbacks_of(bool server)
     c.acked_stream_data_offset = on_acked;
     c.stream_close = on_stream_close;
     c.stream_reset = on_stream_reset;
-    c.stream_stop_sending = on_stop_sending;
     c.extend_max_stream_data = on_stream_window;
     return c;
 }

@@ -60,12 +60,12 @@ typedef enum flx_pending_state {
 } flx_pending_state;
 
 typedef struct flx_pending_frame {
-    flx_range range;      /* a reference while unsent, and while sent with keep_sent */
-    uint64_t done_first;  /* position of its first callback */
-    uint64_t since_ns;    /* when it was opened; once SENT, when it was taken */
-    uint64_t retry_ns;    /* REFUSED: when to send it again */
-    uint64_t give_up_ns;  /* 0 until refused for the first time; then the end of trying */
-    uint32_t done_count;  /* callbacks */
+    flx_range range;     /* a reference while unsent, and while sent with keep_sent */
+    uint64_t done_first; /* position of its first callback */
+    uint64_t since_ns;   /* when it was opened; once SENT, when it was taken */
+    uint64_t retry_ns;   /* REFUSED: when to send it again */
+    uint64_t give_up_ns; /* 0 until refused for the first time; then the end of trying */
+    uint32_t done_count; /* callbacks */
     uint32_t done_taken;
     uint32_t count; /* messages */
     uint32_t bytes; /* of the frame, as charged */

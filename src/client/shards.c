@@ -5,6 +5,7 @@
 #include "client/waiter.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "wire/flags.h"
 
 #include <string.h>
 
@@ -29,16 +30,11 @@ static flx_slice text_slice(const char *text)
     return (flx_slice){(const uint8_t *)text, strlen(text)};
 }
 
-static flx_status ask_shards(flx_client *client, const char *stream, uint64_t timeout_ns,
-                             flx_shards_fn done, void *arg, flx_error *reterr)
+flx_status flx_ask_shards(flx_client *client, const flx_scoped_name *name, void *owner,
+                          uint64_t timeout_ns, flx_shards_fn done, void *arg, flx_error *reterr)
 {
-    flx_scoped_name name;
-    flx_status status = flx_scoped_name_parse(
-        stream, client->options.tenant, client->options.default_namespace, "stream", &name, reterr);
-    if (status != FLX_OK)
-        return status;
     flx_ask *ask;
-    status = flx_ask_new(client, &ask, reterr);
+    flx_status status = flx_ask_new(client, &ask, reterr);
     if (status != FLX_OK)
         return status;
     ask->answered = shards_answered;

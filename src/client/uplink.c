@@ -13,6 +13,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "wire/flags.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>

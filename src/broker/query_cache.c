@@ -159,17 +159,17 @@ static flx_status slot_get(flx_worker *worker, const flx_job *job, flx_cache_slo
         cap *= 2;
     }
     if (cap != worker->cache_cap) {
-        flx_cache_slot **caches = flx_realloc(worker->caches, cap * sizeof(*caches));
+        flx_cache_slot **caches = flx_realloc(worker->caches, cap * sizeof(void *));
         if (caches == NULL) {
             return FLX_ERR_NOMEM;
         }
-        memset(&caches[worker->cache_cap], 0, (cap - worker->cache_cap) * sizeof(*caches));
+        memset(&caches[worker->cache_cap], 0, (cap - worker->cache_cap) * sizeof(void *));
         worker->caches = caches;
         worker->cache_cap = cap;
     }
     if (worker->caches[job->id] == NULL) {
         const uint32_t shards = job->cache->shards;
-        flx_cache_slot *slot = flx_calloc(1, sizeof *slot + shards * sizeof(slot->shards[0]));
+        flx_cache_slot *slot = flx_calloc(1, sizeof *slot + shards * sizeof(void *));
         if (slot == NULL) {
             return FLX_ERR_NOMEM;
         }

@@ -40,11 +40,11 @@ static flx_status slots_reserve(flx_worker *worker, uint32_t id)
     if (cap == worker->slot_cap) {
         return FLX_OK;
     }
-    flx_slot **slots = flx_realloc(worker->slots, cap * sizeof(*slots));
+    flx_slot **slots = flx_realloc(worker->slots, cap * sizeof(void *));
     if (slots == NULL) {
         return FLX_ERR_NOMEM;
     }
-    memset(&slots[worker->slot_cap], 0, (cap - worker->slot_cap) * sizeof(*slots));
+    memset(&slots[worker->slot_cap], 0, (cap - worker->slot_cap) * sizeof(void *));
     worker->slots = slots;
     worker->slot_cap = cap;
     return FLX_OK;
@@ -78,8 +78,8 @@ static flx_status slot_make(flx_worker *worker, uint32_t id, flx_slot **ret_slot
     }
     slot->info = info;
     slot->shard_count = info->shards;
-    slot->owned = flx_calloc(info->shards, sizeof(*slot->owned));
-    slot->mirrors = flx_calloc(info->shards, sizeof(*slot->mirrors));
+    slot->owned = flx_calloc(info->shards, sizeof(void *));
+    slot->mirrors = flx_calloc(info->shards, sizeof(void *));
     if (slot->owned == NULL || slot->mirrors == NULL) {
         slot_free(slot);
         return FLX_ERR_NOMEM;

@@ -82,10 +82,9 @@ static bool note_refused(flx_quic_stream *stream, ngtcp2_ssize error)
     case NGTCP2_ERR_STREAM_DATA_BLOCKED:
         stream->blocked = true;
         break;
-    case NGTCP2_ERR_STREAM_SHUT_WR:
+    case NGTCP2_ERR_STREAM_SHUT_WR: /* a STOP_SENDING came; a packet may be half built, so later */
     case NGTCP2_ERR_STREAM_NOT_FOUND:
-        flx_stream_drop_queued(stream);
-        stream->writable = false;
+        flx_stream_stop_seen(stream);
         break;
     default:
         return false;

@@ -51,7 +51,8 @@ typedef struct flx_quic_close {
 } flx_quic_close;
 
 /*
- * What an endpoint tells its owner. `arg` is the endpoint's; conn and stream contexts are set with
+ * What an endpoint tells its owner. A server's owner hears of a connection with `connected`; one
+ * whose handshake fails is only counted. `arg` is the endpoint's; conn and stream contexts are set with
  * *_set_context. Order: connected, then streams, then closed, which is the last word about a
  * connection (its streams get stream_closed first). NULL members are not called.
  */
@@ -62,8 +63,9 @@ typedef struct flx_quic_events {
                           flx_quic_stream *stream); /* by the peer */
     void (*stream_data)(void *arg, flx_quic_stream *stream, flx_slice data, bool fin);
     void (*stream_pull)(void *arg, flx_quic_stream *stream); /* queue low, the path has room */
-    void (*stream_reset)(void *arg, flx_quic_stream *stream, uint64_t code);   /* RESET_STREAM */
-    void (*stream_stopped)(void *arg, flx_quic_stream *stream, uint64_t code); /* STOP_SENDING */
+    void (*stream_reset)(void *arg, flx_quic_stream *stream, uint64_t code); /* RESET_STREAM */
+    /* STOP_SENDING. Told when a write meets it or the stream ends; the code is 0 in the first case. */
+    void (*stream_stopped)(void *arg, flx_quic_stream *stream, uint64_t code);
     void (*stream_closed)(void *arg, flx_quic_stream *stream); /* both ways done; last word */
     void (*streams_available)(void *arg, flx_quic_conn *conn); /* the peer allows more streams */
 } flx_quic_events;

@@ -34,7 +34,8 @@
 #define LINGER_MAX          1024         /* closed connections remembered by an endpoint */
 #define RESETS_PER_SECOND   1000         /* stateless resets an endpoint sends */
 #define RETRY_TOKEN_SECONDS 10           /* how long a Retry token is good */
-#define STRAY_CHUNK_BYTES   (16 * 1024)  /* strays of one receive pass for one worker */
+#define UNI_GHOSTS_MAX      16384 /* then the peer gets no more one-way streams on the connection */
+#define STRAY_CHUNK_BYTES   (16 * 1024) /* strays of one receive pass for one worker */
 
 typedef struct cid {
     uint8_t len;
@@ -223,6 +224,10 @@ struct flx_quic_stream {
     bool reset : 1; /* asked for, see `op` */
     bool stop : 1;
     bool stop_done : 1;
+    bool reset_seen : 1; /* the peer's RESET_STREAM came */
+    bool read_done : 1;  /* the peer's one-way stream is over, see stream.c */
+    bool stopped : 1;    /* the peer's STOP_SENDING; to be told */
+    bool told_stopped : 1;
     bool blocked : 1; /* the peer's stream window is full */
     bool want_pull : 1;
     bool in_ready : 1;
@@ -246,6 +251,11 @@ void flx_stream_schedule(flx_quic_stream *stream);
 /* Tells the owner that it is over and takes it out of the connection; freed with the tick. */
 void flx_stream_end(flx_quic_stream *stream);
 void flx_stream_apply_ops(flx_quic_conn *conn);
+void flx_stream_stopped(flx_quic_stream *stream, uint64_t code); /* tells it now */
+void flx_stream_stop_seen(flx_quic_stream *stream);              /* tells it in the next pass */
+void flx_stream_read_done(flx_quic_stream *stream);
+/* For tests: as if ngtcp2's own close were not linked in. */
+void flx_stream_soft_close_for_tests(bool on);
 
 /* --- connections ---------------------------------------------------------------------------- */
 
@@ -272,6 +282,7 @@ struct flx_quic_conn {
     struct stream_list ops;   /* a RESET_STREAM or STOP_SENDING to hand to ngtcp2 */
     struct stream_list dead;  /* freed at the end of the tick */
     uint32_t pull_count;
+    uint32_t ghosts;   /* one-way streams of the peer that only ngtcp2 remembers */
     uint64_t queued;   /* bytes handed to us, not yet in a packet */
     uint64_t sendable; /* those of streams that are not blocked */
     uint64_t unacked;  /* bytes in packets, not acknowledged */
@@ -292,6 +303,7 @@ struct flx_quic_conn {
     bool want_streams : 1;
     bool streams_came : 1;
     bool confirmed : 1;
+    bool ids_unsure : 1; /* ngtcp2 ran out of memory: the tables may know more ids than it does */
     flx_quic_close why;
     const char *cipher;
     char *server_name; /* client: until the handshake is over */

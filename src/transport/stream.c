@@ -223,6 +223,80 @@ static void op_note(flx_quic_stream *stream)
     flx_conn_mark_dirty(stream->conn);
 }
 
+/* --- two gaps of ngtcp2 0.12.1 ---------------------------------------------------------------
+ *
+ * A STOP_SENDING is reported by no callback: we learn it when a write is refused, or when the stream
+ * closes with a code (README rule 11).
+ *
+ * A one-way stream of the peer is never closed, because its close waits for a FIN of ours to be
+ * acknowledged (README rule 12). Where ngtcp2 is linked statically its own close can be called;
+ * elsewhere we forget the stream by ourselves, and ngtcp2 keeps a stub of some 200 bytes until the
+ * connection ends, which is why their number is bounded.
+ */
+struct ngtcp2_strm;
+extern struct ngtcp2_strm *ngtcp2_conn_find_stream(ngtcp2_conn *conn, int64_t id)
+    __attribute__((weak));
+extern int ngtcp2_conn_close_stream(ngtcp2_conn *conn, struct ngtcp2_strm *strm)
+    __attribute__((weak));
+static atomic_bool soft_close;
+
+void flx_stream_soft_close_for_tests(bool on)
+{
+    atomic_store(&soft_close, on);
+}
+
+static bool hard_close_works(void)
+{
+    const ngtcp2_info *info = ngtcp2_version(0);
+    return ngtcp2_conn_find_stream != NULL && ngtcp2_conn_close_stream != NULL &&
+           info->version_num == 0x000c01 &&
+           !atomic_load_explicit(&soft_close, memory_order_relaxed);
+}
+
+static int close_remote_uni(flx_quic_conn *conn, flx_quic_stream *stream)
+{
+    if (hard_close_works()) { /* calls on_stream_close */
+        struct ngtcp2_strm *strm = ngtcp2_conn_find_stream(conn->qc, stream->id);
+        return strm != NULL ? ngtcp2_conn_close_stream(conn->qc, strm) : 0;
+    }
+    (void)ngtcp2_conn_set_stream_user_data(conn->qc, stream->id, NULL);
+    ngtcp2_conn_extend_max_offset(conn->qc, stream->delivered - stream->consumed);
+    if (++conn->ghosts <= UNI_GHOSTS_MAX)
+        ngtcp2_conn_extend_max_streams_uni(conn->qc, 1);
+    flx_stream_end(stream);
+    return 0;
+}
+
+void flx_stream_read_done(flx_quic_stream *stream)
+{
+    if (stream->local || ngtcp2_is_bidi_stream(stream->id) != 0 || stream->closed)
+        return;
+    stream->read_done = true;
+    op_note(stream);
+}
+
+void flx_stream_stopped(flx_quic_stream *stream, uint64_t code)
+{
+    flx_quic_conn *conn = stream->conn;
+    const flx_quic_endpoint *endpoint = conn->endpoint;
+    if (stream->told_stopped || stream->closed)
+        return;
+    stream->told_stopped = true;
+    flx_stream_drop_queued(stream);
+    stream->writable = false;
+    flx_stream_schedule(stream);
+    if (!conn->ending && endpoint->events.stream_stopped != NULL)
+        endpoint->events.stream_stopped(endpoint->arg, stream, code);
+}
+
+void flx_stream_stop_seen(flx_quic_stream *stream)
+{
+    flx_stream_drop_queued(stream);
+    stream->writable = false;
+    stream->stopped = true;
+    op_note(stream);
+}
+
 static void op_apply(flx_quic_conn *conn, flx_quic_stream *stream)
 {
     int rv = 0;
@@ -232,6 +306,10 @@ static void op_apply(flx_quic_conn *conn, flx_quic_stream *stream)
         stream->stop_done = true;
         rv = ngtcp2_conn_shutdown_stream_read(conn->qc, stream->id, stream->stop_code);
     }
+    if (rv == 0 && stream->stopped)
+        flx_stream_stopped(stream, 0);
+    if (rv == 0 && stream->read_done && !stream->closed)
+        rv = close_remote_uni(conn, stream);
     if (rv != 0 && rv != NGTCP2_ERR_STREAM_NOT_FOUND)
         flx_conn_end_liberr(conn, rv);
 }

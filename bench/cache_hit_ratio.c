@@ -153,7 +153,7 @@ static void put_key(flx_cache_shard *shard, const void *key, size_t key_len)
     const flx_cache_write write = {.key = {key, key_len}, .value = {value, sizeof value}};
     flx_cache_outcome outcome;
     flx_error error;
-    if (flx_cache_put(shard, &write, NOW_US, &outcome, &error) != FLX_OK) {
+    if (flx_cache_shard_put(shard, &write, NOW_US, &outcome, &error) != FLX_OK) {
         (void)fprintf(stderr, "%s\n", error.message);
         exit(1);
     }
@@ -180,7 +180,7 @@ static double run_cache(const trace *input, uint64_t bytes_max, uint32_t *ret_en
     for (uint32_t i = 0; i < input->count; i++) {
         flx_cache_item item;
         const flx_slice key = {(const uint8_t *)&input->keys[i], sizeof(uint32_t)};
-        const bool is_hit = flx_cache_get(shard, key, NOW_US, &item);
+        const bool is_hit = flx_cache_shard_get(shard, key, NOW_US, &item);
         hits += is_hit && i >= input->count / 2;
         if (!is_hit) {
             put_key(shard, key.ptr, key.len);
@@ -248,7 +248,8 @@ static void time_operations(uint32_t entries)
         const uint64_t number = random_next() % entries;
         const big_key key = {{number, ~number}};
         flx_cache_item item;
-        hits += flx_cache_get(shard, (flx_slice){(const uint8_t *)&key, sizeof key}, NOW_US, &item);
+        hits += flx_cache_shard_get(shard, (flx_slice){(const uint8_t *)&key, sizeof key}, NOW_US,
+                                    &item);
     }
     const uint64_t put_start_ns = flx_clock_monotonic_ns();
     for (uint32_t i = 0; i < entries; i++) {

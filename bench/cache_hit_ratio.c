@@ -9,6 +9,7 @@
  *
  * Second question: with a million entries of 100 bytes, the time of a get and of a put that overwrites,
  * for random keys; and what an entry costs beside its key and value, as the allocator counts it.
+ * (Build it with the release preset: under a sanitizer neither figure means anything.)
  *
  * usage: bench_cache_hit_ratio [requests a trace, 2000000] [entries of the second part, 1000000]
  */

@@ -637,9 +637,9 @@ static uint32_t gather(const cache_segment *segment, flx_slice prefix, uint64_t 
     return count;
 }
 
-uint32_t flx_cache_list(const flx_cache_shard *shard, flx_slice prefix, uint64_t now_us,
-                        uint32_t limit, flx_cache_cursor *cursor,
-                        void (*each)(void *arg, const flx_cache_item *item), void *arg)
+uint32_t flx_cache_shard_list(const flx_cache_shard *shard, flx_slice prefix, uint64_t now_us,
+                              uint32_t limit, flx_cache_cursor *cursor,
+                              void (*each)(void *arg, const flx_cache_item *item), void *arg)
 {
     const cache_entry *found[CACHE_SEGMENT_SLOTS];
     uint32_t listed = 0;

@@ -119,9 +119,9 @@ typedef struct flx_cache_cursor {
  * before the end: go on until cursor->is_done. A key that is there during the whole listing is
  * listed exactly once, whatever is written meanwhile; one that comes or goes, at most once.
  */
-uint32_t flx_cache_list(const flx_cache_shard *shard, flx_slice prefix, uint64_t now_us,
-                        uint32_t limit, flx_cache_cursor *cursor,
-                        void (*each)(void *arg, const flx_cache_item *item), void *arg);
+uint32_t flx_cache_shard_list(const flx_cache_shard *shard, flx_slice prefix, uint64_t now_us,
+                              uint32_t limit, flx_cache_cursor *cursor,
+                              void (*each)(void *arg, const flx_cache_item *item), void *arg);
 
 /* Removes expired entries, in at most `limit` steps; true: there may be more to do now. Reads never
  * show an expired entry in any case; this gives its memory back. */

@@ -391,7 +391,8 @@ static void model_list(model *all, const flx_cache_shard *shard, size_t shard_nu
         listing self = {.all = all, .shard = shard_number, .prefix = prefixes[p]};
         flx_cache_cursor cursor = {0};
         while (!cursor.is_done) {
-            (void)flx_cache_list(shard, prefixes[p], all->now_us, 7, &cursor, list_one, &self);
+            (void)flx_cache_shard_list(shard, prefixes[p], all->now_us, 7, &cursor, list_one,
+                                       &self);
         }
         size_t expected = 0;
         for (size_t key = 0; key < MODEL_KEYS; key++) {
@@ -499,7 +500,7 @@ static void test_a_listing_survives_growth(void **state)
     }
     flx_cache_cursor cursor = {0};
     while (!cursor.is_done) {
-        (void)flx_cache_list(shard, slice_of(""), NOW_US, 50, &cursor, see_number, &seen);
+        (void)flx_cache_shard_list(shard, slice_of(""), NOW_US, 50, &cursor, see_number, &seen);
         for (int i = 0; i < 60 && next < 20000; i++) {
             (void)put_number(shard, next++, 1);
         }

@@ -327,8 +327,8 @@ void flx_conn_read(flx_quic_conn *conn, const ngtcp2_path *path, const uint8_t *
                    uint64_t now_ns);
 void flx_conn_mark_dirty(flx_quic_conn *conn);
 /* Notes how it ended; the first note counts. */
-void flx_conn_end(flx_quic_conn *conn, int kind, bool application, uint64_t code, bool send_close,
-                  const char *reason);
+void flx_conn_end(flx_quic_conn *conn, flx_quic_close_kind kind, bool application, uint64_t code,
+                  bool send_close, const char *reason);
 void flx_conn_end_liberr(flx_quic_conn *conn, int liberr);
 /* The last steps, in the tick hook: last packet, events, memory. */
 void flx_conn_finish(flx_quic_conn *conn, uint64_t now_ns);

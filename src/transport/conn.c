@@ -63,13 +63,13 @@ static void copy_printable(char *dest, size_t cap, const uint8_t *text, size_t l
     dest[n] = '\0';
 }
 
-static int kind_of(const flx_quic_conn *conn, int kind)
+static flx_quic_close_kind kind_of(const flx_quic_conn *conn, flx_quic_close_kind kind)
 {
     return conn->completed ? kind : FLX_QUIC_CLOSE_HANDSHAKE;
 }
 
-void flx_conn_end(flx_quic_conn *conn, int kind, bool application, uint64_t code, bool send_close,
-                  const char *reason)
+void flx_conn_end(flx_quic_conn *conn, flx_quic_close_kind kind, bool application, uint64_t code,
+                  bool send_close, const char *reason)
 {
     if (conn->ending || conn->state == CONN_LINGER)
         return;

@@ -113,6 +113,7 @@ static void owned_free(flx_worker *worker, flx_owned *owned)
     flx_list_remove(&owned->warm);
     flx_list_remove(&owned->held_node);
     worker->ring_bytes -= owned->ring_bytes;
+    flx_view_done(&owned->view);
     flx_shard_done(&owned->shard);
     flx_stat_sub(&worker->stats.shards, 1);
     flx_free(owned->progress);
@@ -190,6 +191,7 @@ static void mirror_free(flx_slot *slot, uint32_t shard)
     flx_mirror *mirror = slot->mirrors[shard];
     FLX_ASSERT(mirror->view.count == 0);
     flx_list_remove(&mirror->node);
+    flx_view_done(&mirror->view);
     flx_feed_done(&mirror->feed);
     flx_free(mirror);
     slot->mirrors[shard] = NULL;

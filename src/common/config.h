@@ -49,8 +49,9 @@ typedef enum flx_config_type {
 #define FLX_CONFIG_CTYPE_CHOICE  uint32_t
 #define FLX_CONFIG_CTYPE_QUOTAS  char *
 
-/* The values, a field a key. Texts are never NULL; "" means unset. */
-typedef struct flx_config {
+/* The values, a field a key, in the order of the table: there is one of it, so padding is no matter.
+ * Texts are never NULL; "" means unset. */
+typedef struct flx_config { // NOLINT(clang-analyzer-optin.performance.Padding)
 #define FLX_CONFIG_FIELD(field, TYPE, env, alias, preset, min, max, choices, reload, doc)          \
     FLX_CONFIG_CTYPE_##TYPE field;
 #define FLX_CONFIG_NO_SECTION(title)

@@ -409,9 +409,12 @@ bool flx_grants_explain(const flx_grants *grants, flx_action action, const flx_o
     char name[256];
     (void)flx_object_format(object, name, sizeof name);
     const char *verb = flx_action_name(action);
-    const flx_slice permission = held == NULL ? (flx_slice){0} : grants->texts[held->text_index];
+    flx_slice permission = {(const uint8_t *)"", 0};
+    if (held != NULL) {
+        permission = grants->texts[held->text_index];
+    }
     const int permission_len = (int)permission.len;
-    const char *permission_text = held == NULL ? "" : (const char *)permission.ptr;
+    const char *permission_text = (const char *)permission.ptr;
     switch (result) {
     case VERDICT_ALLOWED:
         (void)snprintf(text, cap, "%s on %s: allowed by %.*s", verb, name, permission_len,

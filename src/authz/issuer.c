@@ -241,7 +241,7 @@ static json_t *claims_to_json(const flx_token_claims *claims, const char *jti, j
                   claims->issuer != NULL ? claims->issuer : FLX_TOKEN_ISSUER, "aud",
                   claims->audience != NULL ? claims->audience : FLX_TOKEN_AUDIENCE_BROKER, "sub",
                   claims->subject, "tid", claims->tenant, "iat", (json_int_t)wall_s, "exp",
-                  (json_int_t)(wall_s + claims->ttl_s), "jti", jti, "perms", perms);
+                  (json_int_t)wall_s + (json_int_t)claims->ttl_s, "jti", jti, "perms", perms);
     bool complete = object != NULL;
     if (complete && claims->actor != NULL) {
         complete =
@@ -276,7 +276,7 @@ static flx_status sign_claims(const flx_signing_key *key, const flx_token_claims
     }
     char *payload = NULL;
     size_t len = 0;
-    status = flx_json_encode(object, &payload, &len, reterr);
+    status = flx_crypto_json_encode(object, &payload, &len, reterr);
     json_decref(object);
     if (status == FLX_OK) {
         status =

@@ -73,16 +73,16 @@ flx_metrics_slot *flx_metrics_slot_at(flx_metrics *metrics, uint32_t index);
  * The series of a family with these label values (copied; label names are borrowed like the
  * family); the same one when it exists. Never fails: what does not fit gets the sink.
  */
-flx_metric flx_metrics_counter(flx_metrics *metrics, const flx_metric_family *family,
+flx_metric flx_metrics_counter(flx_metrics *metrics, const flx_metric_family *what,
                                const flx_label *labels, uint32_t label_count);
 /* Each slot holds its share; the gauge is their sum. */
-flx_metric flx_metrics_gauge(flx_metrics *metrics, const flx_metric_family *family,
+flx_metric flx_metrics_gauge(flx_metrics *metrics, const flx_metric_family *what,
                              const flx_label *labels, uint32_t label_count);
 /*
  * Two buckets an octave. FLX_METRIC_NS_SECONDS: 1 us .. 69 s; FLX_METRIC_PLAIN: 16 .. 1 Gi.
  * Other units are not for histograms.
  */
-flx_metric flx_metrics_histogram(flx_metrics *metrics, const flx_metric_family *family,
+flx_metric flx_metrics_histogram(flx_metrics *metrics, const flx_metric_family *what,
                                  const flx_label *labels, uint32_t label_count);
 
 static inline void flx_metric_add(flx_metrics_slot *slot, flx_metric metric, uint64_t count)
@@ -113,6 +113,6 @@ uint64_t flx_metrics_read(const flx_metrics *metrics, flx_metric metric);
  * Appends all families in Prometheus text format 0.0.4, in order of their first series.
  * FLX_ERR_NOMEM, FLX_ERR_TOO_LARGE: as of the buffer; its content is then cut somewhere.
  */
-flx_status flx_metrics_render(const flx_metrics *metrics, flx_buffer *buffer);
+flx_status flx_metrics_render(flx_metrics *metrics, flx_buffer *buffer);
 
 #endif /* FLX_COMMON_METRICS_H */

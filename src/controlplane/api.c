@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TOKEN_BYTES_MAX (16 * 1024)
+#define TOKEN_BYTES_MAX ((size_t)16 * 1024)
 
 /* The order matters where a literal could be read as a parameter: feeds stand before entries. */
 #define ALL_ROUTES(X) FLX_API_SYSTEM_ROUTES(X) FLX_API_FEED_ROUTES(X) FLX_API_ENTRY_ROUTES(X)

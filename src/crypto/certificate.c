@@ -349,6 +349,7 @@ flx_status flx_certificates_verify(flx_slice chain, flx_slice ca, const char *na
         status = check_chain(&shown, &trusted, reterr);
     }
     if (status == FLX_OK) {
+        FLX_ASSERT(shown.count > 0);
         status = check_leaf(shown.items[0], name, reterr);
     }
     list_done(&trusted);

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define FLX_CERTIFICATES_MAX           64U /* looked at in one file; a bundle of CAs may be long */
-#define FLX_CERTIFICATES_PEM_BYTES_MAX (256U * 1024)
+#define FLX_CERTIFICATES_PEM_BYTES_MAX 262144U
 
 /* One certificate, for people. Text that does not fit ends in "...". */
 typedef struct flx_certificate_info {

@@ -10,7 +10,7 @@
 
 #include "crypto/key.h"
 
-#define FLX_JWKS_BYTES_MAX (64U * 1024)
+#define FLX_JWKS_BYTES_MAX 65536U
 #define FLX_JWKS_KEYS_MAX  64U /* in one set: what a token with an unknown kid may cost */
 
 typedef struct flx_jwk {

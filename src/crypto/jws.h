@@ -13,7 +13,7 @@
 
 #include "crypto/key.h"
 
-#define FLX_JWS_BYTES_MAX        (16U * 1024)
+#define FLX_JWS_BYTES_MAX        16384U
 #define FLX_JWS_HEADER_BYTES_MAX 1024U /* decoded */
 #define FLX_JWS_KID_BYTES_MAX    128U
 

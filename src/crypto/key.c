@@ -269,6 +269,7 @@ static flx_status create_key(const char *path, flx_signing_key **ret_key, flx_er
     if (status != FLX_OK) {
         return status;
     }
+    FLX_ASSERT(key != NULL);
     flx_secret pem = {0};
     status = flx_signing_key_to_pem(key, &pem, reterr);
     if (status == FLX_OK) {

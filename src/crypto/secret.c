@@ -33,7 +33,7 @@ flx_status flx_secret_init_copy(flx_secret *secret, flx_slice bytes, flx_error *
 
 flx_status flx_secret_init_random(flx_secret *secret, size_t len, flx_error *reterr)
 {
-    flx_secret fresh;
+    flx_secret fresh = {0};
     flx_status status = flx_secret_init(&fresh, len, reterr);
     if (status != FLX_OK) {
         return status;
@@ -66,7 +66,7 @@ flx_status flx_secret_load(const char *path, size_t len_max, flx_secret *ret_sec
 static flx_status load_exactly(const char *path, size_t len, flx_secret *ret_secret,
                                flx_error *reterr)
 {
-    flx_secret secret;
+    flx_secret secret = {0};
     const flx_status status = flx_secret_load(path, FLX_SECRET_BYTES_MAX, &secret, reterr);
     if (status != FLX_OK) {
         return status;
@@ -89,7 +89,7 @@ flx_status flx_secret_load_or_create(const char *path, size_t len, flx_secret *r
     if (status != FLX_ERR_NOT_FOUND) {
         return status;
     }
-    flx_secret fresh;
+    flx_secret fresh = {0};
     status = flx_secret_init_random(&fresh, len, reterr);
     if (status != FLX_OK) {
         return status;

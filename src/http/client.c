@@ -14,7 +14,7 @@
 #define CONNECT_TIMEOUT_MS 2000
 #define TIMEOUT_MS         5000
 #define BODY_MAX           ((size_t)1 << 20)
-#define TOKEN_MAX          (64 * 1024)
+#define TOKEN_MAX          ((size_t)64 * 1024)
 
 struct flx_http_client {
     CURL *curl;

@@ -37,7 +37,7 @@
 
 #define HEADER_BYTES_MAX   (32 * 1024)
 #define THREAD_STACK_BYTES (1024 * 1024)
-#define PEM_BYTES_MAX      (256 * 1024)
+#define PEM_BYTES_MAX      ((size_t)256 * 1024)
 #define RETIRED_MAX        4
 #define WATCH_INTERVAL_MS  250
 #define SENDING_TIMEOUTS   6 /* an answer may be large and its reader far away */
@@ -519,6 +519,7 @@ static flx_status load_pair(const flx_http_server *server, char **ret_certificat
         status = read_pem(server->key_file, &key, reterr);
     }
     if (status == FLX_OK) {
+        FLX_ASSERT(certificate != NULL && key != NULL);
         status = check_pair(certificate, key, server->certificate_file, reterr);
     }
     if (status != FLX_OK) {
@@ -759,8 +760,9 @@ static void retire(flx_http_server *server, struct MHD_Daemon *daemon)
     }
     if (kept == RETIRED_MAX) {
         MHD_stop_daemon(server->retired[0]);
-        memmove(&server->retired[0], &server->retired[1],
-                (RETIRED_MAX - 1) * sizeof server->retired[0]);
+        for (size_t i = 1; i < RETIRED_MAX; i++) {
+            server->retired[i - 1] = server->retired[i];
+        }
         kept--;
     }
     server->retired[kept++] = daemon;
@@ -780,6 +782,7 @@ flx_status flx_http_server_reload(flx_http_server *server, bool *ret_changed, fl
     if (status != FLX_OK) {
         return status;
     }
+    FLX_ASSERT(certificate != NULL && key != NULL);
     if (strcmp(certificate, server->certificate) == 0 && strcmp(key, server->key) == 0) {
         flx_free(certificate);
         flx_free(key);

@@ -236,7 +236,7 @@ static flx_status check_unique(const item_pile *pile, size_t path_offset, const 
         memcpy(&ids[i], item, sizeof ids[i]);
         if (i > 0 && compare_paths(item - pile->size + path_offset, item + path_offset, 3) == 0) {
             status = flx_fail(reterr, FLX_ERR_CONFLICT, "catalog: %s '%s' is there twice", what,
-                              item + path_offset + 2 * (FLX_NAME_MAX + 1));
+                              item + path_offset + (size_t)2 * (FLX_NAME_MAX + 1));
         }
     }
     if (pile->count > 1) {

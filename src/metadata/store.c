@@ -134,15 +134,15 @@ static void unlock(flx_store *store)
 
 static flx_status transaction_begin(flx_store *store, transaction *txn, flx_error *reterr)
 {
+    memset(txn, 0, sizeof *txn);
+    txn->store = store;
+    txn->marks = store->marks;
     if (store->failed) {
         return flx_fail(reterr, FLX_ERR_IO,
                         "catalog '%s': an earlier sync failed; it takes changes again after a "
                         "restart",
                         store->db.path);
     }
-    memset(txn, 0, sizeof *txn);
-    txn->store = store;
-    txn->marks = store->marks;
     return flx_store_db_run(&store->db, FLX_SQL_BEGIN, reterr);
 }
 
@@ -159,7 +159,8 @@ static bool transaction_is_empty(const transaction *txn)
     return memcmp(&txn->marks, &txn->store->marks, sizeof txn->marks) == 0;
 }
 
-/* Writes the marks and commits. After FLX_OK it is on disk; after an error it has not happened. */
+/* Writes the marks and commits. After FLX_OK it is on disk; after an error it has not happened, but
+ * for a failed sync, whose outcome only the next open can tell (README.md, rule 6). */
 static flx_status transaction_commit(transaction *txn, flx_error *reterr)
 {
     flx_store *store = txn->store;
@@ -384,7 +385,7 @@ flx_status flx_store_get(flx_store *store, flx_kind kind, const flx_key *key, fl
         return status;
     }
     lock(store);
-    flx_entry entry;
+    flx_entry entry = {.kind = kind};
     status = find_entry(store, kind, key, &found, &entry, reterr);
     unlock(store);
     if (status == FLX_OK && !found) {
@@ -432,7 +433,7 @@ static flx_status patch_entry(transaction *txn, flx_kind kind, const flx_key *ke
 flx_status flx_store_patch(flx_store *store, flx_kind kind, const flx_key *key, const json_t *body,
                            flx_entry *ret_entry, flx_error *reterr)
 {
-    flx_entry entry;
+    flx_entry entry = {.kind = kind};
     transaction txn;
     flx_status status = flx_key_check(kind, key, reterr);
     if (status != FLX_OK) {

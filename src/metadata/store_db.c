@@ -23,29 +23,29 @@
 
 static const char *const migrations[] = {
     /* 1: tenants, namespaces, streams, caches and their change logs */
-    "CREATE TABLE state(id INTEGER PRIMARY KEY CHECK(id = 0), version INTEGER NOT NULL) STRICT;"
-    "INSERT INTO state VALUES(0, 0);"
-    "CREATE TABLE feeds(kind INTEGER PRIMARY KEY, next_seq INTEGER NOT NULL) STRICT;"
-    "INSERT INTO feeds VALUES(0, 1), (1, 1), (2, 1), (3, 1);"
-    "CREATE TABLE changes(kind INTEGER NOT NULL REFERENCES feeds, seq INTEGER NOT NULL,"
-    "  op TEXT NOT NULL, key TEXT NOT NULL, object TEXT, PRIMARY KEY(kind, seq))"
-    "  STRICT, WITHOUT ROWID;"
-    "CREATE TABLE tenants(tenant TEXT PRIMARY KEY, display_name TEXT NOT NULL)"
-    "  STRICT, WITHOUT ROWID;"
-    "CREATE TABLE namespaces(tenant TEXT NOT NULL REFERENCES tenants, namespace TEXT NOT NULL,"
-    "  display_name TEXT NOT NULL, PRIMARY KEY(tenant, namespace)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE streams(id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL,"
-    "  namespace TEXT NOT NULL, name TEXT NOT NULL, shards INTEGER NOT NULL,"
-    "  replication_factor INTEGER NOT NULL, routing INTEGER NOT NULL, ack INTEGER NOT NULL,"
-    "  slow_policy INTEGER NOT NULL, durable INTEGER NOT NULL, retention_bytes INTEGER NOT NULL,"
-    "  retention_age_s INTEGER NOT NULL, kind TEXT NOT NULL, consistency TEXT NOT NULL,"
-    "  delivery TEXT NOT NULL, region TEXT NOT NULL, UNIQUE(tenant, namespace, name),"
-    "  FOREIGN KEY(tenant, namespace) REFERENCES namespaces) STRICT;"
-    "CREATE TABLE caches(id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL,"
-    "  namespace TEXT NOT NULL, name TEXT NOT NULL, display_name TEXT NOT NULL,"
-    "  shards INTEGER NOT NULL, replication_factor INTEGER NOT NULL, consistency TEXT NOT NULL,"
-    "  UNIQUE(tenant, namespace, name), FOREIGN KEY(tenant, namespace) REFERENCES namespaces)"
-    "  STRICT;",
+    ("CREATE TABLE state(id INTEGER PRIMARY KEY CHECK(id = 0), version INTEGER NOT NULL) STRICT;"
+     "INSERT INTO state VALUES(0, 0);"
+     "CREATE TABLE feeds(kind INTEGER PRIMARY KEY, next_seq INTEGER NOT NULL) STRICT;"
+     "INSERT INTO feeds VALUES(0, 1), (1, 1), (2, 1), (3, 1);"
+     "CREATE TABLE changes(kind INTEGER NOT NULL REFERENCES feeds, seq INTEGER NOT NULL,"
+     "  op TEXT NOT NULL, key TEXT NOT NULL, object TEXT, PRIMARY KEY(kind, seq))"
+     "  STRICT, WITHOUT ROWID;"
+     "CREATE TABLE tenants(tenant TEXT PRIMARY KEY, display_name TEXT NOT NULL)"
+     "  STRICT, WITHOUT ROWID;"
+     "CREATE TABLE namespaces(tenant TEXT NOT NULL REFERENCES tenants, namespace TEXT NOT NULL,"
+     "  display_name TEXT NOT NULL, PRIMARY KEY(tenant, namespace)) STRICT, WITHOUT ROWID;"
+     "CREATE TABLE streams(id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL,"
+     "  namespace TEXT NOT NULL, name TEXT NOT NULL, shards INTEGER NOT NULL,"
+     "  replication_factor INTEGER NOT NULL, routing INTEGER NOT NULL, ack INTEGER NOT NULL,"
+     "  slow_policy INTEGER NOT NULL, durable INTEGER NOT NULL, retention_bytes INTEGER NOT NULL,"
+     "  retention_age_s INTEGER NOT NULL, kind TEXT NOT NULL, consistency TEXT NOT NULL,"
+     "  delivery TEXT NOT NULL, region TEXT NOT NULL, UNIQUE(tenant, namespace, name),"
+     "  FOREIGN KEY(tenant, namespace) REFERENCES namespaces) STRICT;"
+     "CREATE TABLE caches(id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL,"
+     "  namespace TEXT NOT NULL, name TEXT NOT NULL, display_name TEXT NOT NULL,"
+     "  shards INTEGER NOT NULL, replication_factor INTEGER NOT NULL, consistency TEXT NOT NULL,"
+     "  UNIQUE(tenant, namespace, name), FOREIGN KEY(tenant, namespace) REFERENCES namespaces)"
+     "  STRICT;"),
 };
 
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
@@ -64,80 +64,80 @@ static const char *const migrations[] = {
 static const char *const sql_of_kind[FLX_KIND_COUNT][FLX_SQL_KIND_COUNT] = {
     [FLX_KIND_TENANT] =
         {
-            [FLX_SQL_GET] = "SELECT 0, tenant, display_name FROM tenants WHERE tenant = ?1",
-            [FLX_SQL_INSERT] = "INSERT INTO tenants(tenant, display_name) VALUES(?1, ?2)",
-            [FLX_SQL_UPDATE] = "UPDATE tenants SET display_name = ?2 WHERE tenant = ?1",
-            [FLX_SQL_DELETE] = "DELETE FROM tenants WHERE tenant = ?1",
+            [FLX_SQL_GET] = ("SELECT 0, tenant, display_name FROM tenants WHERE tenant = ?1"),
+            [FLX_SQL_INSERT] = ("INSERT INTO tenants(tenant, display_name) VALUES(?1, ?2)"),
+            [FLX_SQL_UPDATE] = ("UPDATE tenants SET display_name = ?2 WHERE tenant = ?1"),
+            [FLX_SQL_DELETE] = ("DELETE FROM tenants WHERE tenant = ?1"),
             [FLX_SQL_LIST] =
-                "SELECT 0, tenant, display_name FROM tenants WHERE tenant > ?1 AND "
-                "?2 = ?2 AND ?3 = ?3 AND ?5 = ?5 AND " LIST_WHERE " ORDER BY tenant LIMIT ?7",
-            [FLX_SQL_COUNT] = "SELECT count(*) FROM tenants",
+                ("SELECT 0, tenant, display_name FROM tenants WHERE tenant > ?1 AND "
+                 "?2 = ?2 AND ?3 = ?3 AND ?5 = ?5 AND " LIST_WHERE " ORDER BY tenant LIMIT ?7"),
+            [FLX_SQL_COUNT] = ("SELECT count(*) FROM tenants"),
         },
     [FLX_KIND_NAMESPACE] =
         {
-            [FLX_SQL_GET] = "SELECT 0, tenant, namespace, display_name FROM namespaces "
-                            "WHERE tenant = ?1 AND namespace = ?2",
-            [FLX_SQL_INSERT] = "INSERT INTO namespaces(tenant, namespace, display_name) "
-                               "VALUES(?1, ?2, ?3)",
-            [FLX_SQL_UPDATE] = "UPDATE namespaces SET display_name = ?3 "
-                               "WHERE tenant = ?1 AND namespace = ?2",
-            [FLX_SQL_DELETE] = "DELETE FROM namespaces WHERE tenant = ?1 AND namespace = ?2",
-            [FLX_SQL_LIST] = "SELECT 0, tenant, namespace, display_name FROM namespaces "
-                             "WHERE (tenant, namespace) > (?1, ?2) AND ?3 = ?3 AND ?5 = ?5 "
-                             "AND " LIST_WHERE " ORDER BY tenant, namespace LIMIT ?7",
-            [FLX_SQL_COUNT] = "SELECT count(*) FROM namespaces",
+            [FLX_SQL_GET] = ("SELECT 0, tenant, namespace, display_name FROM namespaces "
+                             "WHERE tenant = ?1 AND namespace = ?2"),
+            [FLX_SQL_INSERT] = ("INSERT INTO namespaces(tenant, namespace, display_name) "
+                                "VALUES(?1, ?2, ?3)"),
+            [FLX_SQL_UPDATE] = ("UPDATE namespaces SET display_name = ?3 "
+                                "WHERE tenant = ?1 AND namespace = ?2"),
+            [FLX_SQL_DELETE] = ("DELETE FROM namespaces WHERE tenant = ?1 AND namespace = ?2"),
+            [FLX_SQL_LIST] = ("SELECT 0, tenant, namespace, display_name FROM namespaces "
+                              "WHERE (tenant, namespace) > (?1, ?2) AND ?3 = ?3 AND ?5 = ?5 "
+                              "AND " LIST_WHERE " ORDER BY tenant, namespace LIMIT ?7"),
+            [FLX_SQL_COUNT] = ("SELECT count(*) FROM namespaces"),
         },
     [FLX_KIND_STREAM] =
         {
-            [FLX_SQL_GET] = "SELECT id, " STREAM_COLUMNS " FROM streams "
-                            "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3",
-            [FLX_SQL_INSERT] = "INSERT INTO streams(" STREAM_COLUMNS ") VALUES(?1, ?2, ?3, ?4, "
-                               "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-            [FLX_SQL_UPDATE] = "UPDATE streams SET shards = ?4, replication_factor = ?5, "
-                               "routing = ?6, ack = ?7, slow_policy = ?8, durable = ?9, "
-                               "retention_bytes = ?10, retention_age_s = ?11, kind = ?12, "
-                               "consistency = ?13, delivery = ?14, region = ?15 "
-                               "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3",
+            [FLX_SQL_GET] = ("SELECT id, " STREAM_COLUMNS " FROM streams "
+                             "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),
+            [FLX_SQL_INSERT] = ("INSERT INTO streams(" STREAM_COLUMNS ") VALUES(?1, ?2, ?3, ?4, "
+                                "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"),
+            [FLX_SQL_UPDATE] = ("UPDATE streams SET shards = ?4, replication_factor = ?5, "
+                                "routing = ?6, ack = ?7, slow_policy = ?8, durable = ?9, "
+                                "retention_bytes = ?10, retention_age_s = ?11, kind = ?12, "
+                                "consistency = ?13, delivery = ?14, region = ?15 "
+                                "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),
             [FLX_SQL_DELETE] =
-                "DELETE FROM streams WHERE tenant = ?1 AND namespace = ?2 AND name = ?3",
-            [FLX_SQL_LIST] = "SELECT id, " STREAM_COLUMNS " FROM streams "
-                             "WHERE (tenant, namespace, name) > (?1, ?2, ?3) AND "
-                             "(?5 = '' OR namespace = ?5) AND " LIST_WHERE
-                             " ORDER BY tenant, namespace, name LIMIT ?7",
-            [FLX_SQL_COUNT] = "SELECT count(*) FROM streams",
+                ("DELETE FROM streams WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),
+            [FLX_SQL_LIST] = ("SELECT id, " STREAM_COLUMNS " FROM streams "
+                              "WHERE (tenant, namespace, name) > (?1, ?2, ?3) AND "
+                              "(?5 = '' OR namespace = ?5) AND " LIST_WHERE
+                              " ORDER BY tenant, namespace, name LIMIT ?7"),
+            [FLX_SQL_COUNT] = ("SELECT count(*) FROM streams"),
         },
     [FLX_KIND_CACHE] =
         {
-            [FLX_SQL_GET] = "SELECT id, " CACHE_COLUMNS " FROM caches "
-                            "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3",
-            [FLX_SQL_INSERT] = "INSERT INTO caches(" CACHE_COLUMNS ") "
-                               "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            [FLX_SQL_UPDATE] = "UPDATE caches SET display_name = ?4, shards = ?5, "
-                               "replication_factor = ?6, consistency = ?7 "
-                               "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3",
+            [FLX_SQL_GET] = ("SELECT id, " CACHE_COLUMNS " FROM caches "
+                             "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),
+            [FLX_SQL_INSERT] = ("INSERT INTO caches(" CACHE_COLUMNS ") "
+                                "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
+            [FLX_SQL_UPDATE] = ("UPDATE caches SET display_name = ?4, shards = ?5, "
+                                "replication_factor = ?6, consistency = ?7 "
+                                "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),
             [FLX_SQL_DELETE] =
-                "DELETE FROM caches WHERE tenant = ?1 AND namespace = ?2 AND name = ?3",
-            [FLX_SQL_LIST] = "SELECT id, " CACHE_COLUMNS " FROM caches "
-                             "WHERE (tenant, namespace, name) > (?1, ?2, ?3) AND "
-                             "(?5 = '' OR namespace = ?5) AND " LIST_WHERE
-                             " ORDER BY tenant, namespace, name LIMIT ?7",
-            [FLX_SQL_COUNT] = "SELECT count(*) FROM caches",
+                ("DELETE FROM caches WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),
+            [FLX_SQL_LIST] = ("SELECT id, " CACHE_COLUMNS " FROM caches "
+                              "WHERE (tenant, namespace, name) > (?1, ?2, ?3) AND "
+                              "(?5 = '' OR namespace = ?5) AND " LIST_WHERE
+                              " ORDER BY tenant, namespace, name LIMIT ?7"),
+            [FLX_SQL_COUNT] = ("SELECT count(*) FROM caches"),
         },
 };
 
 static const char *const sql_one[FLX_SQL_ONE_COUNT] = {
-    [FLX_SQL_BEGIN] = "BEGIN IMMEDIATE",
-    [FLX_SQL_COMMIT] = "COMMIT",
-    [FLX_SQL_ROLLBACK] = "ROLLBACK",
-    [FLX_SQL_STATE_GET] = "SELECT version FROM state WHERE id = 0",
-    [FLX_SQL_STATE_SET] = "UPDATE state SET version = ?1 WHERE id = 0",
-    [FLX_SQL_FEED_GET] = "SELECT next_seq FROM feeds WHERE kind = ?1",
-    [FLX_SQL_FEED_SET] = "UPDATE feeds SET next_seq = ?2 WHERE kind = ?1",
-    [FLX_SQL_CHANGE_ADD] = "INSERT INTO changes(kind, seq, op, key, object) "
-                           "VALUES(?1, ?2, ?3, ?4, ?5)",
-    [FLX_SQL_CHANGE_PRUNE] = "DELETE FROM changes WHERE kind = ?1 AND seq < ?2",
-    [FLX_SQL_CHANGE_LIST] = "SELECT seq, op, key, object FROM changes "
-                            "WHERE kind = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
+    [FLX_SQL_BEGIN] = ("BEGIN IMMEDIATE"),
+    [FLX_SQL_COMMIT] = ("COMMIT"),
+    [FLX_SQL_ROLLBACK] = ("ROLLBACK"),
+    [FLX_SQL_STATE_GET] = ("SELECT version FROM state WHERE id = 0"),
+    [FLX_SQL_STATE_SET] = ("UPDATE state SET version = ?1 WHERE id = 0"),
+    [FLX_SQL_FEED_GET] = ("SELECT next_seq FROM feeds WHERE kind = ?1"),
+    [FLX_SQL_FEED_SET] = ("UPDATE feeds SET next_seq = ?2 WHERE kind = ?1"),
+    [FLX_SQL_CHANGE_ADD] = ("INSERT INTO changes(kind, seq, op, key, object) "
+                            "VALUES(?1, ?2, ?3, ?4, ?5)"),
+    [FLX_SQL_CHANGE_PRUNE] = ("DELETE FROM changes WHERE kind = ?1 AND seq < ?2"),
+    [FLX_SQL_CHANGE_LIST] = ("SELECT seq, op, key, object FROM changes "
+                             "WHERE kind = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3"),
 };
 
 flx_status flx_store_db_fail(const flx_store_db *db, const char *what, flx_error *reterr)

@@ -239,7 +239,7 @@ static flx_chunk *stray_chunk(flx_quic_endpoint *endpoint, uint32_t index, size_
         post_one(endpoint, index);
     if (endpoint->strays[index] == NULL)
         endpoint->strays[index] =
-            flx_chunk_new(need > STRAY_CHUNK_BYTES ? need : (size_t)STRAY_CHUNK_BYTES);
+            flx_chunk_new(need > STRAY_CHUNK_BYTES ? need : STRAY_CHUNK_BYTES);
     return endpoint->strays[index];
 }
 

@@ -149,15 +149,15 @@ bool flx_aead_open(const packet_key *key, uint8_t *dest, const uint8_t *sealed, 
 __attribute__((target("aes,sse2"))) void
 flx_aead_hp_mask(const packet_key *key, uint8_t ret_mask[16], const uint8_t sample[16])
 {
-    const int rounds = key->wide ? 14 : 10;
+    const size_t rounds = key->wide ? 14 : 10;
     const uint8_t *k = key->u.round_keys;
     __m128i block = _mm_loadu_si128((const __m128i *)(const void *)sample);
     block = _mm_xor_si128(block, _mm_load_si128((const __m128i *)(const void *)k));
-    for (int i = 1; i < rounds; i++)
+    for (size_t i = 1; i < rounds; i++)
         block =
             _mm_aesenc_si128(block, _mm_load_si128((const __m128i *)(const void *)(k + 16 * i)));
-    block = _mm_aesenclast_si128(
-        block, _mm_load_si128((const __m128i *)(const void *)(k + 16 * (size_t)rounds)));
+    block = _mm_aesenclast_si128(block,
+                                 _mm_load_si128((const __m128i *)(const void *)(k + 16 * rounds)));
     _mm_storeu_si128((__m128i *)(void *)ret_mask, block);
 }
 

@@ -63,13 +63,13 @@ static void copy_printable(char *dest, size_t cap, const uint8_t *text, size_t l
     dest[n] = '\0';
 }
 
-static int kind_of(const flx_quic_conn *conn, int kind)
+static flx_quic_close_kind kind_of(const flx_quic_conn *conn, flx_quic_close_kind kind)
 {
     return conn->completed ? kind : FLX_QUIC_CLOSE_HANDSHAKE;
 }
 
-void flx_conn_end(flx_quic_conn *conn, int kind, bool application, uint64_t code, bool send_close,
-                  const char *reason)
+void flx_conn_end(flx_quic_conn *conn, flx_quic_close_kind kind, bool application, uint64_t code,
+                  bool send_close, const char *reason)
 {
     if (conn->ending || conn->state == CONN_LINGER)
         return;
@@ -140,6 +140,7 @@ void flx_conn_end_liberr(flx_quic_conn *conn, int liberr)
         flx_conn_end(conn, FLX_QUIC_CLOSE_HANDSHAKE, false, 0, false, "unusable first packet");
         return;
     default:
+        conn->ids_unsure = conn->ids_unsure || ngtcp2_err_is_fatal(liberr) != 0;
         flx_conn_end(conn, kind_of(conn, FLX_QUIC_CLOSE_TRANSPORT), false,
                      ngtcp2_err_infer_quic_transport_error_code(liberr), true,
                      ngtcp2_strerror(liberr));
@@ -493,6 +494,7 @@ static flx_quic_conn *conn_alloc(flx_quic_endpoint *endpoint, udp_socket *socket
     conn->endpoint = endpoint;
     conn->socket = socket;
     conn->server = server;
+    conn->ids_unsure = true; /* until it is made */
     conn->ref = (ngtcp2_crypto_conn_ref){.get_conn = ref_get, .user_data = conn};
     conn->timer.fire = on_timer;
     conn->timer.arg = conn;
@@ -532,16 +534,20 @@ flx_status flx_conn_accept(flx_quic_endpoint *endpoint, udp_socket *socket, cons
     const ngtcp2_callbacks callbacks = callbacks_of(true);
     if (ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token,
                                                      endpoint->reset_secret,
-                                                     sizeof endpoint->reset_secret, &scid) != 0 ||
-        ngtcp2_conn_server_new(&conn->qc, &hd->scid, &scid, path, hd->version, &callbacks,
-                               &settings, &params, &flx_ngtcp2_mem, conn) != 0)
+                                                     sizeof endpoint->reset_secret, &scid) != 0)
         goto fail;
+    if (ngtcp2_conn_server_new(&conn->qc, &hd->scid, &scid, path, hd->version, &callbacks,
+                               &settings, &params, &flx_ngtcp2_mem, conn) != 0) {
+        conn->qc = NULL; /* on failure it points to freed memory */
+        goto fail;
+    }
     conn->initial_dcid.len = (uint8_t)hd->dcid.datalen;
     memcpy(conn->initial_dcid.bytes, hd->dcid.data, hd->dcid.datalen);
     if (!flx_cidmap_put(&endpoint->cids, scid.data, scid.datalen, conn) ||
         !flx_cidmap_put(&endpoint->cids, hd->dcid.data, hd->dcid.datalen, conn) ||
         !flx_tls_start(conn, NULL, NULL))
         goto fail;
+    conn->ids_unsure = false;
     conn->counted = true;
     conn->half_open = true;
     (void)atomic_fetch_add(&endpoint->group->half_open, 1);
@@ -569,9 +575,12 @@ static bool client_start(flx_quic_conn *conn, const struct sockaddr *address, so
     ngtcp2_path_storage_init(&path, (const struct sockaddr *)&conn->socket->local,
                              conn->socket->local_len, address, len, NULL);
     const ngtcp2_callbacks callbacks = callbacks_of(false);
-    return ngtcp2_conn_client_new(&conn->qc, &dcid, &scid, &path.path, NGTCP2_PROTO_VER_V1,
-                                  &callbacks, &settings, &params, &flx_ngtcp2_mem, conn) == 0 &&
-           flx_cidmap_put(&endpoint->cids, scid.data, scid.datalen, conn) &&
+    if (ngtcp2_conn_client_new(&conn->qc, &dcid, &scid, &path.path, NGTCP2_PROTO_VER_V1, &callbacks,
+                               &settings, &params, &flx_ngtcp2_mem, conn) != 0) {
+        conn->qc = NULL; /* on failure it points to freed memory */
+        return false;
+    }
+    return flx_cidmap_put(&endpoint->cids, scid.data, scid.datalen, conn) &&
            flx_tls_start(conn, conn->server_name, alpn);
 }
 
@@ -619,6 +628,7 @@ flx_status flx_quic_connect(flx_quic_endpoint *endpoint, const struct sockaddr *
         flx_conn_free(conn);
         return flx_fail(reterr, FLX_ERR_NOMEM, "no memory for a connection");
     }
+    conn->ids_unsure = false;
     flx_conn_mark_dirty(conn);
     *ret_conn = conn;
     return FLX_OK;
@@ -751,6 +761,18 @@ static uint32_t collect_ids(flx_quic_conn *conn, cid *keep, uint32_t cap)
     return count;
 }
 
+static void forget_ids(flx_quic_conn *conn)
+{
+    if (conn->qc != NULL) {
+        forget_tokens(conn);
+        (void)collect_ids(conn, NULL, 0);
+    }
+    if (conn->ids_unsure) {
+        flx_cidmap_remove_conn(&conn->endpoint->cids, conn);
+        flx_cidmap_remove_conn(&conn->endpoint->tokens, conn);
+    }
+}
+
 static void release_library(flx_quic_conn *conn)
 {
     flx_tls_release(conn);
@@ -773,10 +795,7 @@ void flx_conn_free(flx_quic_conn *conn)
     flx_loop_timer_cancel(endpoint->loop, &conn->timer);
     if (conn->dirty)
         TAILQ_REMOVE(&endpoint->dirty, conn, dirty_link);
-    if (conn->qc != NULL) {
-        forget_tokens(conn);
-        (void)collect_ids(conn, NULL, 0);
-    }
+    forget_ids(conn);
     if (conn->state == CONN_LINGER) {
         TAILQ_REMOVE(&endpoint->linger, conn, all_link);
     } else {
@@ -806,7 +825,7 @@ static bool linger(flx_quic_conn *conn, uint64_t now_ns)
 {
     flx_quic_endpoint *endpoint = conn->endpoint;
     const bool closed_by_peer = conn->why.kind == FLX_QUIC_CLOSE_PEER;
-    if (endpoint->freeing || (conn->close_packet == NULL && !closed_by_peer))
+    if (endpoint->freeing || conn->ids_unsure || (conn->close_packet == NULL && !closed_by_peer))
         return false;
     const uint64_t until_ns = now_ns + 3 * ngtcp2_conn_get_pto(conn->qc);
     const uint32_t cap = (uint32_t)ngtcp2_conn_get_num_scid(conn->qc);
@@ -875,10 +894,7 @@ void flx_conn_finish(flx_quic_conn *conn, uint64_t now_ns)
     }
     const bool stub = linger(conn, now_ns);
     if (!stub) { /* ngtcp2 first: it may look at ranges until it is gone */
-        if (conn->qc != NULL) {
-            forget_tokens(conn);
-            (void)collect_ids(conn, NULL, 0);
-        }
+        forget_ids(conn);
         release_library(conn);
     }
     free_dead_streams(conn);

@@ -235,7 +235,7 @@ flx_status flx_quic_client(flx_loop *loop, const flx_quic_options *options,
     flx_quic_endpoint *endpoint = NULL;
     const flx_status status =
         endpoint_new(loop, &resolved, credentials, events, arg, &endpoint, reterr);
-    if (status != FLX_OK)
+    if (endpoint == NULL)
         return status;
     (void)gnutls_rnd(GNUTLS_RND_RANDOM, endpoint->reset_secret, sizeof endpoint->reset_secret);
     *ret_endpoint = endpoint;
@@ -265,7 +265,7 @@ flx_status flx_quic_listen(flx_loop *loop, flx_quic_group *group, uint32_t index
     flx_quic_endpoint *endpoint = NULL;
     flx_status status =
         endpoint_new(loop, &group->options, credentials, events, arg, &endpoint, reterr);
-    if (status != FLX_OK)
+    if (endpoint == NULL)
         return status;
     endpoint->group = group;
     endpoint->index = index;

@@ -35,16 +35,18 @@ typedef struct flx_quic_endpoint flx_quic_endpoint;
 typedef struct flx_quic_conn flx_quic_conn;
 typedef struct flx_quic_stream flx_quic_stream;
 
+typedef enum flx_quic_close_kind {
+    FLX_QUIC_CLOSE_LOCAL,     /* we closed it */
+    FLX_QUIC_CLOSE_PEER,      /* the peer closed it: code and reason are its */
+    FLX_QUIC_CLOSE_IDLE,      /* idle timeout */
+    FLX_QUIC_CLOSE_RESET,     /* stateless reset: the peer forgot us */
+    FLX_QUIC_CLOSE_HANDSHAKE, /* never came up: refused, certificate, ALPN, timeout */
+    FLX_QUIC_CLOSE_TRANSPORT  /* protocol violation or internal failure */
+} flx_quic_close_kind;
+
 /* Why a connection ended. */
 typedef struct flx_quic_close {
-    enum {
-        FLX_QUIC_CLOSE_LOCAL,     /* we closed it */
-        FLX_QUIC_CLOSE_PEER,      /* the peer closed it: code and reason are its */
-        FLX_QUIC_CLOSE_IDLE,      /* idle timeout */
-        FLX_QUIC_CLOSE_RESET,     /* stateless reset: the peer forgot us */
-        FLX_QUIC_CLOSE_HANDSHAKE, /* never came up: refused, certificate, ALPN, timeout */
-        FLX_QUIC_CLOSE_TRANSPORT  /* protocol violation or internal failure */
-    } kind;
+    flx_quic_close_kind kind;
     bool application; /* code is an application code */
     uint64_t code;
     char reason[128]; /* printable text; for a certificate failure, what is wrong with it */
@@ -120,7 +122,8 @@ flx_status flx_quic_client(flx_loop *loop, const flx_quic_options *options,
                            flx_credentials *credentials, const flx_quic_events *events, void *arg,
                            flx_quic_endpoint **ret_endpoint, flx_error *reterr);
 
-/* Closes what is open without waiting (CONNECTION_CLOSE is sent once); `closed` is called for each. */
+/* Closes what is open without waiting (CONNECTION_CLOSE is sent once); `closed` is called for each.
+ * Not from inside a callback of this endpoint, and nothing may be opened from those `closed`. */
 flx_quic_endpoint *flx_quic_endpoint_free(flx_quic_endpoint *endpoint);
 
 /* The bound address. */
@@ -132,6 +135,7 @@ void flx_quic_endpoint_address(const flx_quic_endpoint *endpoint,
 void flx_quic_endpoint_set_post(flx_quic_endpoint *endpoint,
                                 bool (*post)(void *arg, uint32_t index, flx_chunk *packets),
                                 void *arg);
+/* On the right worker's thread. Takes the reference over; a `post` that answers false gave it back. */
 void flx_quic_endpoint_receive_stray(flx_quic_endpoint *endpoint, flx_chunk *packets);
 
 /* Stops accepting new connections (they get CONNECTION_REFUSED); open ones live on. */
@@ -193,7 +197,8 @@ size_t flx_quic_stream_queued(const flx_quic_stream *stream);
 /* Bytes queued or sent and not acknowledged: what holds chunks in memory. */
 size_t flx_quic_stream_held(const flx_quic_stream *stream);
 /* Asks for stream_pull in the next flush pass that finds room (and again after each call while
- * wanted). Off at first. */
+ * wanted). Off at first. After a call that wrote nothing the stream sleeps until this is called
+ * again, something is written, or the peer opens its window. */
 void flx_quic_stream_want_pull(flx_quic_stream *stream, bool want);
 /* Gives back `len` delivered bytes of receive window. */
 void flx_quic_stream_consume(flx_quic_stream *stream, size_t len);

@@ -19,23 +19,23 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
-#define CID_LEN             8            /* of every connection id we issue */
-#define UDP_RX_MESSAGES     8            /* received in one call */
-#define UDP_RX_BYTES        65536        /* room of one received message */
-#define UDP_TX_MESSAGES     64           /* sent in one call */
-#define UDP_TX_ARENA        (256 * 1024) /* packets built before one call */
-#define GSO_BYTES_MAX       65000        /* README rule 4 */
-#define GSO_SEGMENTS_MAX    64           /* README rule 4 */
-#define CONTROL_BYTES       128          /* ancillary data of one message */
-#define FLUSH_BATCHES_MAX   2            /* per connection and pass; README rule 3 */
-#define PULL_LOW_BYTES      (64 * 1024)  /* a queue below this is pulled */
-#define GATHER_MAX          64           /* ranges given to ngtcp2 at once (it takes 256) */
-#define CLOSE_PACKET_MAX    256          /* a kept CONNECTION_CLOSE */
-#define LINGER_MAX          1024         /* closed connections remembered by an endpoint */
-#define RESETS_PER_SECOND   1000         /* stateless resets an endpoint sends */
-#define RETRY_TOKEN_SECONDS 10           /* how long a Retry token is good */
+#define CID_LEN             8                    /* of every connection id we issue */
+#define UDP_RX_MESSAGES     8                    /* received in one call */
+#define UDP_RX_BYTES        65536                /* room of one received message */
+#define UDP_TX_MESSAGES     64                   /* sent in one call */
+#define UDP_TX_ARENA        ((size_t)256 * 1024) /* packets built before one call */
+#define GSO_BYTES_MAX       65000                /* README rule 4 */
+#define GSO_SEGMENTS_MAX    64                   /* README rule 4 */
+#define CONTROL_BYTES       128                  /* ancillary data of one message */
+#define FLUSH_BATCHES_MAX   2                    /* per connection and pass; README rule 3 */
+#define PULL_LOW_BYTES      ((size_t)64 * 1024)  /* a queue below this is pulled */
+#define GATHER_MAX          64                   /* ranges given to ngtcp2 at once (it takes 256) */
+#define CLOSE_PACKET_MAX    256                  /* a kept CONNECTION_CLOSE */
+#define LINGER_MAX          1024                 /* closed connections remembered by an endpoint */
+#define RESETS_PER_SECOND   1000                 /* stateless resets an endpoint sends */
+#define RETRY_TOKEN_SECONDS 10                   /* how long a Retry token is good */
 #define UNI_GHOSTS_MAX      16384 /* then the peer gets no more one-way streams on the connection */
-#define STRAY_CHUNK_BYTES   (16 * 1024) /* strays of one receive pass for one worker */
+#define STRAY_CHUNK_BYTES   ((size_t)16 * 1024) /* strays of one receive pass for one worker */
 
 typedef struct cid {
     uint8_t len;
@@ -303,6 +303,7 @@ struct flx_quic_conn {
     bool want_streams : 1;
     bool streams_came : 1;
     bool confirmed : 1;
+    bool ids_unsure : 1; /* ngtcp2 ran out of memory: the tables may know more ids than it does */
     flx_quic_close why;
     const char *cipher;
     char *server_name; /* client: until the handshake is over */
@@ -326,8 +327,8 @@ void flx_conn_read(flx_quic_conn *conn, const ngtcp2_path *path, const uint8_t *
                    uint64_t now_ns);
 void flx_conn_mark_dirty(flx_quic_conn *conn);
 /* Notes how it ended; the first note counts. */
-void flx_conn_end(flx_quic_conn *conn, int kind, bool application, uint64_t code, bool send_close,
-                  const char *reason);
+void flx_conn_end(flx_quic_conn *conn, flx_quic_close_kind kind, bool application, uint64_t code,
+                  bool send_close, const char *reason);
 void flx_conn_end_liberr(flx_quic_conn *conn, int liberr);
 /* The last steps, in the tick hook: last packet, events, memory. */
 void flx_conn_finish(flx_quic_conn *conn, uint64_t now_ns);

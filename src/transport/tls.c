@@ -188,7 +188,7 @@ static bool set_alpn(gnutls_session_t session, const char *alpn)
     const size_t len = strlen(alpn);
     unsigned char copy[256];
     FLX_ASSERT(len > 0 && len < sizeof copy);
-    memcpy(copy, alpn, len);
+    memcpy(copy, alpn, len + 1);
     const gnutls_datum_t id = {copy, (unsigned)len}; /* GnuTLS copies */
     return gnutls_alpn_set_protocols(session, &id, 1, 0) >= 0;
 }

@@ -173,6 +173,7 @@ static bool make_room(flx_frame_reader *reader, size_t arriving)
         return false;
     }
     if (reader->payload_have > 0) {
+        FLX_ASSERT(old != NULL);
         memcpy(chunk->data, old->data, reader->payload_have);
     }
     chunk->len = reader->payload_have;
@@ -186,7 +187,7 @@ static flx_frame_step deliver(flx_frame_reader *reader, flx_slice payload, flx_c
 {
     ret_frame->flags = reader->flags;
     ret_frame->payload = payload;
-    ret_frame->json = reader->flags == 0 ? chunk->data : NULL;
+    ret_frame->json = chunk != NULL && reader->flags == 0 ? chunk->data : NULL;
     ret_frame->chunk = chunk;
     reader->header_have = 0; /* the next call begins a frame */
     return FLX_FRAME_READY;

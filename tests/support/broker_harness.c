@@ -475,6 +475,11 @@ static void flush_stream(hx *h, hx_stream *s)
     if (s->stalled || s->lane == NULL) {
         return;
     }
+    if (hx_queued(s) > 0) {
+        h->moved = true;
+        s->released = s->out_len;
+        s->queued_only = 0;
+    }
     for (int rounds = 0; s->want_pull && !s->reset_out && hx_queued(s) < 65536 && rounds < 64;
          rounds++) {
         h->moved = true;
@@ -576,6 +581,11 @@ hx_stream *hx_open(hx_conn *conn, bool bidirectional)
         s->dead = true;
     }
     return s;
+}
+
+hx *hx_of(const hx_stream *s)
+{
+    return s->conn->h;
 }
 
 void hx_send(hx_stream *s, const void *bytes, size_t len)

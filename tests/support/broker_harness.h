@@ -66,6 +66,7 @@ uint64_t hx_conn_closed(const hx_conn *conn);
 void hx_conn_credit(hx_conn *conn, uint32_t streams);
 
 hx_stream *hx_open(hx_conn *conn, bool bidirectional);
+hx *hx_of(const hx_stream *s);
 void hx_send(hx_stream *s, const void *bytes, size_t len);
 void hx_fin(hx_stream *s);
 void hx_reset(hx_stream *s); /* RESET_STREAM from the client */

@@ -32,6 +32,13 @@ const cli_flag cli_global_flags[] = {
     {NULL, NULL, NULL, NULL, 0},
 };
 
+/* felix up takes the keys of the configuration too; these are its own. */
+static const cli_flag up_flags[] = {
+    {"data", "DIR", "keep everything there, instead of $XDG_STATE_HOME/felix", NULL, 0},
+    {"no-context", NULL, "leave the contexts alone", NULL, 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
 static const cli_flag pub_flags[] = {
     {"lines", NULL, "publish each line of standard input as a record", NULL, 'l'},
     {"key", "KEY", "records of equal keys keep to one shard, in order", NULL, 'k'},
@@ -149,7 +156,7 @@ static const cli_flag bench_cache_flags[] = {
 };
 
 const cli_command cli_commands[] = {
-    {NULL, "up", "[FLAG...]", NULL, "start a node on this machine, in the foreground",
+    {NULL, "up", "[FLAG...]", up_flags, "start a node on this machine, in the foreground",
      "Runs broker, control plane and catalog in one process, on 127.0.0.1 unless told otherwise: "
      "QUIC on udp/5000, the REST API on tcp/8443, health and metrics on tcp/8080. At the first "
      "start "
@@ -162,7 +169,7 @@ const cli_command cli_commands[] = {
      "felix up                                   # a node to try things on\n"
      "felix up --data ./data --ephemeral-ports   # beside another one\n"
      "felix up --print-config --origin           # what it would run with",
-     cli_cmd_up, .raw_args = true},
+     .run = cli_cmd_up, .raw_args = true},
     {NULL, "pub", "STREAM [TEXT]", pub_flags, "publish a text, or each line of standard input",
      "With --lines, one record a line: the newline is not part of it, empty lines are empty "
      "records, "
@@ -174,7 +181,7 @@ const cli_command cli_commands[] = {
      "felix pub orders 'first order'             # one record\n"
      "felix pub orders --lines <orders.txt       # one record a line\n"
      "felix pub orders --key alice 'order 7'     # in order with alice's others",
-     cli_cmd_pub},
+     .run = cli_cmd_pub},
     {NULL, "sub", "STREAM", sub_flags, "print what is published, as it comes",
      "Writes 'subscribed' on standard error once nothing can be missed any more. With -o raw (the "
      "default) a record is its payload and a newline; jsonl has offset, time and shard too. A "
@@ -185,18 +192,19 @@ const cli_command cli_commands[] = {
      "felix sub orders                           # from now on\n"
      "felix sub orders --from earliest --count 3 # the first three kept\n"
      "felix sub orders --from 2h -o jsonl        # the last two hours, and on",
-     cli_cmd_sub},
+     .run = cli_cmd_sub},
     {NULL, "peek", "STREAM", peek_flags, "print what is there, then end",
      "Reads up to --count records that were there when it began, and never waits for more.",
      "felix peek orders                          # the oldest ten\n"
      "felix peek orders --from 5m --count 100 -o jsonl # of the last five minutes",
-     cli_cmd_peek},
+     .run = cli_cmd_peek},
     {"stream", "ls", "", NULL, "list the streams of the namespace", NULL,
      "felix stream ls                            # names and what they promise\n"
      "felix stream ls -o name                    # names only",
-     cli_cmd_stream_ls},
+     .run = cli_cmd_stream_ls},
     {"stream", "show", "STREAM", NULL, "show what a stream promises", NULL,
-     "felix stream show orders                   # everything about it", cli_cmd_stream_show},
+     "felix stream show orders                   # everything about it",
+     .run = cli_cmd_stream_show},
     {"stream", "create", "STREAM", stream_create_flags, "create a stream",
      "The same stream again is fine; another one under the same name is a conflict. A stream that "
      "is "
@@ -205,29 +213,30 @@ const cli_command cli_commands[] = {
      "that is durable acknowledges what is synced to disk.",
      "felix stream create clicks                 # in memory\n"
      "felix stream create orders --durable --shards 4 --retention-age 7d # on disk, a week",
-     cli_cmd_stream_create},
+     .run = cli_cmd_stream_create},
     {"stream", "rm", "STREAM", rm_flags, "remove a stream and its records", NULL,
-     "felix stream rm clicks --yes               # without asking", cli_cmd_stream_rm},
+     "felix stream rm clicks --yes               # without asking", .run = cli_cmd_stream_rm},
     {"cache", "get", "CACHE KEY", NULL, "print the value under a key",
      "A missing key is exit code 3. With -o raw (the default) the value as it is and a newline.",
-     "felix cache get sessions alice             # its value", cli_cmd_cache_get},
+     "felix cache get sessions alice             # its value", .run = cli_cmd_cache_get},
     {"cache", "put", "CACHE KEY [VALUE]", cache_put_flags, "put a value under a key",
      "Without VALUE, all of standard input is the value.",
      "felix cache put sessions alice online --ttl 30m # for half an hour\n"
      "felix cache put pages index <index.html    # from a file",
-     cli_cmd_cache_put},
+     .run = cli_cmd_cache_put},
     {"cache", "del", "CACHE KEY", NULL, "delete a key", "A key that is not there is exit code 3.",
-     "felix cache del sessions alice             # gone", cli_cmd_cache_del},
+     "felix cache del sessions alice             # gone", .run = cli_cmd_cache_del},
     {"cache", "ls", "", NULL, "list the caches of the namespace", NULL,
-     "felix cache ls                             # names and sizes", cli_cmd_cache_ls},
+     "felix cache ls                             # names and sizes", .run = cli_cmd_cache_ls},
     {"cache", "show", "CACHE", NULL, "show what a cache is", NULL,
-     "felix cache show sessions                  # everything about it", cli_cmd_cache_show},
+     "felix cache show sessions                  # everything about it", .run = cli_cmd_cache_show},
     {"cache", "create", "CACHE", cache_create_flags, "create a cache", NULL,
-     "felix cache create sessions                # with one part", cli_cmd_cache_create},
+     "felix cache create sessions                # with one part", .run = cli_cmd_cache_create},
     {"cache", "rm", "CACHE", rm_flags, "remove a cache and its values", NULL,
-     "felix cache rm sessions --yes              # without asking", cli_cmd_cache_rm},
+     "felix cache rm sessions --yes              # without asking", .run = cli_cmd_cache_rm},
     {"context", "ls", "", NULL, "list the contexts", NULL,
-     "felix context ls                           # the current one has a star", cli_cmd_context_ls},
+     "felix context ls                           # the current one has a star",
+     .run = cli_cmd_context_ls},
     {"context", "show", "", context_show_flags, "show the values commands run with",
      "A flag beats the environment (FELIX_ADDRESS, FELIX_TENANT, FELIX_NAMESPACE, FELIX_TOKEN, "
      "FELIX_TOKEN_FILE, FELIX_CA_FILE, FELIX_CONTROLPLANE_URL, FELIX_ADMIN_TOKEN, "
@@ -236,44 +245,47 @@ const cli_command cli_commands[] = {
      "context, the context beats the default. Tokens are never printed.",
      "felix context show --origin                # and where each came from\n"
      "felix context show -o json                 # for programs",
-     cli_cmd_context_show},
+     .run = cli_cmd_context_show},
     {"context", "use", "NAME", NULL, "make a context the current one", NULL,
-     "felix context use local                    # as felix up made it", cli_cmd_context_use},
+     "felix context use local                    # as felix up made it",
+     .run = cli_cmd_context_use},
     {"context", "set", "NAME", context_set_flags, "create a context, or change values of one",
      "Takes the values from the flags --address, --tenant, --namespace, --token-file, --ca-file, "
      "--controlplane, --admin-token-file and --server-name; what is not given stays as it is.",
      "felix context set prod --address b1.example:5000,b2.example:5000 --tenant acme --ca-file "
      "ca.pem --use # and use it",
-     cli_cmd_context_set},
+     .run = cli_cmd_context_set},
     {"context", "rm", "NAME", NULL, "remove a context", NULL,
      "felix context rm old                       # only the entry, no file of it",
-     cli_cmd_context_rm},
+     .run = cli_cmd_context_rm},
     {NULL, "doctor", "", NULL, "check whether the node of this context answers, and why not",
      "Looks at addresses, reachability over UDP, authentication, socket buffers against the limits "
      "of "
      "the kernel, packet size, certificate, clock and tokens. Exit code 0 when the node answers.",
-     "felix doctor                               # what is wrong, and what to do", cli_cmd_doctor},
+     "felix doctor                               # what is wrong, and what to do",
+     .run = cli_cmd_doctor},
     {"bench", "latency", "", bench_latency_flags, "time from publish to delivery, one at a time",
      NULL, "felix bench latency --size 1KiB            # percentiles in microseconds",
-     cli_cmd_bench_latency},
+     .run = cli_cmd_bench_latency},
     {"bench", "fanout", "", bench_fanout_flags, "deliveries a second to many subscribers", NULL,
-     "felix bench fanout --subscribers 100       # and CPU time a delivery", cli_cmd_bench_fanout},
+     "felix bench fanout --subscribers 100       # and CPU time a delivery",
+     .run = cli_cmd_bench_fanout},
     {"bench", "publish", "", bench_publish_flags, "acknowledged records a second", NULL,
-     "felix bench publish --batch 1 --in-flight 64 # unbatched", cli_cmd_bench_publish},
+     "felix bench publish --batch 1 --in-flight 64 # unbatched", .run = cli_cmd_bench_publish},
     {"bench", "cache", "", bench_cache_flags, "cache requests a second and their latency", NULL,
-     "felix bench cache --in-flight 256          # under load", cli_cmd_bench_cache},
+     "felix bench cache --in-flight 256          # under load", .run = cli_cmd_bench_cache},
     {NULL, "completion", "SHELL", NULL, "print completion for bash, zsh or fish", NULL,
      "felix completion bash >/etc/bash_completion.d/felix # for everybody\n"
      "felix completion fish >~/.config/fish/completions/felix.fish # for one",
-     cli_cmd_completion},
+     .run = cli_cmd_completion},
     {NULL, "help", "[COMMAND...]", NULL, "explain a command, or list them", NULL,
      "felix help stream create                   # one command\n"
      "felix help stream                          # one noun",
-     cli_cmd_help},
+     .run = cli_cmd_help},
     {NULL, "version", "", NULL, "print the version", NULL,
-     "felix version                              # of this command", cli_cmd_version},
+     "felix version                              # of this command", .run = cli_cmd_version},
     {NULL, "docs", "PAGE", NULL, "print a generated page: man, cli or configuration", NULL, NULL,
-     cli_cmd_help, .hidden = true},
+     .run = cli_cmd_help, .hidden = true},
 };
 
 const size_t cli_command_count = sizeof cli_commands / sizeof cli_commands[0];

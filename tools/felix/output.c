@@ -212,14 +212,14 @@ static void write_json(cli_out *out, const json_t *value, size_t flags)
 }
 
 /* Scalars are written as JSON: every JSON scalar is a YAML one, and none is ambiguous. */
-static void write_yaml(cli_out *out, const json_t *value, unsigned indent)
+static void write_yaml(cli_out *out, json_t *value, unsigned indent)
 {
     const char *key = NULL;
     json_t *member = NULL;
     size_t index = 0;
     if (json_is_object(value) && json_object_size(value) > 0) {
         bool first = true;
-        json_object_foreach((json_t *)(uintptr_t)value, key, member)
+        json_object_foreach(value, key, member)
         {
             for (unsigned i = 0; !first && i < indent; i++) {
                 (void)fputc(' ', out->file);
@@ -272,7 +272,7 @@ static void write_json_row(cli_out *out, const json_t *row)
     write_json(out, row, JSON_COMPACT);
 }
 
-static void write_yaml_row(cli_out *out, const json_t *row)
+static void write_yaml_row(cli_out *out, json_t *row)
 {
     if (out->shape != CLI_SHAPE_ONE) {
         (void)fputs("- ", out->file);

@@ -3,8 +3,8 @@
 #include "rig.h"
 
 #include <poll.h>
-#include <stdio.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 static flx_subscriber *subscribe(rig *r, flx_from from, uint64_t offset)
 {

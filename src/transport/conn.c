@@ -949,8 +949,9 @@ void flx_quic_conn_info_get(const flx_quic_conn *conn, flx_quic_conn_info *ret_i
         .cipher = conn->cipher,
     };
     const flx_quic_stream *stream;
-    TAILQ_FOREACH(stream, &conn->streams, all_link)
-    ret_info->packets_lost += ngtcp2_conn_get_stream_loss_count(conn->qc, stream->id);
+    for (stream = TAILQ_FIRST(&conn->streams); stream != NULL;
+         stream = TAILQ_NEXT(stream, all_link))
+        ret_info->packets_lost += ngtcp2_conn_get_stream_loss_count(conn->qc, stream->id);
 }
 
 flx_status flx_quic_conn_update_keys(flx_quic_conn *conn)

@@ -110,6 +110,11 @@ function(flx_module name)
             target_link_libraries(flx_${name} PUBLIC ${lib})
         endif()
     endforeach()
+    if(name STREQUAL "transport")
+        # What transport needs must stand behind it on the link line of a program.
+        target_link_libraries(flx_transport INTERFACE
+            "$<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:flx_quic_static>")
+    endif()
     target_link_libraries(flx_${name} PUBLIC Threads::Threads m)
     set_property(GLOBAL APPEND PROPERTY FLX_MODULES ${name})
 endfunction()

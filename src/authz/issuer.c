@@ -276,7 +276,7 @@ static flx_status sign_claims(const flx_signing_key *key, const flx_token_claims
     }
     char *payload = NULL;
     size_t len = 0;
-    status = flx_json_encode(object, &payload, &len, reterr);
+    status = flx_crypto_json_encode(object, &payload, &len, reterr);
     json_decref(object);
     if (status == FLX_OK) {
         status =

@@ -179,7 +179,7 @@ static flx_status read_grants(const flx_verifier *verifier, flx_slice payload, f
 {
     json_t *object = NULL;
     flx_status status =
-        flx_json_decode_object(payload, FLX_JWS_BYTES_MAX, "token payload", &object, reterr);
+        flx_crypto_json_decode(payload, FLX_JWS_BYTES_MAX, "token payload", &object, reterr);
     if (status != FLX_OK) {
         return status;
     }

@@ -320,7 +320,10 @@ static void make_room(flx_cache_pool *pool, const cache_entry *keep)
 flx_status flx_cache_pool_new(const flx_cache_options *options, uint64_t now_us,
                               flx_cache_pool **ret_pool, flx_error *reterr)
 {
-    const flx_cache_options given = options == NULL ? (flx_cache_options){0} : *options;
+    flx_cache_options given = {0};
+    if (options != NULL) {
+        given = *options;
+    }
     flx_cache_pool *pool = flx_calloc(1, sizeof *pool);
     if (pool == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "make a cache pool");
@@ -427,7 +430,8 @@ flx_cache_shard *flx_cache_shard_free(flx_cache_shard *shard)
 
 /* --- reading and removing ----------------------------------------------------------------------- */
 
-bool flx_cache_get(flx_cache_shard *shard, flx_slice key, uint64_t now_us, flx_cache_item *ret_item)
+bool flx_cache_shard_get(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
+                         flx_cache_item *ret_item)
 {
     unpark(shard->pool);
     cache_entry *entry = find_living(shard, hash_of(key), key, now_us);
@@ -449,8 +453,8 @@ static void count_write(flx_cache_shard *shard)
     shard->pool->stats.writes++;
 }
 
-bool flx_cache_delete(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
-                      flx_cache_item *ret_item)
+bool flx_cache_shard_delete(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
+                            flx_cache_item *ret_item)
 {
     unpark(shard->pool);
     cache_entry *entry = find_living(shard, hash_of(key), key, now_us);
@@ -466,8 +470,8 @@ bool flx_cache_delete(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
     return true;
 }
 
-flx_cache_outcome flx_cache_delete_if(flx_cache_shard *shard, flx_slice key, uint64_t version,
-                                      uint64_t now_us)
+flx_cache_outcome flx_cache_shard_delete_if(flx_cache_shard *shard, flx_slice key, uint64_t version,
+                                            uint64_t now_us)
 {
     unpark(shard->pool);
     cache_entry *entry = find_living(shard, hash_of(key), key, now_us);
@@ -561,8 +565,8 @@ static cache_entry *store(flx_cache_shard *shard, cache_entry *old, const flx_ca
     return entry;
 }
 
-flx_status flx_cache_put(flx_cache_shard *shard, const flx_cache_write *write, uint64_t now_us,
-                         flx_cache_outcome *ret_outcome, flx_error *reterr)
+flx_status flx_cache_shard_put(flx_cache_shard *shard, const flx_cache_write *write,
+                               uint64_t now_us, flx_cache_outcome *ret_outcome, flx_error *reterr)
 {
     flx_cache_pool *pool = shard->pool;
     const flx_status status = check_sizes(pool, write, reterr);
@@ -633,9 +637,9 @@ static uint32_t gather(const cache_segment *segment, flx_slice prefix, uint64_t 
     return count;
 }
 
-uint32_t flx_cache_list(const flx_cache_shard *shard, flx_slice prefix, uint64_t now_us,
-                        uint32_t limit, flx_cache_cursor *cursor,
-                        void (*each)(void *arg, const flx_cache_item *item), void *arg)
+uint32_t flx_cache_shard_list(const flx_cache_shard *shard, flx_slice prefix, uint64_t now_us,
+                              uint32_t limit, flx_cache_cursor *cursor,
+                              void (*each)(void *arg, const flx_cache_item *item), void *arg)
 {
     const cache_entry *found[CACHE_SEGMENT_SLOTS];
     uint32_t listed = 0;

@@ -64,12 +64,12 @@ typedef struct flx_cache_item {
 } flx_cache_item;
 
 /* False: not there, or expired (and then removed). A hit counts for staying. */
-bool flx_cache_get(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
-                   flx_cache_item *ret_item);
+bool flx_cache_shard_get(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
+                         flx_cache_item *ret_item);
 
 /* Removes the key; false: it was not there. ret_item (may be NULL) gets what was removed. */
-bool flx_cache_delete(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
-                      flx_cache_item *ret_item);
+bool flx_cache_shard_delete(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
+                            flx_cache_item *ret_item);
 
 typedef enum flx_cache_condition {
     FLX_CACHE_ALWAYS,
@@ -99,12 +99,12 @@ typedef struct flx_cache_outcome {
  * FLX_ERR_TOO_LARGE  the key or the value is above its limit
  * FLX_ERR_NOMEM      the entry that was there is still there
  */
-flx_status flx_cache_put(flx_cache_shard *shard, const flx_cache_write *write, uint64_t now_us,
-                         flx_cache_outcome *ret_outcome, flx_error *reterr);
+flx_status flx_cache_shard_put(flx_cache_shard *shard, const flx_cache_write *write,
+                               uint64_t now_us, flx_cache_outcome *ret_outcome, flx_error *reterr);
 
 /* Removes the key if it is there with exactly this version; outcome.version is 0 when applied. */
-flx_cache_outcome flx_cache_delete_if(flx_cache_shard *shard, flx_slice key, uint64_t version,
-                                      uint64_t now_us);
+flx_cache_outcome flx_cache_shard_delete_if(flx_cache_shard *shard, flx_slice key, uint64_t version,
+                                            uint64_t now_us);
 
 /* Where a listing goes on. Begins with {0}. */
 typedef struct flx_cache_cursor {
@@ -119,9 +119,9 @@ typedef struct flx_cache_cursor {
  * before the end: go on until cursor->is_done. A key that is there during the whole listing is
  * listed exactly once, whatever is written meanwhile; one that comes or goes, at most once.
  */
-uint32_t flx_cache_list(const flx_cache_shard *shard, flx_slice prefix, uint64_t now_us,
-                        uint32_t limit, flx_cache_cursor *cursor,
-                        void (*each)(void *arg, const flx_cache_item *item), void *arg);
+uint32_t flx_cache_shard_list(const flx_cache_shard *shard, flx_slice prefix, uint64_t now_us,
+                              uint32_t limit, flx_cache_cursor *cursor,
+                              void (*each)(void *arg, const flx_cache_item *item), void *arg);
 
 /* Removes expired entries, in at most `limit` steps; true: there may be more to do now. Reads never
  * show an expired entry in any case; this gives its memory back. */

@@ -18,7 +18,7 @@
  * A search looks at 8 tags at once, in aligned groups, and at an entry only when its tag agrees; it
  * ends at the first group with a free slot. So a removal leaves a grave only in a group that is full,
  * and graves go away when the segment is rebuilt. The leading bits of the hash also give a listing
- * an order that no split or rebuild disturbs (flx_cache_list).
+ * an order that no split or rebuild disturbs (flx_cache_shard_list).
  */
 #include "broker/cache_int.h"
 #include "common/alloc.h"

@@ -2,9 +2,9 @@
 /*
  * broker/cache_policy.c - who must go: S3-FIFO (Yang and others, SOSP 2023) by bytes.
  *
- *      new ──► small (10 %) ──── read twice or more ────► main (90 %) ──┐ read since: once more round
+ *      new ──► small (10 %) ──── read since it came ────► main (90 %) ──┐ read since: once more round
  *                │                                          │  ▲────────┘
- *                │ hardly read                              │ not read
+ *                │ not read                                 │ not read
  *                ▼                                          ▼
  *              evicted, hash remembered in the ghosts     evicted
  *      new, and among the ghosts ──────────────────────► main
@@ -14,6 +14,9 @@
  * after (a ghost) is let into main directly. Hit ratios are at or above LRU's (bench/cache_hit_ratio
  * asks that), and a read changes two bits of the entry instead of relinking it in a list: no writes
  * to neighbours, and none at all for entries that are already popular.
+ *
+ * One read in small earns a place in main. The paper asks for two; on our traces that is 0.1 points
+ * better without scans and up to 1.4 points worse with them.
  *
  * Refused: LRU (scans flush it, and each hit writes six pointers), ARC and LIRS (patent history,
  * more state an entry), TinyLFU (a sketch to size and age; better only where frequency beats
@@ -29,7 +32,7 @@
 #include <string.h>
 
 #define SMALL_PART   10 /* small gets one part of these */
-#define PROMOTE_USES 2  /* reads in small that earn a place in main */
+#define PROMOTE_USES 1  /* reads in small that earn a place in main */
 #define SCAN_MAX     128 /* entries passed over for one victim; then the next one goes, read or not */
 #define GHOST_WAYS   4
 #define GHOST_MIN    1024

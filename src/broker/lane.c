@@ -190,9 +190,9 @@ void flx_lane_error_detail(flx_lane *lane, flx_code code, const char *message, c
     msg.error.message = (flx_slice){(const uint8_t *)message, strlen(message)};
     if ((lane->features & FLX_FEATURE_ERROR_CODES) != 0) {
         msg.error.has_code = true;
-        msg.error.code = flx_code_slice(code);
+        msg.error.code = flx_code_slice((uint16_t)code);
         msg.error.has_retry = true;
-        msg.error.retry = flx_retry_slice(flx_code_retry(code));
+        msg.error.retry = flx_retry_slice(flx_code_retry((uint16_t)code));
         if (reason != NULL) {
             msg.error.has_detail = true;
             msg.error.detail.has_reason = true;

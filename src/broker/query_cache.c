@@ -159,17 +159,17 @@ static flx_status slot_get(flx_worker *worker, const flx_job *job, flx_cache_slo
         cap *= 2;
     }
     if (cap != worker->cache_cap) {
-        flx_cache_slot **caches = flx_realloc(worker->caches, cap * sizeof(*caches));
+        flx_cache_slot **caches = flx_realloc(worker->caches, cap * sizeof(void *));
         if (caches == NULL) {
             return FLX_ERR_NOMEM;
         }
-        memset(&caches[worker->cache_cap], 0, (cap - worker->cache_cap) * sizeof(*caches));
+        memset(&caches[worker->cache_cap], 0, (cap - worker->cache_cap) * sizeof(void *));
         worker->caches = caches;
         worker->cache_cap = cap;
     }
     if (worker->caches[job->id] == NULL) {
         const uint32_t shards = job->cache->shards;
-        flx_cache_slot *slot = flx_calloc(1, sizeof *slot + shards * sizeof(slot->shards[0]));
+        flx_cache_slot *slot = flx_calloc(1, sizeof *slot + shards * sizeof(void *));
         if (slot == NULL) {
             return FLX_ERR_NOMEM;
         }
@@ -234,7 +234,7 @@ static void serve_put(flx_worker *worker, flx_cache_shard *shard, flx_job *job)
         .version = job->version,
     };
     flx_cache_outcome outcome;
-    job->status = flx_cache_put(shard, &write, worker->wall_us, &outcome, NULL);
+    job->status = flx_cache_shard_put(shard, &write, worker->wall_us, &outcome, NULL);
     if (job->status == FLX_OK) {
         job->applied = outcome.applied;
         job->version = outcome.version;
@@ -252,18 +252,18 @@ void flx_cache_serve(flx_worker *worker, flx_job *job)
     flx_cache_item item;
     if (job->op == FLX_CACHE_OP_GET) {
         flx_stat_add(&worker->stats.cache_gets, 1);
-        if (flx_cache_get(shard, job->key, worker->wall_us, &item)) {
+        if (flx_cache_shard_get(shard, job->key, worker->wall_us, &item)) {
             flx_stat_add(&worker->stats.cache_hits, 1);
             keep_value(worker, job, &item);
         }
     } else if (job->op == FLX_CACHE_OP_DELETE) {
-        if (flx_cache_delete(shard, job->key, worker->wall_us, &item)) {
+        if (flx_cache_shard_delete(shard, job->key, worker->wall_us, &item)) {
             flx_stat_add(&worker->stats.cache_writes, 1);
             keep_value(worker, job, &item);
         }
     } else if (job->op == FLX_CACHE_OP_DELETE_VERSION) {
         const flx_cache_outcome outcome =
-            flx_cache_delete_if(shard, job->key, job->version, worker->wall_us);
+            flx_cache_shard_delete_if(shard, job->key, job->version, worker->wall_us);
         job->applied = outcome.applied;
         job->version = outcome.version;
     } else {

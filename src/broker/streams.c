@@ -40,11 +40,11 @@ static flx_status slots_reserve(flx_worker *worker, uint32_t id)
     if (cap == worker->slot_cap) {
         return FLX_OK;
     }
-    flx_slot **slots = flx_realloc(worker->slots, cap * sizeof(*slots));
+    flx_slot **slots = flx_realloc(worker->slots, cap * sizeof(void *));
     if (slots == NULL) {
         return FLX_ERR_NOMEM;
     }
-    memset(&slots[worker->slot_cap], 0, (cap - worker->slot_cap) * sizeof(*slots));
+    memset(&slots[worker->slot_cap], 0, (cap - worker->slot_cap) * sizeof(void *));
     worker->slots = slots;
     worker->slot_cap = cap;
     return FLX_OK;
@@ -78,8 +78,8 @@ static flx_status slot_make(flx_worker *worker, uint32_t id, flx_slot **ret_slot
     }
     slot->info = info;
     slot->shard_count = info->shards;
-    slot->owned = flx_calloc(info->shards, sizeof(*slot->owned));
-    slot->mirrors = flx_calloc(info->shards, sizeof(*slot->mirrors));
+    slot->owned = flx_calloc(info->shards, sizeof(void *));
+    slot->mirrors = flx_calloc(info->shards, sizeof(void *));
     if (slot->owned == NULL || slot->mirrors == NULL) {
         slot_free(slot);
         return FLX_ERR_NOMEM;
@@ -113,6 +113,7 @@ static void owned_free(flx_worker *worker, flx_owned *owned)
     flx_list_remove(&owned->warm);
     flx_list_remove(&owned->held_node);
     worker->ring_bytes -= owned->ring_bytes;
+    flx_view_done(&owned->view);
     flx_shard_done(&owned->shard);
     flx_stat_sub(&worker->stats.shards, 1);
     flx_free(owned->progress);
@@ -190,6 +191,7 @@ static void mirror_free(flx_slot *slot, uint32_t shard)
     flx_mirror *mirror = slot->mirrors[shard];
     FLX_ASSERT(mirror->view.count == 0);
     flx_list_remove(&mirror->node);
+    flx_view_done(&mirror->view);
     flx_feed_done(&mirror->feed);
     flx_free(mirror);
     slot->mirrors[shard] = NULL;

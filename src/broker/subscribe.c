@@ -433,6 +433,75 @@ static bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
     return true;
 }
 
+/* Names for JSON events: of the catalog as it is now. */
+static void form_names(flx_worker *worker, flx_sub *sub)
+{
+    const flx_stream_info *info = flx_slot_get(worker, sub->view->id)->info;
+    sub->form.tenant = (flx_slice){(const uint8_t *)info->tenant, strlen(info->tenant)};
+    sub->form.namespace_ = (flx_slice){(const uint8_t *)info->namespace_, strlen(info->namespace_)};
+    sub->form.stream = (flx_slice){(const uint8_t *)info->name, strlen(info->name)};
+}
+
+static void variant_drop(flx_variant *variant)
+{
+    for (uint8_t i = 0; i < variant->count; i++) {
+        flx_chunk_unref(variant->ranges[i].chunk);
+    }
+    variant->count = 0;
+}
+
+void flx_view_done(flx_view *view)
+{
+    for (uint32_t i = 0; view->variants != NULL && i < FLX_VARIANTS; i++) {
+        variant_drop(&view->variants[i]);
+    }
+    flx_free(view->variants);
+    view->variants = NULL;
+}
+
+/* Where a whole frame of this form is kept for others; NULL: the form is the subscription's own. */
+static flx_variant *variant_place(const flx_sub *sub, uint32_t skip)
+{
+    flx_view *view = sub->view;
+    if (skip > 0 || (sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
+        sub->form.flags == FLX_EVENT_PRIMARY_FLAGS) {
+        return NULL;
+    }
+    if (view->variants == NULL) {
+        view->variants = flx_calloc(FLX_VARIANTS, sizeof *view->variants);
+    }
+    return view->variants == NULL ? NULL : &view->variants[sub->cursor % FLX_VARIANTS];
+}
+
+/* The frame in the subscription's form: made once for all who read it at about the same time. */
+static flx_status frame_ranges(flx_worker *worker, flx_sub *sub, const flx_sealed *frame,
+                               uint32_t skip, flx_range ret_ranges[2], size_t *ret_count)
+{
+    flx_variant *variant = variant_place(sub, skip);
+    if (variant == NULL) {
+        return flx_event_ranges(frame, &sub->form, skip, &worker->scratch, ret_ranges, ret_count);
+    }
+    if (variant->count == 0 || variant->sequence != sub->cursor ||
+        variant->flags != sub->form.flags) {
+        size_t count = 0;
+        variant_drop(variant);
+        const flx_status status =
+            flx_event_ranges(frame, &sub->form, 0, &worker->scratch, variant->ranges, &count);
+        if (status != FLX_OK) {
+            return status;
+        }
+        variant->sequence = sub->cursor;
+        variant->flags = sub->form.flags;
+        variant->count = (uint8_t)count;
+    }
+    for (uint8_t i = 0; i < variant->count; i++) {
+        ret_ranges[i] = variant->ranges[i];
+        flx_chunk_ref(ret_ranges[i].chunk);
+    }
+    *ret_count = variant->count;
+    return FLX_OK;
+}
+
 static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
 {
     const flx_sealed *frame = flx_feed_at(sub->view->feed, sub->cursor);
@@ -445,16 +514,11 @@ static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
         out->bytes += flx_sealed_bytes(frame);
     } else {
         if (sub->form.flags == 0) {
-            const flx_stream_info *info = flx_slot_get(worker, sub->view->id)->info;
-            sub->form.tenant = (flx_slice){(const uint8_t *)info->tenant, strlen(info->tenant)};
-            sub->form.namespace_ =
-                (flx_slice){(const uint8_t *)info->namespace_, strlen(info->namespace_)};
-            sub->form.stream = (flx_slice){(const uint8_t *)info->name, strlen(info->name)};
+            form_names(worker, sub);
         }
         flx_range ranges[2];
         size_t count = 0;
-        const flx_status status =
-            flx_event_ranges(frame, &sub->form, skip, &worker->scratch, ranges, &count);
+        const flx_status status = frame_ranges(worker, sub, frame, skip, ranges, &count);
         if (status == FLX_ERR_NOMEM) {
             return false; /* try again when the transport asks again */
         }

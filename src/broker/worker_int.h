@@ -172,9 +172,20 @@ static_assert(sizeof(flx_mail) <= FLX_WORKER_MAIL_BYTES, "a mail is copied by va
 
 /* ---- streams and shards ---- */
 
+#define FLX_VARIANTS 64 /* rewritten frames a view keeps for the other readers of the same form */
+
+/* A frame in another than its primary form, made for the first reader and shared by the rest. */
+typedef struct flx_variant {
+    uint64_t sequence;
+    uint16_t flags;
+    uint8_t count;
+    flx_range ranges[2]; /* owned */
+} flx_variant;
+
 /* A shard as this worker's subscribers see it. */
 typedef struct flx_view {
     flx_feed *feed;
+    flx_variant *variants; /* [sequence % FLX_VARIANTS], NULL before the first */
     flx_list idle;         /* subscriptions that have read everything */
     flx_list active;       /* those that have not, or whose stream is not open yet */
     uint32_t count;        /* of both, and of those still being resolved */
@@ -501,6 +512,7 @@ void flx_sub_end(flx_worker *worker, flx_sub *sub);             /* frees it; its
 void flx_sub_end_view(flx_worker *worker, flx_view *view);      /* the stream is gone */
 /* `block`: the sequence at which the slowest reader's room ends. */
 uint64_t flx_view_allowance(const flx_view *view);
+void flx_view_done(flx_view *view);
 void flx_view_evict(flx_worker *worker, flx_view *view, uint64_t sequence);
 
 /* query.c */

@@ -135,32 +135,13 @@ static void unknown_key(loader *load, const flx_yaml *yaml, const flx_yaml_entry
     report(load, FLX_ERR_INVALID, &problem);
 }
 
-/* A list is the words a text holds, with commas: quotas may be written either way. */
-static void apply_list(loader *load, const flx_config_key *key, const flx_yaml_entry *entry,
-                       const char *where)
+/* Every key takes one value. */
+static void refuse_list(loader *load, const flx_config_key *key, const char *where)
 {
     flx_error problem = {0};
-    char text[4096];
-    size_t len = 0;
-    if (key->type != FLX_CONFIG_QUOTAS) {
-        (void)flx_fail(&problem, FLX_ERR_INVALID, "%s: %s: takes one value, not a list", where,
-                       key->name);
-        report(load, FLX_ERR_INVALID, &problem);
-        return;
-    }
-    text[0] = '\0';
-    for (size_t i = 0; i < entry->item_count; i++) {
-        const int wrote =
-            snprintf(text + len, sizeof text - len, "%s%s", i > 0 ? "," : "", entry->items[i]);
-        if (wrote < 0 || (size_t)wrote >= sizeof text - len) {
-            (void)flx_fail(&problem, FLX_ERR_TOO_LARGE, "%s: %s: the list is too long", where,
-                           key->name);
-            report(load, FLX_ERR_TOO_LARGE, &problem);
-            return;
-        }
-        len += (size_t)wrote;
-    }
-    apply(load, key, text, FLX_CONFIG_FROM_FILE, where);
+    (void)flx_fail(&problem, FLX_ERR_INVALID, "%s: %s: takes one value, not a list", where,
+                   key->name);
+    report(load, FLX_ERR_INVALID, &problem);
 }
 
 static void apply_entry(loader *load, const flx_yaml *yaml, const flx_yaml_entry *entry)
@@ -181,7 +162,7 @@ static void apply_entry(loader *load, const flx_yaml *yaml, const flx_yaml_entry
         apply(load, key, entry->text, FLX_CONFIG_FROM_FILE, where);
         break;
     case FLX_YAML_LIST:
-        apply_list(load, key, entry, where);
+        refuse_list(load, key, where);
         break;
     case FLX_YAML_NULL:
     case FLX_YAML_MAP:
@@ -500,7 +481,7 @@ flx_status flx_config_load(const flx_config_inputs *inputs, flx_config_set **ret
 static bool owns_text(const flx_config_key *key)
 {
     return key->type == FLX_CONFIG_TEXT || key->type == FLX_CONFIG_PATH ||
-           key->type == FLX_CONFIG_ADDRESS || key->type == FLX_CONFIG_QUOTAS;
+           key->type == FLX_CONFIG_ADDRESS;
 }
 
 flx_config_set *flx_config_set_free(flx_config_set *set)

@@ -33,8 +33,7 @@ typedef enum flx_config_type {
     FLX_CONFIG_TEXT, /* min and max are its length */
     FLX_CONFIG_PATH,
     FLX_CONFIG_ADDRESS, /* host:port or [v6]:port */
-    FLX_CONFIG_CHOICE,
-    FLX_CONFIG_QUOTAS
+    FLX_CONFIG_CHOICE
 } flx_config_type;
 
 #define FLX_CONFIG_CTYPE_BOOL    bool
@@ -47,10 +46,10 @@ typedef enum flx_config_type {
 #define FLX_CONFIG_CTYPE_PATH    char *
 #define FLX_CONFIG_CTYPE_ADDRESS char *
 #define FLX_CONFIG_CTYPE_CHOICE  uint32_t
-#define FLX_CONFIG_CTYPE_QUOTAS  char *
 
-/* The values, a field a key. Texts are never NULL; "" means unset. */
-typedef struct flx_config {
+/* The values, a field a key, in the order of the table: there is one of it, so padding is no matter.
+ * Texts are never NULL; "" means unset. */
+typedef struct flx_config { // NOLINT(clang-analyzer-optin.performance.Padding)
 #define FLX_CONFIG_FIELD(field, TYPE, env, alias, preset, min, max, choices, reload, doc)          \
     FLX_CONFIG_CTYPE_##TYPE field;
 #define FLX_CONFIG_NO_SECTION(title)
@@ -69,7 +68,7 @@ enum {
 /* Values of the CHOICE keys, in the order of their words. */
 enum { FLX_CONFIG_CUBIC, FLX_CONFIG_BBR };
 enum { FLX_CONFIG_LOG_AUTO, FLX_CONFIG_LOG_TEXT, FLX_CONFIG_LOG_JSON };
-/* subscriber_queue_policy has the values of flx_slow_policy; log_level those of flx_log_level. */
+/* log_level has the values of flx_log_level. */
 
 /* One row of the table. */
 typedef struct flx_config_key {
@@ -177,17 +176,6 @@ void flx_config_write_man(FILE *out);
 #define FLX_HOST_MAX 254
 flx_status flx_address_split(const char *address, char host[FLX_HOST_MAX], uint16_t *ret_port,
                              flx_error *reterr);
-
-/* One tenant of tenant_publish_quotas. */
-typedef struct flx_tenant_quota {
-    flx_slice tenant;
-    uint64_t bytes_per_sec; /* 0: no bound */
-    uint64_t msgs_per_sec;
-} flx_tenant_quota;
-
-/* Takes the next entry off *cursor (begin with the text). False at the end. Only for texts that a
- * load has accepted. */
-bool flx_config_next_quota(const char **cursor, flx_tenant_quota *ret_quota);
 
 /* "8MiB", "64KiB", "100": FLX_ERR_INVALID with a message that says what is accepted. */
 flx_status flx_parse_size(const char *text, uint64_t *ret_bytes, flx_error *reterr);

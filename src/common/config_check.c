@@ -112,8 +112,8 @@ void flx_config_cross_check(const flx_config *config, void (*problem)(void *arg,
     NOT_ABOVE(&check, max_frame_bytes, pub_stream_recv_window);
     NOT_ABOVE(&check, pub_stream_recv_window, pub_conn_recv_window);
     NOT_ABOVE(&check, pub_conn_inflight_bytes, pub_inflight_bytes);
-    NOT_ABOVE(&check, max_subscriptions_per_conn, max_subscriptions_per_conn_total);
-    NOT_ABOVE(&check, event_batch_max_bytes, subscriber_ring_bytes);
+    NOT_ABOVE(&check, event_batch_max_bytes, shard_ring_bytes);
+    NOT_ABOVE(&check, shard_ring_bytes, ring_bytes);
     total_inflight_in_range(&check);
     tls_belongs_together(&check);
     ports_differ(&check);

@@ -8,7 +8,7 @@
  *
  *     KEY(field, TYPE, environment, alias, default, min, max, choices, RELOAD, doc)
  *
- * TYPE     BOOL U32 U64 SIZE MS US TEXT PATH ADDRESS CHOICE QUOTAS
+ * TYPE     BOOL U32 U64 SIZE MS US TEXT PATH ADDRESS CHOICE
  *          SIZE: bytes, or with KiB MiB GiB. MS and US: a number in that unit, or with us ms s m h.
  *          CHOICE: an index into `choices`, words separated by |. PATH, TEXT: "" means unset.
  * RELOAD   LIVE: SIGHUP applies it. RESTART: SIGHUP reports that a restart is needed.
@@ -98,8 +98,6 @@
         1099511627776, NULL, LIVE, "what each tenant may publish; 0: no bound")                    \
     KEY(tenant_publish_msgs_per_sec, U64, "FELIX_TENANT_PUBLISH_MSGS_PER_SEC", NULL, "0", 0,       \
         1000000000000, NULL, LIVE, "records each tenant may publish; 0: no bound")                 \
-    KEY(tenant_publish_quotas, QUOTAS, "FELIX_TENANT_PUBLISH_QUOTAS", NULL, "", 0, 0, NULL, LIVE,  \
-        "other bounds for named tenants: tenant:bytes:records, separated by commas")               \
     KEY(tenant_publish_burst_ms, MS, "FELIX_TENANT_PUBLISH_BURST_MS", NULL, "1000", 1, 60000,      \
         NULL, LIVE, "how much of the rate may come at once")                                       \
     SECTION("Delivery")                                                                            \
@@ -107,27 +105,20 @@
         RESTART, "records that are joined into one event frame at the most")                       \
     KEY(event_batch_max_bytes, SIZE, "FELIX_EVENT_BATCH_MAX_BYTES", NULL, "64KiB", 1024,           \
         1073741824, NULL, RESTART, "bytes that are joined into one event frame at the most")       \
-    KEY(subscriber_queue_capacity, U32, "FELIX_SUBSCRIBER_QUEUE_CAPACITY",                         \
-        "FELIX_SUB_QUEUE_CAPACITY", "512", 1, 1048576, NULL, RESTART,                              \
-        "batches a subscriber may be behind before its policy applies")                            \
-    KEY(subscriber_ring_entries, U32, "FELIX_SUBSCRIBER_RING_ENTRIES", NULL, "8192", 16, 16777216, \
-        NULL, RESTART, "frames the ring of a shard keeps for its subscribers, a worker")           \
-    KEY(subscriber_ring_bytes, SIZE, "FELIX_SUBSCRIBER_RING_BYTES", NULL, "64MiB", 65536,          \
-        1099511627776, NULL, RESTART, "bytes the ring of a shard keeps for its subscribers")       \
-    KEY(subscriber_queue_policy, CHOICE, "FELIX_SUB_QUEUE_POLICY", NULL, "lag", 0, 0,              \
-        "lag|drop_new|drop_old|block", RESTART,                                                    \
-        "what happens to a subscriber that is too slow, where its stream does not say")            \
+    KEY(subscriber_queue_capacity_max, U32, "FELIX_SUBSCRIBER_QUEUE_CAPACITY_MAX", NULL, "4096",   \
+        1, 1048576, NULL, RESTART,                                                                 \
+        "frames a subscriber may ask to be behind at the most before its policy applies")          \
+    KEY(shard_ring_frames, U32, "FELIX_SHARD_RING_FRAMES", NULL, "16384", 16, 16777216, NULL,      \
+        RESTART, "recent event frames a shard keeps for its subscribers and for replay")           \
+    KEY(shard_ring_bytes, SIZE, "FELIX_SHARD_RING_BYTES", NULL, "32MiB", 65536, 1099511627776,     \
+        NULL, RESTART, "bytes of recent records a shard keeps for its subscribers and for replay") \
     KEY(subscriber_block_ms, MS, "FELIX_SUBSCRIBER_BLOCK_MS", NULL, "2000", 1, 60000, NULL,        \
         RESTART, "how long publishers wait for a slow subscriber under the policy block")          \
     KEY(max_subscriptions_per_conn, U32, "FELIX_MAX_SUBSCRIPTIONS_PER_CONN", NULL, "4096", 1,      \
-        1000000, NULL, RESTART, "subscriptions of one identity on one connection")                 \
-    KEY(max_subscriptions_per_conn_total, U32, "FELIX_MAX_SUBSCRIPTIONS_PER_CONN_TOTAL", NULL,     \
-        "16384", 1, 1000000, NULL, RESTART, "subscriptions on one connection")                     \
+        1000000, NULL, RESTART, "subscriptions on one connection")                 \
     SECTION("Memory")                                                                              \
-    KEY(replay_ring_bytes, SIZE, "FELIX_REPLAY_RING_BYTES", NULL, "64MiB", 65536, 1099511627776,   \
-        NULL, RESTART, "bytes of recent records an in-memory shard keeps for replay")              \
-    KEY(replay_ring_records, U32, "FELIX_REPLAY_RING_RECORDS", NULL, "1048576", 1, 4294967295,     \
-        NULL, RESTART, "recent records an in-memory shard keeps for replay")                       \
+    KEY(ring_bytes, SIZE, "FELIX_RING_BYTES", NULL, "512MiB", 1048576, 1099511627776, NULL,        \
+        RESTART, "bytes of recent records all shards keep together; each worker has its share")    \
     KEY(cache_memory_bytes, SIZE, "FELIX_CACHE_MEMORY_BYTES", NULL, "1GiB", 1048576,               \
         17592186044416, NULL, RESTART, "memory of all in-memory caches of the node")               \
     SECTION("Operation")                                                                           \
@@ -135,8 +126,6 @@
         "the least important line that is written")                                                \
     KEY(log_format, CHOICE, "FELIX_LOG_FORMAT", NULL, "auto", 0, 0, "auto|text|json", RESTART,     \
         "auto: text on a terminal, JSON lines otherwise")                                          \
-    KEY(tenant_metrics_max, U32, "FELIX_TENANT_METRICS_MAX", NULL, "100", 1, 100000, NULL,         \
-        RESTART, "tenants with metrics of their own; the rest are summed up")                      \
     KEY(shutdown_predrain_ms, MS, "FELIX_SHUTDOWN_PREDRAIN_MS", NULL, "0", 0, 600000, NULL, LIVE,  \
         "after SIGTERM: time with /ready off before work is refused")                              \
     KEY(shutdown_drain_timeout_ms, MS, "FELIX_SHUTDOWN_DRAIN_TIMEOUT_MS", NULL, "25000", 0,        \

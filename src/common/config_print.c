@@ -62,8 +62,6 @@ static const char *type_word(const flx_config_key *key)
         return "host:port";
     case FLX_CONFIG_CHOICE:
         return key->choices;
-    case FLX_CONFIG_QUOTAS:
-        return "tenant:bytes:records,...";
     }
     FLX_UNREACHABLE();
 }
@@ -88,7 +86,7 @@ static void write_yaml_text(FILE *out, const char *text)
 static bool is_text(const flx_config_key *key)
 {
     return key->type == FLX_CONFIG_TEXT || key->type == FLX_CONFIG_PATH ||
-           key->type == FLX_CONFIG_ADDRESS || key->type == FLX_CONFIG_QUOTAS;
+           key->type == FLX_CONFIG_ADDRESS;
 }
 
 void flx_config_print(const flx_config_set *set, bool with_origin, FILE *out)

@@ -132,47 +132,6 @@ flx_status flx_address_split(const char *address, char host[FLX_HOST_MAX], uint1
     return FLX_OK;
 }
 
-/* One "tenant:bytes:records" that ends at a comma or at the end of the text. */
-static bool take_quota(const char **cursor, flx_tenant_quota *ret_quota)
-{
-    const char *start = *cursor;
-    const char *at = start + strcspn(start, ":,");
-    if (at == start || *at != ':') {
-        return false;
-    }
-    ret_quota->tenant = (flx_slice){(const uint8_t *)start, (size_t)(at - start)};
-    at++;
-    if (!take_digits(&at, &ret_quota->bytes_per_sec) || *at != ':') {
-        return false;
-    }
-    at++;
-    if (!take_digits(&at, &ret_quota->msgs_per_sec) || (*at != ',' && *at != '\0')) {
-        return false;
-    }
-    *cursor = *at == ',' ? at + 1 : at;
-    return true;
-}
-
-bool flx_config_next_quota(const char **cursor, flx_tenant_quota *ret_quota)
-{
-    return **cursor != '\0' && take_quota(cursor, ret_quota);
-}
-
-static flx_status check_quotas(const char *text, flx_error *reterr)
-{
-    flx_tenant_quota quota;
-    const char *cursor = text;
-    while (*cursor != '\0') {
-        if (!take_quota(&cursor, &quota)) {
-            return flx_fail(reterr, FLX_ERR_INVALID,
-                            "'%.60s' is no quota; write tenant:bytes:records, "
-                            "separated by commas, 0 for no bound",
-                            cursor);
-        }
-    }
-    return FLX_OK;
-}
-
 static flx_status check_range(const flx_config_key *key, uint64_t value, const char *unit,
                               flx_error *reterr)
 {
@@ -239,8 +198,6 @@ static flx_status check_text(const flx_config_key *key, const char *text, flx_er
                               (unsigned long long)key->min, (unsigned long long)key->max);
     case FLX_CONFIG_ADDRESS:
         return flx_address_split(text, host, &port, reterr);
-    case FLX_CONFIG_QUOTAS:
-        return check_quotas(text, reterr);
     default:
         return FLX_OK;
     }
@@ -304,7 +261,6 @@ flx_status flx_config_value_set(flx_config *config, const flx_config_key *key, c
     case FLX_CONFIG_TEXT:
     case FLX_CONFIG_PATH:
     case FLX_CONFIG_ADDRESS:
-    case FLX_CONFIG_QUOTAS:
         return set_text(field, key, text, reterr);
     case FLX_CONFIG_U32:
     case FLX_CONFIG_MS:
@@ -355,7 +311,6 @@ size_t flx_config_value_text(const flx_config *config, const flx_config_key *key
     case FLX_CONFIG_TEXT:
     case FLX_CONFIG_PATH:
     case FLX_CONFIG_ADDRESS:
-    case FLX_CONFIG_QUOTAS:
         len = snprintf(text, cap, "%s", *(char *const *)field);
         break;
     case FLX_CONFIG_U32:

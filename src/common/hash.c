@@ -10,11 +10,11 @@
 #include <sys/random.h>
 #include <xxhash.h>
 
-static _Atomic uint64_t seed; /* 0: not drawn yet */
+static _Atomic uint64_t process_seed; /* 0: not drawn yet */
 
 uint64_t flx_hash_seed(void)
 {
-    uint64_t current = atomic_load_explicit(&seed, memory_order_relaxed);
+    uint64_t current = atomic_load_explicit(&process_seed, memory_order_relaxed);
     if (current != 0) {
         return current;
     }
@@ -26,13 +26,13 @@ uint64_t flx_hash_seed(void)
         }
     }
     /* Two threads may draw at once; the first to store wins for both. */
-    return atomic_compare_exchange_strong(&seed, &current, drawn) ? drawn : current;
+    return atomic_compare_exchange_strong(&process_seed, &current, drawn) ? drawn : current;
 }
 
-void flx_hash_seed_set(uint64_t value)
+void flx_hash_seed_set(uint64_t seed)
 {
-    FLX_ASSERT(value != 0);
-    atomic_store(&seed, value);
+    FLX_ASSERT(seed != 0);
+    atomic_store(&process_seed, seed);
 }
 
 uint64_t flx_hash(flx_slice bytes)

@@ -33,8 +33,8 @@
 #define BURST_DEFAULT     20
 #define WINDOW_DEFAULT_MS 10000
 #define SLOW_WAIT_MS      5
-#define EVENTS_MAX        256 /* a power of two */
-#define TAIL_BYTES        64  /* kept free for what ends a line */
+#define EVENTS_MAX        256          /* a power of two */
+#define TAIL_BYTES        ((size_t)64) /* kept free for what ends a line */
 
 /* How often one event was logged. */
 typedef struct repeat {
@@ -439,7 +439,10 @@ void flx_log_tick(flx_log *log)
 
 flx_status flx_log_new(const flx_log_options *options, flx_log **ret_log, flx_error *reterr)
 {
-    const flx_log_options given = options == NULL ? (flx_log_options){0} : *options;
+    flx_log_options given = {0};
+    if (options != NULL) {
+        given = *options;
+    }
     flx_log *log = flx_calloc(1, sizeof *log);
     if (log == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "make a log");

@@ -46,7 +46,7 @@ typedef enum flx_log_format { FLX_LOG_AUTO, FLX_LOG_TEXT, FLX_LOG_JSON } flx_log
 typedef struct flx_log_options {
     const char *component;      /* "felix"; "broker", "controlplane", ...; borrowed until freed */
     int fd;                     /* where lines go (2: standard error); borrowed until freed */
-    flx_log_level level;        /* the least that is written */
+    flx_log_level level;        /* the least that is written (0: debug) */
     flx_log_format format;      /* by whether fd is a terminal */
     uint32_t burst;             /* 20 lines of one event a window */
     uint32_t window_ms;         /* 10000 */

@@ -58,6 +58,7 @@ typedef struct heap_entry {
     flx_timer *timer;
 } heap_entry;
 
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): `state` has a cache line of its own */
 struct flx_loop {
     int epoll_fd;
     int wake_fd;

@@ -53,6 +53,7 @@ flx_loop *flx_loop_free(flx_loop *loop);
 
 flx_status flx_loop_add(flx_loop *loop, flx_watch *watch, uint32_t events, flx_error *reterr);
 flx_status flx_loop_change(flx_loop *loop, flx_watch *watch, uint32_t events, flx_error *reterr);
+/* Before its descriptor is closed; events of it that wait in this tick are dropped. Twice is fine. */
 void flx_loop_remove(flx_loop *loop, flx_watch *watch);
 
 /* Sets or moves a timer. Fails only when the heap cannot grow. A past deadline fires next tick. */

@@ -71,7 +71,7 @@ static void note_empty(flx_wheel *wheel, flx_wheel_timer **link)
     /* As integers: `link` may point into a timer, which is no part of the array. */
     const uintptr_t offset = (uintptr_t)link - (uintptr_t)first;
     if ((uintptr_t)link >= (uintptr_t)first && offset < sizeof wheel->slots) {
-        const size_t index = offset / sizeof *first;
+        const size_t index = offset / sizeof(flx_wheel_timer *);
         wheel->occupied[index / FLX_WHEEL_SLOTS] &= ~(UINT64_C(1) << (index % FLX_WHEEL_SLOTS));
     }
 }

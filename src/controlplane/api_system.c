@@ -122,7 +122,7 @@ static bool add_path(json_t *paths, const flx_api_doc *doc)
 {
     char method[8];
     size_t len = 0;
-    for (; doc->method[len] != '\0' && len < sizeof method - 1; len++) {
+    for (; len < sizeof method - 1 && doc->method[len] != '\0'; len++) {
         method[len] = (char)(doc->method[len] - 'A' + 'a');
     }
     method[len] = '\0';

@@ -2,13 +2,16 @@
 /*
  * crypto/file.c - key and certificate files.
  *
- * A file is written under another name, synced, then moved (replace) or linked (create) into place,
- * and the folder is synced. link() refuses an existing name, so of two processes that start at once
- * one creates and the other reads; rename() would let the second destroy the first one's key.
+ * common/file.h replaces files; what it does not do is create one that must not be there yet, and
+ * read one that nobody else may read. Creating: the content is written under another name, synced and
+ * linked into place. link() refuses an existing name, so of two processes that start at once one
+ * creates and the other reads; rename() would let the second destroy the first one's key.
  *
  * Reading follows symbolic links, because Kubernetes mounts secrets through them, and allows the
  * group to read, because fsGroup sets 0640; anybody else is refused.
  */
+#include "common/file.h"
+
 #include "common/assert.h"
 #include "common/error.h"
 #include "crypto/digest.h"
@@ -113,10 +116,8 @@ static flx_status write_all(int fd, const char *path, flx_slice bytes, flx_error
     return FLX_OK;
 }
 
-static flx_status write_temporary(const char *path, flx_slice bytes, flx_file_kind kind,
-                                  flx_error *reterr)
+static flx_status write_temporary(const char *path, flx_slice bytes, mode_t mode, flx_error *reterr)
 {
-    const mode_t mode = kind == FLX_FILE_SECRET ? 0600 : 0644;
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0) {
         return flx_fail_errno(reterr, errno, "create '%s'", path);
@@ -132,44 +133,35 @@ static flx_status write_temporary(const char *path, flx_slice bytes, flx_file_ki
 }
 
 /* Makes the new name itself durable. */
-static flx_status sync_folder(const char *path, flx_error *reterr)
+static flx_status sync_folder_of(const char *path, flx_error *reterr)
 {
     char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
-    const size_t len = slash == NULL ? 0 : (size_t)(slash - path);
-    (void)snprintf(folder, sizeof folder, "%.*s", (int)len, path);
-    const char *name = slash == NULL ? "." : (len == 0 ? "/" : folder);
-    const int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return flx_fail_errno(reterr, errno, "open folder '%s'", name);
+    if (slash == NULL) {
+        return flx_dir_sync(".", reterr);
     }
-    const int rc = fsync(fd);
-    const int sync_errno = errno;
-    (void)close(fd);
-    return rc == 0 ? FLX_OK : flx_fail_errno(reterr, sync_errno, "sync folder '%s'", name);
+    const int len = slash == path ? 1 : (int)(slash - path);
+    (void)snprintf(folder, sizeof folder, "%.*s", len, path);
+    return flx_dir_sync(folder, reterr);
 }
 
-/* Moves the finished file to its name; the temporary name is gone afterwards in any case. */
-static flx_status place(const char *temporary, const char *path, bool replace, flx_error *reterr)
+/* Gives the finished file its name; the temporary one is gone afterwards in any case. */
+static flx_status place(const char *temporary, const char *path, flx_error *reterr)
 {
-    const int rc = replace ? rename(temporary, path) : link(temporary, path);
-    const int place_errno = errno;
-    if (rc != 0 || !replace) {
-        (void)unlink(temporary);
-    }
+    const int rc = link(temporary, path);
+    const int link_errno = errno;
+    (void)unlink(temporary);
     if (rc == 0) {
-        return sync_folder(path, reterr);
+        return sync_folder_of(path, reterr);
     }
-    if (place_errno == EEXIST) {
+    if (link_errno == EEXIST) {
         return flx_fail(reterr, FLX_ERR_CONFLICT, "'%s' exists already", path);
     }
-    return flx_fail_errno(reterr, place_errno, "write '%s'", path);
+    return flx_fail_errno(reterr, link_errno, "write '%s'", path);
 }
 
-flx_status flx_crypto_file_write(const char *path, flx_slice bytes, flx_file_kind kind,
-                                 bool replace, flx_error *reterr)
+static flx_status create(const char *path, flx_slice bytes, mode_t mode, flx_error *reterr)
 {
-    FLX_ASSERT(bytes.len > 0);
     uint8_t mark[6];
     flx_status status = flx_random(mark, sizeof mark, reterr);
     if (status != FLX_OK) {
@@ -182,6 +174,15 @@ flx_status flx_crypto_file_write(const char *path, flx_slice bytes, flx_file_kin
     if (len < 0 || (size_t)len >= sizeof temporary) {
         return flx_fail(reterr, FLX_ERR_INVALID, "the path is longer than %d bytes", PATH_MAX);
     }
-    status = write_temporary(temporary, bytes, kind, reterr);
-    return status == FLX_OK ? place(temporary, path, replace, reterr) : status;
+    status = write_temporary(temporary, bytes, mode, reterr);
+    return status == FLX_OK ? place(temporary, path, reterr) : status;
+}
+
+flx_status flx_crypto_file_write(const char *path, flx_slice bytes, flx_file_kind kind,
+                                 bool replace, flx_error *reterr)
+{
+    FLX_ASSERT(bytes.len > 0);
+    const mode_t mode = kind == FLX_FILE_SECRET ? 0600 : 0644;
+    return replace ? flx_file_write_atomic(path, bytes, mode, reterr)
+                   : create(path, bytes, mode, reterr);
 }

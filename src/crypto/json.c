@@ -44,7 +44,7 @@ static bool is_too_deep(flx_slice text)
         } else if (c == '"') {
             in_string = !in_string;
         } else if (!in_string && (c == '{' || c == '[')) {
-            if (++depth > FLX_JSON_DEPTH_MAX) {
+            if (++depth > FLX_CRYPTO_JSON_DEPTH_MAX) {
                 return true;
             }
         } else if (!in_string && (c == '}' || c == ']') && depth > 0) {
@@ -54,7 +54,7 @@ static bool is_too_deep(flx_slice text)
     return false;
 }
 
-flx_status flx_json_decode_object(flx_slice text, size_t len_max, const char *what,
+flx_status flx_crypto_json_decode(flx_slice text, size_t len_max, const char *what,
                                   json_t **ret_object, flx_error *reterr)
 {
     if (text.len > len_max) {
@@ -85,7 +85,7 @@ flx_status flx_json_decode_object(flx_slice text, size_t len_max, const char *wh
     return FLX_OK;
 }
 
-bool flx_json_get_string(const json_t *object, const char *member, flx_slice *ret_text)
+bool flx_crypto_json_string(const json_t *object, const char *member, flx_slice *ret_text)
 {
     const json_t *value = json_object_get(object, member);
     if (!json_is_string(value)) {
@@ -95,8 +95,8 @@ bool flx_json_get_string(const json_t *object, const char *member, flx_slice *re
     return true;
 }
 
-flx_status flx_json_encode(const json_t *object, char **ret_text, size_t *ret_len,
-                           flx_error *reterr)
+flx_status flx_crypto_json_encode(const json_t *object, char **ret_text, size_t *ret_len,
+                                  flx_error *reterr)
 {
     const size_t len = json_dumpb(object, NULL, 0, JSON_COMPACT);
     char *text = len == 0 ? NULL : flx_alloc(len + 1);

@@ -48,7 +48,7 @@ static flx_status read_kid(const json_t *header, flx_jws *jws, flx_error *reterr
         return FLX_OK;
     }
     flx_slice kid = {0};
-    if (!flx_json_get_string(header, "kid", &kid) || kid.len == 0 ||
+    if (!flx_crypto_json_string(header, "kid", &kid) || kid.len == 0 ||
         kid.len > FLX_JWS_KID_BYTES_MAX) {
         return flx_fail(reterr, FLX_ERR_INVALID, "token header: kid is not a string of 1 to %u",
                         FLX_JWS_KID_BYTES_MAX);
@@ -64,7 +64,7 @@ static flx_status read_kid(const json_t *header, flx_jws *jws, flx_error *reterr
 static flx_status check_header(const json_t *header, flx_jws *jws, flx_error *reterr)
 {
     flx_slice alg = {0};
-    if (!flx_json_get_string(header, "alg", &alg)) {
+    if (!flx_crypto_json_string(header, "alg", &alg)) {
         return flx_fail(reterr, FLX_ERR_INVALID, "token header: alg is missing");
     }
     if (alg.len != 5 || memcmp(alg.ptr, "EdDSA", 5) != 0) {
@@ -88,7 +88,7 @@ static flx_status decode_header(flx_slice text, flx_jws *jws, flx_error *reterr)
                         FLX_JWS_HEADER_BYTES_MAX);
     }
     json_t *header = NULL;
-    flx_status status = flx_json_decode_object((flx_slice){bytes, len}, sizeof bytes,
+    flx_status status = flx_crypto_json_decode((flx_slice){bytes, len}, sizeof bytes,
                                                "token header", &header, reterr);
     if (status == FLX_OK) {
         status = check_header(header, jws, reterr);
@@ -170,7 +170,7 @@ static flx_status encode_header(const char *kid, char **ret_text, size_t *ret_le
     if (header == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "out of memory, or a kid that is not UTF-8");
     }
-    const flx_status status = flx_json_encode(header, ret_text, ret_len, reterr);
+    const flx_status status = flx_crypto_json_encode(header, ret_text, ret_len, reterr);
     json_decref(header);
     return status;
 }

@@ -19,6 +19,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/file.h"
 #include "crypto/certificate_int.h"
 #include "crypto/digest.h"
 #include "crypto/file_int.h"
@@ -37,7 +38,9 @@
 #define DAY_S          UINT64_C(86400)
 #define BACKDATE_S     UINT64_C(3600) /* for clients whose clock is behind */
 #define CA_LIFE_S      (3652 * DAY_S)
-#define LEAF_LIFE_S    (397 * DAY_S) /* what browsers take at most is 398 */
+#define LEAF_LIFE_S    (397 * DAY_S)         /* what browsers take at most is 398 */
+#define CLOCK_MIN_S    UINT64_C(1600000000)  /* 2020; a board without a battery says 1970 */
+#define CLOCK_MAX_S    UINT64_C(64000000000) /* 3998; ASN.1 ends with 9999 */
 #define RENEW_BEFORE_S (30 * DAY_S)
 #define SERIAL_BYTES   16
 #define KEY_ID_BYTES   20
@@ -257,10 +260,13 @@ static bool is_key_of(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key)
 
 /* --- certificates ------------------------------------------------------------------------------*/
 
-static bool lives_long_enough(gnutls_x509_crt_t crt, uint64_t wall_s)
+/* Good now and for a while. One from the future was made while the clock was wrong. */
+static bool is_current(gnutls_x509_crt_t crt, uint64_t wall_s)
 {
+    const int64_t now_s = (int64_t)wall_s;
+    const int64_t before_s = (int64_t)gnutls_x509_crt_get_activation_time(crt);
     const int64_t after_s = (int64_t)gnutls_x509_crt_get_expiration_time(crt);
-    return after_s >= (int64_t)(wall_s + RENEW_BEFORE_S);
+    return before_s <= now_s && after_s >= now_s + (int64_t)RENEW_BEFORE_S;
 }
 
 /* What both kinds have: version, a random serial, dates, the key and its identifier. */
@@ -460,7 +466,7 @@ static flx_status ensure_ca(pki *state, bool *ret_made, flx_error *reterr)
     if (!is_key_of(state->ca, state->ca_key)) {
         return damaged(state, "ca.key", "is not the key of ca.pem", reterr);
     }
-    *ret_made = !lives_long_enough(state->ca, state->wall_s);
+    *ret_made = !is_current(state->ca, state->wall_s);
     return *ret_made ? make_ca(state, reterr) : FLX_OK;
 }
 
@@ -470,7 +476,7 @@ static bool leaf_is_good(const pki *state, gnutls_x509_crt_t leaf, char *scratch
     const int rc =
         gnutls_x509_crt_verify(leaf, &state->ca, 1, GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &problems);
     if (rc < 0 || problems != 0 || !is_key_of(leaf, state->leaf_key) ||
-        !lives_long_enough(leaf, state->wall_s)) {
+        !is_current(leaf, state->wall_s)) {
         return false;
     }
     flx_certificate_names(leaf, scratch, NAMES_TEXT_MAX);
@@ -537,12 +543,16 @@ static void pki_done(pki *state)
 flx_status flx_pki_ensure(const char *dir, const flx_pki_options *options, uint64_t wall_s,
                           flx_pki_result *ret_result, flx_error *reterr)
 {
-    FLX_ASSERT(wall_s > BACKDATE_S);
+    if (wall_s < CLOCK_MIN_S || wall_s > CLOCK_MAX_S) {
+        return flx_fail(reterr, FLX_ERR_UNAVAILABLE,
+                        "the clock is wrong (%llu s since 1970): no certificate can be made",
+                        (unsigned long long)wall_s);
+    }
     pki state = {.dir = dir, .wall_s = wall_s};
     flx_pki_result result = {0};
     flx_status status = collect_names(&state, options, reterr);
-    if (status == FLX_OK && mkdir(dir, 0700) != 0 && errno != EEXIST) {
-        status = flx_fail_errno(reterr, errno, "make folder '%s'", dir);
+    if (status == FLX_OK) {
+        status = flx_dir_make(dir, reterr);
     }
     if (status == FLX_OK) {
         status = ensure_ca(&state, &result.ca_made, reterr);

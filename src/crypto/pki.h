@@ -35,12 +35,13 @@ typedef struct flx_pki_result {
 
 /*
  * Makes sure that `dir` (made when missing, 0700) holds a CA and a leaf that is good for at least
- * 30 days and names exactly what is asked. What is good stays as it is. A CA lives ten years; it is
+ * 30 days, begun, and names exactly what is asked. What is good stays as it is. A CA lives ten years; it is
  * replaced when less than 30 days are left, never because a file of it is missing.
  *
  * FLX_ERR_INVALID  a name that is neither DNS name nor address
  * FLX_ERR_CORRUPT  what is there is damaged or incomplete; the message names the file
  * FLX_ERR_DENIED   a key file that others may read
+ * FLX_ERR_UNAVAILABLE  the clock is far off
  * FLX_ERR_IO, FLX_ERR_NOMEM, FLX_ERR_INTERNAL
  */
 flx_status flx_pki_ensure(const char *dir, const flx_pki_options *options, uint64_t wall_s,

@@ -253,6 +253,7 @@ void flx_http_reply_failure(flx_http_response *response, const flx_error *error)
         {FLX_ERR_TOO_LARGE, 413, "too_large"},
         {FLX_ERR_AGAIN, 409, "limit_reached"},
         {FLX_ERR_UNAVAILABLE, 503, "unavailable"},
+        {FLX_ERR_NOMEM, 503, "unavailable"},
         {FLX_ERR_CLOSED, 503, "unavailable"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

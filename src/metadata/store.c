@@ -159,7 +159,8 @@ static bool transaction_is_empty(const transaction *txn)
     return memcmp(&txn->marks, &txn->store->marks, sizeof txn->marks) == 0;
 }
 
-/* Writes the marks and commits. After FLX_OK it is on disk; after an error it has not happened. */
+/* Writes the marks and commits. After FLX_OK it is on disk; after an error it has not happened, but
+ * for a failed sync, whose outcome only the next open can tell (README.md, rule 6). */
 static flx_status transaction_commit(transaction *txn, flx_error *reterr)
 {
     flx_store *store = txn->store;

@@ -32,7 +32,7 @@ def garbage(node):
 
 
 def main():
-    with Node("--subscriber-ring-bytes", "4MiB", "--replay-ring-bytes", "4MiB") as node:
+    with Node("--shard-ring-bytes", "4MiB") as node:
         node.felix("stream", "create", "load")
         node.felix("pub", "load", "before")
         garbage(node)

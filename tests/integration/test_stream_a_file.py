@@ -25,7 +25,7 @@ def make_log(path, lines):
 
 def main():
     # A ring that the file overruns many times, so that the stopped subscriber must lag.
-    with Node("--subscriber-ring-bytes", "1MiB", "--replay-ring-bytes", "1MiB") as node:
+    with Node("--shard-ring-bytes", "1MiB") as node:
         source = node.folder / "app.log"
         make_log(source, 60000)
         lines = source.read_bytes().split(b"\n")[:-1]

@@ -90,7 +90,9 @@ class Node:
         self.token = pathlib.Path(self.context["token_file"]).read_text().strip()
         host, port = self.context["addresses"][0].rsplit(":", 1)
         self.host, self.port = host.strip("[]"), int(port)
-        self.health = json.loads(self.felix("doctor", "-o", "json").stdout)["health"]
+        started = next(row for row in (self.folder / "up.log").read_text().splitlines()[::-1]
+                       if '"node.started"' in row)
+        self.health = json.loads(started)["health"]
 
     def stop(self, sig=signal.SIGTERM):
         """Ends the node and answers its exit code."""

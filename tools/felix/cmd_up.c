@@ -167,7 +167,7 @@ static void context_of(const flx_node_facts *facts, cli_context *context)
     set_text(context->ca_file, facts->ca_file);
     set_text(context->admin_token_file, facts->admin_token_file);
     if (facts->api_address[0] != '\0') {
-        (void)snprintf(context->controlplane, sizeof context->controlplane, "http://%s",
+        (void)snprintf(context->controlplane, sizeof context->controlplane, "https://%s",
                        facts->api_address);
     }
     context->dev = true;
@@ -204,19 +204,29 @@ static void write_context(cli_run *run, const flx_node_facts *facts)
     cli_contexts_done(&contexts);
 }
 
-static void banner(const cli_run *run, const flx_node_facts *facts)
+static void banner(const cli_run *run, const flx_node_facts *facts, bool has_context)
 {
-    (void)fprintf(run->err,
-                  "felix " FLX_VERSION " is up: %u worker%s\n"
-                  "  clients  udp  %s\n"
-                  "  health   http://%s/ready\n",
+    (void)fprintf(run->out,
+                  "felix " FLX_VERSION " is up, with %u worker%s\n\n"
+                  "  clients   %s   (QUIC, TLS 1.3; tenant %s, namespace %s)\n"
+                  "  REST API  https://%s\n"
+                  "  health    http://%s/ready   /metrics\n",
                   facts->workers, facts->workers == 1 ? "" : "s", facts->quic_address,
-                  facts->health_address);
-    if (facts->api_address[0] != '\0') {
-        (void)fprintf(run->err, "  API      http://%s\n", facts->api_address);
+                  facts->tenant, facts->namespace_, facts->api_address, facts->health_address);
+    if (facts->ca_file != NULL) {
+        (void)fprintf(run->out, "  trust     %s\n", facts->ca_file);
     }
-    (void)fputs("try: felix sub greetings & felix pub greetings hello\n", run->err);
-    (void)fflush(run->err);
+    (void)fprintf(run->out, "  token     %s\n", facts->token_file);
+    if (has_context) {
+        (void)fputs("\nIn another terminal:\n\n"
+                    "  felix sub logs\n"
+                    "  felix pub logs hello\n"
+                    "  felix cache put primary greeting hello --ttl 1h\n"
+                    "  felix doctor\n",
+                    run->out);
+    }
+    (void)fputs("\nCtrl-C stops it.\n", run->out);
+    (void)fflush(run->out);
 }
 
 static cli_exit run_node(up_state *state, const flx_config_set *set, flx_log *log)
@@ -233,9 +243,7 @@ static cli_exit run_node(up_state *state, const flx_config_set *set, flx_log *lo
     if (!state->words.no_context) {
         write_context(state->run, &facts);
     }
-    if (state->run->err_is_terminal) {
-        banner(state->run, &facts);
-    }
+    banner(state->run, &facts, !state->words.no_context);
     const flx_status status = flx_node_run(node, &error);
     (void)flx_node_free(node);
     return status == FLX_OK ? CLI_EXIT_OK : cli_failed(state->run, &error, "node");

@@ -32,6 +32,13 @@ const cli_flag cli_global_flags[] = {
     {NULL, NULL, NULL, NULL, 0},
 };
 
+/* felix up takes the keys of the configuration too; these are its own. */
+static const cli_flag up_flags[] = {
+    {"data", "DIR", "keep everything there, instead of $XDG_STATE_HOME/felix", NULL, 0},
+    {"no-context", NULL, "leave the contexts alone", NULL, 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
 static const cli_flag pub_flags[] = {
     {"lines", NULL, "publish each line of standard input as a record", NULL, 'l'},
     {"key", "KEY", "records of equal keys keep to one shard, in order", NULL, 'k'},
@@ -149,7 +156,7 @@ static const cli_flag bench_cache_flags[] = {
 };
 
 const cli_command cli_commands[] = {
-    {NULL, "up", "[FLAG...]", NULL, "start a node on this machine, in the foreground",
+    {NULL, "up", "[FLAG...]", up_flags, "start a node on this machine, in the foreground",
      "Runs broker, control plane and catalog in one process, on 127.0.0.1 unless told otherwise: "
      "QUIC on udp/5000, the REST API on tcp/8443, health and metrics on tcp/8080. At the first "
      "start "

@@ -21,7 +21,7 @@ const cli_context_field cli_context_fields[CLI_CONTEXT_FIELDS] = {
     FIELD("namespace", "namespace", "FELIX_NAMESPACE", NULL, "default", namespace_),
     FIELD("token_file", "token-file", "FELIX_TOKEN_FILE", NULL, "", token_file),
     FIELD("ca_file", "ca-file", "FELIX_CA_FILE", NULL, "", ca_file),
-    FIELD("controlplane", "controlplane", "FELIX_CONTROLPLANE_URL", NULL, "http://127.0.0.1:8443",
+    FIELD("controlplane", "controlplane", "FELIX_CONTROLPLANE_URL", NULL, "https://127.0.0.1:8443",
           controlplane),
     FIELD("admin_token_file", "admin-token-file", "FELIX_ADMIN_TOKEN_FILE", NULL, "",
           admin_token_file),

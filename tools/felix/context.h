@@ -26,7 +26,7 @@ typedef struct cli_context {
     char namespace_[CLI_VALUE_MAX];
     char token_file[CLI_VALUE_MAX];
     char ca_file[CLI_VALUE_MAX];
-    char controlplane[CLI_VALUE_MAX]; /* http://host:port */
+    char controlplane[CLI_VALUE_MAX]; /* https://host:port */
     char admin_token_file[CLI_VALUE_MAX];
     char server_name[CLI_VALUE_MAX];
     bool dev; /* pub and sub create what is missing */

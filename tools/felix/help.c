@@ -2,9 +2,12 @@
 /* help.c - the table of commands on a terminal. */
 #include "help.h"
 
+#include "common/config.h"
+
 #include <string.h>
 
-#define WIDTH 96
+#define WIDTH      96
+#define FLAG_WIDTH 32
 
 /* Words of a paragraph, broken at WIDTH with an indent. */
 static void write_wrapped(FILE *out, const char *text, unsigned indent)
@@ -35,9 +38,9 @@ static void write_flags(FILE *out, const cli_flag *flags)
                        flags->letter != 0 ? flags->letter : ' ', flags->letter != 0 ? "," : " ",
                        flags->name, flags->value != NULL ? " " : "",
                        flags->value != NULL ? flags->value : "");
-        (void)fprintf(out, "  %-32s %s%s", spelled,
-                      strlen(spelled) > 32 ? "\n                                   " : "",
-                      flags->doc);
+        const bool wide = strlen(spelled) > FLAG_WIDTH;
+        (void)fprintf(out, "  %-*s%s%-*s%s", wide ? 0 : FLAG_WIDTH, spelled, wide ? "\n" : " ",
+                      wide ? FLAG_WIDTH + 3 : 0, "", flags->doc);
         if (flags->preset != NULL) {
             (void)fprintf(out, " (%s)", flags->preset);
         }
@@ -117,8 +120,10 @@ void cli_help_command(FILE *out, const cli_command *command)
         (void)fputs("\nExamples:\n", out);
         write_examples(out, command->examples);
     }
-    if (!command->raw_args) {
-        (void)fputs("\nFlags of every command:\n", out);
-        write_flags(out, cli_global_flags);
+    if (command->raw_args) {
+        flx_config_write_help(out); /* its words are those of the configuration */
+        return;
     }
+    (void)fputs("\nFlags of every command:\n", out);
+    write_flags(out, cli_global_flags);
 }

@@ -10,7 +10,21 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Inodes of the sockets bound to the port, from one of /proc/net's tables. */
+#define TCP_LISTENS 10 /* TCP_LISTEN of the kernel */
+
+/* Where field number `index` (from 0) of a line of blanks and words begins; "" past the end. */
+static const char *nth_field(const char *line, unsigned index)
+{
+    line += strspn(line, " ");
+    for (; index > 0; index--) {
+        line += strcspn(line, " \n");
+        line += strspn(line, " ");
+    }
+    return line;
+}
+
+/* Inodes of the sockets bound to the port, from one of /proc/net's tables:
+ *     sl  local_address  rem_address  st  queues  timer  retransmits  uid  timeout  inode */
 static size_t sockets_of(const char *table, bool tcp, uint16_t port, unsigned long inodes[32])
 {
     char line[512];
@@ -20,14 +34,9 @@ static size_t sockets_of(const char *table, bool tcp, uint16_t port, unsigned lo
         return 0;
     }
     while (count < 32 && fgets(line, sizeof line, file) != NULL) {
-        char local[64];
-        unsigned state = 0;
-        unsigned long inode = 0;
-        if (sscanf(line, " %*s %63s %*s %x %*s %*s %*s %*s %*s %lu", local, &state, &inode) != 3) {
-            continue;
-        }
-        const char *colon = strrchr(local, ':');
-        const bool listens = !tcp || state == 0x0a;
+        const char *colon = strchr(nth_field(line, 1), ':'); /* address and port, in hex */
+        const bool listens = !tcp || strtoul(nth_field(line, 3), NULL, 16) == TCP_LISTENS;
+        const unsigned long inode = strtoul(nth_field(line, 9), NULL, 10);
         if (colon != NULL && strtoul(colon + 1, NULL, 16) == port && listens && inode != 0) {
             inodes[count++] = inode;
         }
@@ -110,8 +119,6 @@ bool cli_process_cpu_us(pid_t pid, uint64_t *ret_us)
 {
     char path[64];
     char line[1024];
-    unsigned long user = 0;
-    unsigned long system = 0;
     (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     FILE *file = fopen(path, "re");
     if (file == NULL) {
@@ -119,12 +126,14 @@ bool cli_process_cpu_us(pid_t pid, uint64_t *ret_us)
     }
     const bool read = fgets(line, sizeof line, file) != NULL;
     (void)fclose(file);
-    /* The name in brackets may hold anything; the last bracket ends it. */
+    /* The name in brackets may hold anything; the last bracket ends it. User and system time are
+     * fields 14 and 15 of proc(5), the first after the bracket is 3. */
     const char *rest = read ? strrchr(line, ')') : NULL;
-    if (rest == NULL || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-                               &user, &system) != 2) {
+    if (rest == NULL) {
         return false;
     }
+    const unsigned long user = strtoul(nth_field(rest + 1, 11), NULL, 10);
+    const unsigned long system = strtoul(nth_field(rest + 1, 12), NULL, 10);
     *ret_us = (uint64_t)(user + system) * 1000000 / (uint64_t)sysconf(_SC_CLK_TCK);
     return true;
 }

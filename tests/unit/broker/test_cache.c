@@ -42,7 +42,7 @@ static flx_cache_outcome put(flx_cache_shard *shard, flx_cache_write write, uint
 {
     flx_cache_outcome outcome = {0};
     flx_error error;
-    assert_int_equal(flx_cache_put(shard, &write, now_us, &outcome, &error), FLX_OK);
+    assert_int_equal(flx_cache_shard_put(shard, &write, now_us, &outcome, &error), FLX_OK);
     return outcome;
 }
 
@@ -54,7 +54,7 @@ static flx_cache_outcome put_text(flx_cache_shard *shard, const char *key, const
 static void expect_text(flx_cache_shard *shard, const char *key, const char *value)
 {
     flx_cache_item item;
-    assert_true(flx_cache_get(shard, slice_of(key), NOW_US, &item));
+    assert_true(flx_cache_shard_get(shard, slice_of(key), NOW_US, &item));
     assert_int_equal(item.value.len, strlen(value));
     assert_memory_equal(item.value.ptr, value, item.value.len);
 }
@@ -65,7 +65,7 @@ static void test_story(void **state)
     flx_cache_pool *pool = pool_of(0);
     flx_cache_shard *shard = shard_of(pool);
     flx_cache_item item;
-    assert_false(flx_cache_get(shard, slice_of("a"), NOW_US, &item));
+    assert_false(flx_cache_shard_get(shard, slice_of("a"), NOW_US, &item));
     const flx_cache_outcome first = put_text(shard, "a", "one");
     assert_true(first.applied && first.version > NOW_US);
     expect_text(shard, "a", "one");
@@ -75,10 +75,10 @@ static void test_story(void **state)
     (void)put_text(shard, "", ""); /* the empty key is a key, the empty value is a value */
     expect_text(shard, "", "");
 
-    assert_true(flx_cache_delete(shard, slice_of("a"), NOW_US, &item));
+    assert_true(flx_cache_shard_delete(shard, slice_of("a"), NOW_US, &item));
     assert_int_equal(item.version, second.version);
     assert_memory_equal(item.value.ptr, "a longer", 8); /* until the next call */
-    assert_false(flx_cache_delete(shard, slice_of("a"), NOW_US, &item));
+    assert_false(flx_cache_shard_delete(shard, slice_of("a"), NOW_US, &item));
 
     flx_cache_stats stats;
     flx_cache_pool_stats(pool, &stats);
@@ -112,10 +112,12 @@ static void test_conditions(void **state)
     write.version = version;
     outcome = put(shard, write, NOW_US);
     assert_true(outcome.applied && outcome.version > version);
-    assert_false(flx_cache_delete_if(shard, write.key, version, NOW_US).applied);
-    const flx_cache_outcome gone = flx_cache_delete_if(shard, write.key, outcome.version, NOW_US);
+    assert_false(flx_cache_shard_delete_if(shard, write.key, version, NOW_US).applied);
+    const flx_cache_outcome gone =
+        flx_cache_shard_delete_if(shard, write.key, outcome.version, NOW_US);
     assert_true(gone.applied && gone.version == 0);
-    assert_int_equal(flx_cache_delete_if(shard, write.key, outcome.version, NOW_US).version, 0);
+    assert_int_equal(flx_cache_shard_delete_if(shard, write.key, outcome.version, NOW_US).version,
+                     0);
     (void)flx_cache_shard_free(shard);
     (void)flx_cache_pool_free(pool);
 }
@@ -133,15 +135,16 @@ static void test_expiry(void **state)
     assert_int_equal(flx_cache_pool_next_expiry_ms(pool), UINT64_MAX);
     (void)put(shard, write, NOW_US);
     assert_true(flx_cache_pool_next_expiry_ms(pool) <= now_ms + 10);
-    assert_true(flx_cache_get(shard, write.key, NOW_US + 9999, &item));
+    assert_true(flx_cache_shard_get(shard, write.key, NOW_US + 9999, &item));
     assert_int_equal(item.expires_at_ms, now_ms + 10);
-    assert_false(flx_cache_get(shard, write.key, NOW_US + 10000, &item)); /* lazily, exactly then */
+    assert_false(
+        flx_cache_shard_get(shard, write.key, NOW_US + 10000, &item)); /* lazily, exactly then */
 
     (void)put(shard, write, NOW_US);
     write.expires_at_ms = 0; /* a put without one takes the expiry away */
     (void)put(shard, write, NOW_US);
     assert_false(flx_cache_pool_expire(pool, NOW_US + 20000, 100));
-    assert_true(flx_cache_get(shard, write.key, NOW_US + 20000, &item));
+    assert_true(flx_cache_shard_get(shard, write.key, NOW_US + 20000, &item));
 
     write.expires_at_ms = now_ms + 30; /* expired by the pass, unread */
     (void)put(shard, write, NOW_US + 20000);
@@ -154,7 +157,7 @@ static void test_expiry(void **state)
     (void)put_text(shard, "k", "v");
     write.expires_at_ms = now_ms; /* past already: as if written and expired at once */
     assert_true(put(shard, write, NOW_US).applied);
-    assert_false(flx_cache_get(shard, write.key, NOW_US, &item));
+    assert_false(flx_cache_shard_get(shard, write.key, NOW_US, &item));
     (void)flx_cache_shard_free(shard);
     (void)flx_cache_pool_free(pool);
 }
@@ -179,7 +182,8 @@ static void test_limits(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const flx_cache_write write = {.key = {bytes, rows[i].key_len},
                                        .value = {bytes, rows[i].value_len}};
-        assert_int_equal(flx_cache_put(shard, &write, NOW_US, &outcome, &error), rows[i].status);
+        assert_int_equal(flx_cache_shard_put(shard, &write, NOW_US, &outcome, &error),
+                         rows[i].status);
     }
     free(bytes);
     (void)flx_cache_shard_free(shard);
@@ -200,12 +204,12 @@ static void test_large_values_are_shared(void **state)
     const flx_cache_write write = {
         .key = slice_of("big"), .value = {chunk->data + 50, BIG}, .chunk = chunk};
     (void)put(shard, write, NOW_US);
-    assert_true(flx_cache_get(shard, write.key, NOW_US, &item));
+    assert_true(flx_cache_shard_get(shard, write.key, NOW_US, &item));
     assert_ptr_equal(item.chunk, chunk);
     assert_ptr_equal(item.value.ptr, chunk->data + 50);
     assert_int_equal(item.value.len, BIG);
-    assert_true(flx_cache_delete(shard, write.key, NOW_US, NULL));
-    assert_false(flx_cache_delete(shard, write.key, NOW_US, NULL));
+    assert_true(flx_cache_shard_delete(shard, write.key, NOW_US, NULL));
+    assert_false(flx_cache_shard_delete(shard, write.key, NOW_US, NULL));
     assert_true(flx_chunk_is_sole(chunk));
 
     flx_chunk *roomy = flx_chunk_new(10 * BIG); /* not worth keeping for a tenth of it */
@@ -217,7 +221,7 @@ static void test_large_values_are_shared(void **state)
         (flx_cache_write){.key = slice_of("big"), .value = {roomy->data, BIG}, .chunk = roomy},
         NOW_US);
     assert_true(flx_chunk_is_sole(roomy));
-    assert_true(flx_cache_get(shard, slice_of("big"), NOW_US, &item));
+    assert_true(flx_cache_shard_get(shard, slice_of("big"), NOW_US, &item));
     flx_chunk *kept = flx_chunk_ref(item.chunk); /* copied once, into a chunk of its own */
     (void)put_text(shard, "big", "small now");
     assert_int_equal(kept->data[BIG - 1], 'y');
@@ -328,12 +332,13 @@ static void model_read(model *all, flx_cache_shard *shard, size_t shard_number, 
     bool is_there = false;
     switch (random() % 4) {
     case 0:
-        is_there = flx_cache_delete(shard, name, all->now_us, &item);
+        is_there = flx_cache_shard_delete(shard, name, all->now_us, &item);
         break;
     case 1: {
         const bool is_right = random() % 2 == 0;
         const uint64_t version = is_right ? entry->version : entry->version + 1;
-        const flx_cache_outcome outcome = flx_cache_delete_if(shard, name, version, all->now_us);
+        const flx_cache_outcome outcome =
+            flx_cache_shard_delete_if(shard, name, version, all->now_us);
         assert_int_equal(outcome.applied, entry->is_there && is_right);
         if (outcome.applied) {
             *entry = (model_entry){0};
@@ -341,7 +346,7 @@ static void model_read(model *all, flx_cache_shard *shard, size_t shard_number, 
         return;
     }
     default:
-        is_there = flx_cache_get(shard, name, all->now_us, &item);
+        is_there = flx_cache_shard_get(shard, name, all->now_us, &item);
         if (is_there) {
             compare_item(entry, &item);
         }
@@ -386,7 +391,8 @@ static void model_list(model *all, const flx_cache_shard *shard, size_t shard_nu
         listing self = {.all = all, .shard = shard_number, .prefix = prefixes[p]};
         flx_cache_cursor cursor = {0};
         while (!cursor.is_done) {
-            (void)flx_cache_list(shard, prefixes[p], all->now_us, 7, &cursor, list_one, &self);
+            (void)flx_cache_shard_list(shard, prefixes[p], all->now_us, 7, &cursor, list_one,
+                                       &self);
         }
         size_t expected = 0;
         for (size_t key = 0; key < MODEL_KEYS; key++) {
@@ -449,19 +455,22 @@ static void test_follows_the_model(void **state)
 
 /* --- growing, listing while it grows, what an entry costs ----------------------------------------- */
 
+static uint64_t number_expires_at_ms; /* of what put_number writes */
+
 static flx_cache_outcome put_number(flx_cache_shard *shard, uint32_t number, size_t value_len)
 {
     static const uint8_t value[VALUE_BYTES * 10];
     const flx_cache_write write = {.key = {(const uint8_t *)&number, sizeof number},
-                                   .value = {value, value_len}};
+                                   .value = {value, value_len},
+                                   .expires_at_ms = number_expires_at_ms};
     return put(shard, write, NOW_US);
 }
 
 static bool has_number(flx_cache_shard *shard, uint32_t number)
 {
     flx_cache_item item;
-    return flx_cache_get(shard, (flx_slice){(const uint8_t *)&number, sizeof number}, NOW_US,
-                         &item);
+    return flx_cache_shard_get(shard, (flx_slice){(const uint8_t *)&number, sizeof number}, NOW_US,
+                               &item);
 }
 
 typedef struct seen_numbers {
@@ -491,7 +500,7 @@ static void test_a_listing_survives_growth(void **state)
     }
     flx_cache_cursor cursor = {0};
     while (!cursor.is_done) {
-        (void)flx_cache_list(shard, slice_of(""), NOW_US, 50, &cursor, see_number, &seen);
+        (void)flx_cache_shard_list(shard, slice_of(""), NOW_US, 50, &cursor, see_number, &seen);
         for (int i = 0; i < 60 && next < 20000; i++) {
             (void)put_number(shard, next++, 1);
         }
@@ -518,7 +527,7 @@ static size_t heap_bytes(void)
 /* Rule 5: an entry costs at most 96 bytes beside its key and value, counted and real. */
 static void test_overhead_of_an_entry(void **state)
 {
-    (void)state;
+    number_expires_at_ms = *(const uint64_t *)*state;
     flx_cache_pool *pool = pool_of(UINT64_C(1) << 30);
     flx_cache_shard *shard = shard_of(pool);
     const size_t before = heap_bytes();
@@ -538,6 +547,7 @@ static void test_overhead_of_an_entry(void **state)
     for (uint32_t i = 0; i < ENTRIES; i += 7) {
         assert_true(has_number(shard, i));
     }
+    number_expires_at_ms = 0;
     (void)flx_cache_shard_free(shard);
     (void)flx_cache_pool_free(pool);
 }
@@ -612,10 +622,10 @@ static flx_status write_some(flx_cache_pool *pool, flx_cache_shard **ret_shard)
         flx_cache_write write = {.key = {(const uint8_t *)&i, sizeof i},
                                  .value = {value, i % 100 == 0 ? BIG : 10}};
         write.expires_at_ms = i % 3 == 0 ? NOW_US / 1000 + 5 : 0;
-        status = flx_cache_put(*ret_shard, &write, NOW_US, &outcome, &error);
+        status = flx_cache_shard_put(*ret_shard, &write, NOW_US, &outcome, &error);
         if (status == FLX_OK && i % 50 == 0) { /* and replaces it by a larger one */
             write.value.len = 200;
-            status = flx_cache_put(*ret_shard, &write, NOW_US, &outcome, &error);
+            status = flx_cache_shard_put(*ret_shard, &write, NOW_US, &outcome, &error);
             if (status != FLX_OK) {
                 assert_true(has_number(*ret_shard, i));
             }
@@ -652,6 +662,7 @@ static void test_every_failed_allocation(void **state)
 
 int main(void)
 {
+    static uint64_t never = 0, next_day_ms = NOW_US / 1000 + UINT64_C(86400000);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_story),
         cmocka_unit_test(test_conditions),
@@ -660,7 +671,8 @@ int main(void)
         cmocka_unit_test(test_large_values_are_shared),
         cmocka_unit_test(test_follows_the_model),
         cmocka_unit_test(test_a_listing_survives_growth),
-        cmocka_unit_test(test_overhead_of_an_entry),
+        {"overhead of an entry", test_overhead_of_an_entry, NULL, NULL, &never},
+        {"overhead of one that expires", test_overhead_of_an_entry, NULL, NULL, &next_day_ms},
         cmocka_unit_test(test_the_budget_holds_and_the_popular_stay),
         cmocka_unit_test(test_a_write_never_evicts_itself),
         cmocka_unit_test(test_every_failed_allocation),

@@ -44,7 +44,7 @@ static void test_every_acked_form_is_answered_in_order(void **state)
         assert_int_equal(error.retry, FLX_RETRY_AFTER);
         assert_int_equal(read_ack(s).request_id, 4);
         assert_string_equal(hx_read_json(s),
-                            "{\"type\":\"publish_ok\",\"request_id\":5,\"offset\":2}");
+                            "{\"type\":\"publish_ok\",\"request_id\":5,\"offset\":4}");
         assert_string_equal(hx_read_json(s), "{\"type\":\"publish_ok\",\"request_id\":6}");
         hx_free(h);
     }

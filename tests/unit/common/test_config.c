@@ -85,7 +85,6 @@ static void defaults_are_those_of_the_table(void **state)
     assert_int_equal(config->max_idle_timeout_ms, 30000);
     assert_int_equal(config->keepalive_ms, 5000);
     assert_int_equal(config->publish_window, 256);
-    assert_int_equal(config->subscriber_queue_policy, 0);
     assert_int_equal(in.problems + in.warnings, 0);
     for (size_t i = 0; i < FLX_CONFIG_KEY_COUNT; i++) {
         assert_int_equal(flx_config_origin_of(set, i), FLX_CONFIG_FROM_DEFAULT);
@@ -183,7 +182,6 @@ static void problems_are_told_in_full(void **state)
         {"bare port", {.argv = {"--quic-bind", "5000"}}, "'5000' is no address; write host:port"},
         {"bare IPv6", {.argv = {"--quic-bind", "::1:5000"}}, "with IPv6 as [::1]:5000"},
         {"port too high", {.argv = {"--quic-bind", "a:65536"}}, "the port from 0 to 65535"},
-        {"bad quota", {.argv = {"--tenant-publish-quotas", "a:1:2,b"}}, "'b' is no quota"},
         {"unknown flag",
          {.argv = {"--quick-bind", "a:1"}},
          "unknown flag '--quick-bind', did you mean '--quic-bind'?"},
@@ -205,9 +203,9 @@ static void problems_are_told_in_full(void **state)
         {"total budget below identity budget",
          {.file = "pub_conn_total_inflight_bytes: 1MiB\n"},
          "pub_conn_total_inflight_bytes (1MiB)"},
-        {"subscriptions",
-         {.file = "max_subscriptions_per_conn: 20000\n"},
-         "max_subscriptions_per_conn_total (16384)"},
+        {"one ring above all rings",
+         {.file = "shard_ring_bytes: 1GiB\n"},
+         "shard_ring_bytes (1GiB) must not be above ring_bytes (512MiB)"},
         {"certificate without key",
          {.file = "tls_cert: a.pem\n"},
          "tls_cert and tls_key go together"},
@@ -258,14 +256,14 @@ static void unknown_variables_only_warn(void **state)
 static void aliases_are_read_and_the_first_name_counts(void **state)
 {
     (void)state;
-    world alias = {.environment = {"FELIX_SUB_QUEUE_CAPACITY=9"}};
+    world alias = {.environment = {"FELIX_MTU_UPPER_BOUND=4096"}};
     flx_config_set *set = must_load(&alias);
-    assert_int_equal(flx_config_values(set)->subscriber_queue_capacity, 9);
+    assert_int_equal(flx_config_values(set)->udp_payload_max, 4096);
     (void)flx_config_set_free(set);
     world both = {
-        .environment = {"FELIX_SUB_QUEUE_CAPACITY=9", "FELIX_SUBSCRIBER_QUEUE_CAPACITY=8"}};
+        .environment = {"FELIX_MTU_UPPER_BOUND=4096", "FELIX_UDP_PAYLOAD_MAX=1400"}};
     set = must_load(&both);
-    assert_int_equal(flx_config_values(set)->subscriber_queue_capacity, 8);
+    assert_int_equal(flx_config_values(set)->udp_payload_max, 1400);
     assert_int_equal(both.warnings, 1);
     (void)flx_config_set_free(set);
 }
@@ -309,8 +307,7 @@ static void note_change(void *arg, const flx_config_key *key, const char *from, 
 static void a_printed_configuration_loads_again(void **state)
 {
     (void)state;
-    world in = {.argv = {"--node-id", "a\"b\\c", "--tenant-publish-quotas=acme:1:2,b.c:0:9",
-                         "--busy-poll-us", "250us", "--cache-memory-bytes=3GiB"}};
+    world in = {.argv = {"--node-id", "a\"b\\c", "--busy-poll-us", "250us", "--cache-memory-bytes=3GiB"}};
     flx_config_set *set = must_load(&in);
     char *text = printed(set, true);
     assert_non_null(strstr(text, "cache_memory_bytes: 3GiB  # --cache-memory-bytes\n"));
@@ -338,23 +335,6 @@ static void a_reload_tells_what_changed(void **state)
     assert_string_equal(changes, "workers 1->2 restart;log_level info->debug;");
     (void)flx_config_set_free(running);
     (void)flx_config_set_free(loaded);
-}
-
-static void quotas_are_read_one_by_one(void **state)
-{
-    (void)state;
-    world in = {.file = "tenant_publish_quotas: [\"acme:1000:10\", \"b.c:0:5\"]\n"};
-    flx_config_set *set = must_load(&in);
-    const char *cursor = flx_config_values(set)->tenant_publish_quotas;
-    flx_tenant_quota quota;
-    assert_true(flx_config_next_quota(&cursor, &quota));
-    assert_memory_equal(quota.tenant.ptr, "acme", quota.tenant.len);
-    assert_int_equal(quota.bytes_per_sec, 1000);
-    assert_int_equal(quota.msgs_per_sec, 10);
-    assert_true(flx_config_next_quota(&cursor, &quota));
-    assert_int_equal(quota.msgs_per_sec, 5);
-    assert_false(flx_config_next_quota(&cursor, &quota));
-    (void)flx_config_set_free(set);
 }
 
 static void near_words_are_found_and_far_ones_are_not(void **state)
@@ -430,7 +410,6 @@ int main(void)
         cmocka_unit_test(help_is_answered_in_spite_of_problems),
         cmocka_unit_test(a_printed_configuration_loads_again),
         cmocka_unit_test(a_reload_tells_what_changed),
-        cmocka_unit_test(quotas_are_read_one_by_one),
         cmocka_unit_test(near_words_are_found_and_far_ones_are_not),
         cmocka_unit_test(documents_name_every_key),
         cmocka_unit_test(memory_may_run_out_anywhere),

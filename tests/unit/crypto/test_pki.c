@@ -192,6 +192,11 @@ static void test_bad_chains(void **state)
                                              (flx_slice){(const uint8_t *)"no pem", 6}, NULL, NOW_S,
                                              &error),
                      FLX_ERR_INVALID);
+    /* The leaf itself handed out as trusted: taken, as webpki does with an exact anchor. */
+    const char *end = strstr((const char *)chain.bytes, "-----END CERTIFICATE-----");
+    assert_non_null(end);
+    const flx_slice leaf = {chain.bytes, (size_t)(end - (const char *)chain.bytes) + 26};
+    assert_int_equal(flx_certificates_verify(leaf, leaf, "localhost", NOW_S, &error), FLX_OK);
     /* Another CA. */
     char first[72];
     (void)snprintf(first, sizeof first, "%.70s", folder);
@@ -307,6 +312,29 @@ static void test_damage(void **state)
     assert_int_equal(verify("localhost", NOW_S + 3630 * DAY, &error), FLX_OK);
 }
 
+/* The clock was ahead when the certificates were made, and has been set right. */
+static void test_clock(void **state)
+{
+    (void)state;
+    char saved[72];
+    (void)snprintf(saved, sizeof saved, "%.70s", folder);
+    (void)snprintf(folder, sizeof folder, "%s-t", saved);
+    (void)ensure(NOW_S + 10 * DAY, NULL, 0);
+    const flx_pki_result result = ensure(NOW_S, NULL, 0);
+    assert_true(result.ca_made && result.server_made);
+    assert_int_equal(verify("localhost", NOW_S, NULL), FLX_OK);
+    static const uint64_t wrong[] = {0, 1000, UINT64_MAX};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        flx_pki_result none;
+        const flx_pki_options options = {0};
+        flx_error error;
+        assert_int_equal(flx_pki_ensure(folder, &options, wrong[i], &none, &error),
+                         FLX_ERR_UNAVAILABLE);
+    }
+    (void)remove_folder(NULL);
+    (void)snprintf(folder, sizeof folder, "%s", saved);
+}
+
 static void test_bad_names(void **state)
 {
     (void)state;
@@ -348,11 +376,17 @@ static void test_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_first_start),      cmocka_unit_test(test_leaf_extensions),
-        cmocka_unit_test(test_verdicts),         cmocka_unit_test(test_bad_chains),
-        cmocka_unit_test(test_openssl_agrees),   cmocka_unit_test(test_certtool_agrees),
-        cmocka_unit_test(test_kept_and_renewed), cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_bad_names),        cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_first_start),
+        cmocka_unit_test(test_leaf_extensions),
+        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_bad_chains),
+        cmocka_unit_test(test_openssl_agrees),
+        cmocka_unit_test(test_certtool_agrees),
+        cmocka_unit_test(test_kept_and_renewed),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_bad_names),
+        cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

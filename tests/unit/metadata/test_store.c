@@ -721,6 +721,135 @@ static void a_full_disk_loses_nothing_acknowledged(void **state)
     (void)flx_catalog_unref(catalog);
 }
 
+/* ---- a disk that fails on demand: SQLite's own file layer with two calls of ours in it ---- */
+
+static struct {
+    sqlite3_vfs vfs;
+    const sqlite3_vfs *below;
+    /* 0: the database, which is locked; 1: WAL and journal, which are not. xWrite and xSync below
+     * are the same for both. */
+    sqlite3_io_methods methods[2];
+    const sqlite3_io_methods *below_methods;
+    int count;   /* writes and syncs so far */
+    int fail_at; /* the one that fails; 0: none */
+    bool failed;
+    bool sync_failed;
+} disk;
+
+static bool disk_fails(void)
+{
+    disk.count++;
+    disk.failed = disk.failed || disk.count == disk.fail_at;
+    return disk.count == disk.fail_at;
+}
+
+static int disk_write(sqlite3_file *file, const void *bytes, int len, sqlite3_int64 offset)
+{
+    return disk_fails() ? SQLITE_IOERR_WRITE : disk.below_methods->xWrite(file, bytes, len, offset);
+}
+
+static int disk_sync(sqlite3_file *file, int flags)
+{
+    if (disk_fails()) {
+        disk.sync_failed = true;
+        return SQLITE_IOERR_FSYNC;
+    }
+    return disk.below_methods->xSync(file, flags);
+}
+
+static int disk_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
+                     int *ret_flags)
+{
+    (void)vfs;
+    const int code =
+        disk.below->xOpen((sqlite3_vfs *)(uintptr_t)disk.below, name, file, flags, ret_flags);
+    if (code == SQLITE_OK && file->pMethods != NULL) {
+        sqlite3_io_methods *methods = &disk.methods[(flags & SQLITE_OPEN_MAIN_DB) != 0 ? 0 : 1];
+        disk.below_methods = file->pMethods;
+        *methods = *file->pMethods;
+        methods->xWrite = disk_write;
+        methods->xSync = disk_sync;
+        file->pMethods = methods;
+    }
+    return code;
+}
+
+static void disk_install(void)
+{
+    disk.below = sqlite3_vfs_find(NULL);
+    disk.vfs = *disk.below;
+    disk.vfs.zName = "failing";
+    disk.vfs.pNext = NULL;
+    disk.vfs.xOpen = disk_open;
+    assert_int_equal(sqlite3_vfs_register(&disk.vfs, 1), SQLITE_OK);
+}
+
+static void disk_remove(void)
+{
+    assert_int_equal(sqlite3_vfs_unregister(&disk.vfs), SQLITE_OK);
+}
+
+static size_t count_streams(fixture *fix)
+{
+    flx_catalog *catalog = NULL;
+    assert_int_equal(flx_store_snapshot(fix->store, &catalog, NULL), FLX_OK);
+    const size_t count = flx_catalog_stream_count(catalog);
+    (void)flx_catalog_unref(catalog);
+    return count;
+}
+
+/*
+ * The Nth write or sync fails, for every N of two creates: the call says so, what was answered is
+ * there, what was refused is not (a failed sync excepted, whose outcome only a reopen can tell), and
+ * after a failed sync nothing is written until the store is opened again.
+ */
+static void keeps_its_word_on_a_failing_disk(void **state)
+{
+    fixture *fix = *state;
+    bool met_failed_sync = false;
+    fix->store = flx_store_close(fix->store);
+    disk_install();
+    for (int nth = 1;; nth++) {
+        remove_files(fix);
+        assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
+        create_place(fix);
+        disk.count = 0;
+        disk.fail_at = nth;
+        disk.failed = false;
+        disk.sync_failed = false;
+        bool created = false;
+        const flx_status first =
+            create(fix, FLX_KIND_STREAM, "t/n", "{\"stream\":\"a\"}", &created, NULL);
+        const flx_status second =
+            create(fix, FLX_KIND_STREAM, "t/n", "{\"stream\":\"b\"}", &created, NULL);
+        disk.fail_at = 0;
+        const size_t answered = (size_t)(first == FLX_OK) + (size_t)(second == FLX_OK);
+        assert_true(first == FLX_OK || first == FLX_ERR_IO);
+        assert_true(second == FLX_OK || second == FLX_ERR_IO);
+        assert_int_equal(count_streams(fix), answered);
+        if (disk.sync_failed) {
+            flx_error error = {0};
+            met_failed_sync = true;
+            assert_int_equal(
+                create(fix, FLX_KIND_STREAM, "t/n", "{\"stream\":\"c\"}", &created, &error),
+                FLX_ERR_IO);
+            assert_non_null(strstr(error.message, "an earlier sync failed"));
+        }
+        fix->store = flx_store_close(fix->store);
+        assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
+        const size_t there = count_streams(fix);
+        assert_true(there >= answered && there <= answered + (disk.sync_failed ? 1 : 0));
+        fix->store = flx_store_close(fix->store);
+        if (!disk.failed) {
+            assert_int_equal(answered, 2);
+            break;
+        }
+        assert_true(answered < 2);
+    }
+    disk_remove();
+    assert_true(met_failed_sync);
+}
+
 /* SQLite's and jansson's memory from our door too, so that a fault loop reaches into them. */
 static void *sqlite_malloc(int size)
 {
@@ -833,6 +962,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_wrong_file_is_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_newer_or_damaged_catalog_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_loses_nothing_acknowledged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(keeps_its_word_on_a_failing_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(survives_failed_allocations, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client/asks.h - requests that have one answer: cache operations and one-shot questions.
+ *
+ * Every connection has up to cache_streams channels for them, opened when they are wanted; a
+ * channel carries one request at a time (the protocol's rule), the rest waits in one bounded queue.
+ * A channel that brought an `error` is not used again: a broker may be about to finish it.
+ *
+ *     queue -> channel (sent) -> answer | timeout | channel lost
+ *                                                    +-- safe to ask again: back to the queue's front
+ *                                                    +-- otherwise FLX_ERR_UNKNOWN_OUTCOME
+ */
+#ifndef FLX_CLIENT_ASKS_H
+#define FLX_CLIENT_ASKS_H
+
+#include "client/channel.h"
+#include "common/loop.h"
+
+#include <felix/client.h>
+
+#include <pthread.h>
+
+typedef struct flx_ask flx_ask;
+typedef struct flx_ask_slot flx_ask_slot;
+
+/* Exactly once, on the loop thread; one of `msg` and `error` is NULL. */
+typedef void (*flx_ask_fn)(flx_ask *ask, flx_msg *msg, const flx_error *error);
+
+/* One request. Zero it but for what the maker sets. It frees itself after `answered`. */
+struct flx_ask {
+    flx_ask_fn answered;
+    void *owner;       /* for flx_asks_cancel */
+    void *user[4];     /* the maker's */
+    flx_chunk *frame;  /* the whole frame; the ask owns this reference */
+    uint64_t id;       /* request_id in it */
+    uint32_t features; /* the broker must have them all */
+    bool is_read;      /* may be asked again when its channel is lost */
+    uint64_t timeout_ns;
+
+    flx_client *client;
+    flx_timer timer;
+    flx_ask_slot *slot; /* NULL: waits */
+    flx_ask *prev, *next;
+    flx_ask *arriving; /* link of the list other threads fill */
+};
+
+struct flx_ask_slot {
+    flx_channel channel;
+    flx_ask *ask; /* sent, not answered */
+    flx_client *client;
+    uint32_t uplink;
+    uint64_t not_before_ns; /* after a failure to open */
+};
+
+typedef struct flx_asks {
+    flx_ask_slot *slots; /* cache_streams a connection */
+    size_t slot_count;
+    flx_ask *first, *last; /* waiting */
+    flx_timer timer;       /* looks at slots again after a failure */
+
+    pthread_mutex_t mutex; /* guards what follows */
+    flx_ask *arrivals, **arrivals_end;
+    uint32_t count; /* arrived and not answered */
+    uint64_t next_id;
+    flx_ask *spare; /* freed asks to use again, linked by next */
+    uint32_t spare_count;
+} flx_asks;
+
+flx_status flx_asks_init(flx_asks *asks, flx_client *client, flx_error *reterr);
+void flx_asks_done(flx_asks *asks);
+
+/* An ask with its id; not yet submitted. FLX_ERR_AGAIN: the queue is full; NOMEM. Any thread. */
+flx_status flx_ask_new(flx_client *client, flx_ask **ret_ask, flx_error *reterr);
+/* Encodes the message as its frame. FLX_ERR_TOO_LARGE, FLX_ERR_NOMEM. Any thread. */
+flx_status flx_ask_encode(flx_ask *ask, const flx_msg *msg, flx_error *reterr);
+/* Hands it to the loop. FLX_ERR_CLOSED: not taken, the caller discards it. Any thread. */
+flx_status flx_ask_submit(flx_ask *ask, flx_error *reterr);
+void flx_ask_discard(flx_ask *ask);
+
+/* Loop thread: takes arrivals and moves what can move. */
+void flx_asks_service(flx_client *client);
+/* Ends all asks of an owner (NULL: of everybody) with CANCELED, or UNKNOWN_OUTCOME when sent. */
+void flx_asks_cancel(flx_client *client, void *owner, const flx_error *why);
+
+#endif /* FLX_CLIENT_ASKS_H */

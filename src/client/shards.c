@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How many shards a stream has: one question, for callers and for subscribers of all of them. */
+#include "client/client_int.h"
+#include "client/names.h"
+#include "client/waiter.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "wire/flags.h"
+
+#include <string.h>
+
+static void shards_answered(flx_ask *ask, flx_msg *msg, const flx_error *error)
+{
+    flx_shards_fn done;
+    memcpy(&done, &ask->user[0], sizeof(done)); /* a function does not convert to an object */
+    if (error != NULL) {
+        done(ask->user[1], 0, error);
+    } else if (msg->type == FLX_MSG_STREAM_SHARDS_VIEW) {
+        done(ask->user[1], msg->stream_shards_view.shards, NULL);
+    } else {
+        flx_error wrong;
+        (void)flx_fail(&wrong, FLX_ERR_PROTOCOL, "stream_shards was answered with %s",
+                       flx_msg_name(msg->type));
+        done(ask->user[1], 0, &wrong);
+    }
+}
+
+static flx_slice text_slice(const char *text)
+{
+    return (flx_slice){(const uint8_t *)text, strlen(text)};
+}
+
+flx_status flx_ask_shards(flx_client *client, const flx_scoped_name *name, void *owner,
+                          uint64_t timeout_ns, flx_shards_fn done, void *arg, flx_error *reterr)
+{
+    flx_ask *ask;
+    flx_status status = flx_ask_new(client, &ask, reterr);
+    if (status != FLX_OK)
+        return status;
+    ask->answered = shards_answered;
+    ask->features = FLX_FEATURE_STREAM_SHARDS;
+    ask->is_read = true;
+    ask->owner = owner;
+    ask->timeout_ns = timeout_ns;
+    memcpy(&ask->user[0], &done, sizeof(done));
+    ask->user[1] = arg;
+    const flx_msg msg = {.type = FLX_MSG_STREAM_SHARDS,
+                         .stream_shards = {.tenant_id = text_slice(name->tenant),
+                                           .namespace_ = text_slice(name->namespace_),
+                                           .stream = text_slice(name->name),
+                                           .request_id = ask->id}};
+    status = flx_ask_encode(ask, &msg, reterr);
+    if (status == FLX_OK)
+        status = flx_ask_submit(ask, reterr);
+    if (status != FLX_OK)
+        flx_ask_discard(ask);
+    return status;
+}
+
+static flx_status ask_by_name(flx_client *client, const char *stream, uint64_t timeout_ns,
+                              flx_shards_fn done, void *arg, flx_error *reterr)
+{
+    flx_scoped_name name;
+    const flx_status status = flx_scoped_name_parse(
+        stream, client->options.tenant, client->options.default_namespace, "stream", &name, reterr);
+    if (status != FLX_OK)
+        return status;
+    return flx_ask_shards(client, &name, NULL, timeout_ns, done, arg, reterr);
+}
+
+flx_status flx_client_stream_shards_async(flx_client *client, const char *stream,
+                                          flx_shards_fn done, void *arg, flx_error *reterr)
+{
+    return ask_by_name(client, stream, client->options.request_timeout_ms * FLX_NS_PER_MS, done,
+                       arg, reterr);
+}
+
+typedef struct shards_wait {
+    flx_waiter waiter;
+    uint32_t shards;
+} shards_wait;
+
+static void shards_arrived(void *arg, uint32_t shards, const flx_error *error)
+{
+    shards_wait *wait = arg;
+    wait->shards = shards;
+    flx_waiter_wake(&wait->waiter, error);
+}
+
+flx_status flx_client_stream_shards(flx_client *client, const char *stream, uint32_t timeout_ms,
+                                    uint32_t *ret_shards, flx_error *reterr)
+{
+    shards_wait wait = {.shards = 0};
+    flx_status status = flx_waiter_init(&wait.waiter, client, reterr);
+    if (status != FLX_OK)
+        return status;
+    status = ask_by_name(client, stream, flx_timeout_ns(timeout_ms), shards_arrived, &wait, reterr);
+    status = flx_waiter_wait(&wait.waiter, status, reterr);
+    if (status == FLX_OK)
+        *ret_shards = wait.shards;
+    return status;
+}

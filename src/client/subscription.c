@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One shard: ask, run, and after whatever ended it ask again from where it was (resume.h).
+ */
+#include "client/subscription.h"
+
+#include "client/client_int.h"
+#include "client/refusal.h"
+#include "client/subscriber_int.h"
+#include "common/assert.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "wire/event.h"
+#include "wire/records.h"
+
+#include <string.h>
+
+/* ---- leaving ---- */
+
+static void unlist(flx_shard_sub *sub)
+{
+    flx_uplink *uplink = sub->subscriber->member.uplink;
+    if (sub->state == FLX_SHARD_WAITING)
+        return;
+    if (sub->prev != NULL)
+        sub->prev->next = sub->next;
+    else
+        uplink->subs = sub->next;
+    if (sub->next != NULL)
+        sub->next->prev = sub->prev;
+    sub->prev = sub->next = NULL;
+    sub->state = FLX_SHARD_WAITING;
+}
+
+void flx_shard_stop(flx_shard_sub *sub)
+{
+    flx_channel_close(&sub->channel);
+    if (sub->incoming != NULL)
+        flx_incoming_close(sub->incoming);
+    unlist(sub);
+}
+
+static uint64_t now_of(const flx_shard_sub *sub)
+{
+    return flx_loop_now_ns(sub->subscriber->member.client->loop);
+}
+
+/* Back to WAITING, to ask again at `due_ns`. */
+static void ask_again(flx_shard_sub *sub, uint64_t due_ns)
+{
+    flx_shard_stop(sub);
+    sub->due_ns = due_ns;
+    if (!sub->subscriber->member.ended)
+        flx_member_poke(&sub->subscriber->member);
+}
+
+static void pause_shard(flx_shard_sub *sub, uint32_t least_ms)
+{
+    flx_client *client = sub->subscriber->member.client;
+    uint32_t pause_ms = flx_backoff_next_ms(&sub->backoff, flx_client_random(client));
+    if (pause_ms < least_ms)
+        pause_ms = least_ms;
+    ask_again(sub, now_of(sub) + pause_ms * FLX_NS_PER_MS);
+}
+
+/* An unknown stream may only not be known yet: the broker's catalog arrives by itself. */
+static bool is_patient(flx_shard_sub *sub, const flx_error *error)
+{
+    const uint64_t patience_ns = sub->subscriber->options.not_found_ms * FLX_NS_PER_MS;
+    if (error->status != FLX_ERR_NOT_FOUND)
+        return error->retry != FLX_RETRY_FATAL;
+    if (sub->not_found_since_ns == 0)
+        sub->not_found_since_ns = now_of(sub);
+    return now_of(sub) - sub->not_found_since_ns < patience_ns;
+}
+
+/* The broker said no. */
+static void refused_by(flx_shard_sub *sub, const flx_error *error)
+{
+    if (is_patient(sub, error))
+        pause_shard(sub, error->retry_after_ms);
+    else
+        flx_subscriber_over(sub->subscriber, error);
+}
+
+void flx_shard_lost(flx_shard_sub *sub, const flx_error *why)
+{
+    flx_subscriber *subscriber = sub->subscriber;
+    if (subscriber->over)
+        return;
+    if (subscriber->options.no_resume && sub->resume.started) {
+        flx_subscriber_over(subscriber, why);
+        return;
+    }
+    flx_resume_lost(&sub->resume);
+    pause_shard(sub, 0);
+}
+
+/* ---- asking ---- */
+
+static void channel_ready(flx_channel *channel)
+{
+    flx_shard_sub *sub = channel->owner;
+    flx_subscriber *subscriber = sub->subscriber;
+    const flx_start start = flx_resume_start(&sub->resume);
+    const char *names[] = {subscriber->name.tenant, subscriber->name.namespace_,
+                           subscriber->name.name};
+    flx_error error;
+    sub->id = channel->uplink->next_subscription_id++;
+    const bool may_size = (channel->offer.features & FLX_FEATURE_SUBSCRIBE_QUEUE) != 0;
+    const flx_msg msg = {
+        .type = FLX_MSG_SUBSCRIBE,
+        .subscribe = {.tenant_id = {(const uint8_t *)names[0], strlen(names[0])},
+                      .namespace_ = {(const uint8_t *)names[1], strlen(names[1])},
+                      .stream = {(const uint8_t *)names[2], strlen(names[2])},
+                      .has_subscription_id = true,
+                      .subscription_id = sub->id,
+                      .has_start = true,
+                      .start = start,
+                      .has_shard = true,
+                      .shard = sub->shard,
+                      .has_queue_capacity = may_size && subscriber->options.broker_queue > 0,
+                      .queue_capacity = subscriber->options.broker_queue}};
+    if (flx_channel_send(channel, &msg, &error) != FLX_OK) {
+        flx_channel_fail(channel, &error);
+        return;
+    }
+    flx_channel_finish(channel);
+}
+
+static void subscribed(flx_shard_sub *sub, const flx_msg *msg)
+{
+    flx_subscriber *subscriber = sub->subscriber;
+    const struct flx_msg_subscribed *answer = &msg->subscribed;
+    const bool again = sub->resume.started;
+    const flx_gap gap = flx_resume_subscribed(
+        &sub->resume, answer->has_start_offset ? &answer->start_offset : NULL);
+    const bool other_id = answer->subscription_id != sub->id;
+    sub->id = answer->subscription_id;
+    sub->state = FLX_SHARD_RUNNING;
+    sub->not_found_since_ns = 0;
+    flx_channel_close(&sub->channel);
+
+    (void)pthread_mutex_lock(&subscriber->mutex);
+    subscriber->stats.resumes += again;
+    subscriber->started += !sub->counted;
+    sub->counted = true;
+    if (!sub->has_position && sub->resume.has_next) {
+        sub->has_position = true;
+        sub->position = sub->resume.next;
+    }
+    (void)pthread_cond_broadcast(&subscriber->changed);
+    (void)pthread_mutex_unlock(&subscriber->mutex);
+
+    flx_subscriber_deliver_gap(sub, gap);
+    if (other_id && !subscriber->member.ended && sub->incoming == NULL)
+        flx_incoming_match(sub);
+}
+
+static void cursor_refused(flx_shard_sub *sub, const flx_msg *msg)
+{
+    const flx_cursor_reason reason = msg->subscribe_cursor_error.reason;
+    const uint64_t available = msg->subscribe_cursor_error.available;
+    flx_gap gap;
+    flx_error error;
+    if (flx_resume_cursor_error(&sub->resume, reason, available, &gap)) {
+        ask_again(sub, 0);
+        flx_subscriber_deliver_gap(sub, gap);
+        return;
+    }
+    const bool old = reason == FLX_CURSOR_TOO_OLD;
+    (void)flx_fail(&error, old ? FLX_ERR_TOO_OLD : FLX_ERR_IN_FUTURE,
+                   "shard %u: offset %llu is %s (available: %llu)", sub->shard,
+                   (unsigned long long)msg->subscribe_cursor_error.requested,
+                   old ? "no longer kept" : "in the future", (unsigned long long)available);
+    flx_subscriber_over(sub->subscriber, &error);
+}
+
+static void channel_received(flx_channel *channel, const flx_frame *frame, flx_msg *msg)
+{
+    flx_shard_sub *sub = channel->owner;
+    flx_error error;
+    if (frame != NULL || sub->state != FLX_SHARD_ASKING) {
+        (void)flx_fail(&error, FLX_ERR_PROTOCOL, "subscribe was answered with a binary frame");
+        flx_channel_fail(channel, &error);
+    } else if (msg->type == FLX_MSG_SUBSCRIBED) {
+        subscribed(sub, msg);
+    } else if (msg->type == FLX_MSG_SUBSCRIBE_CURSOR_ERROR) {
+        cursor_refused(sub, msg);
+    } else if (flx_refusal_from_msg(msg, &error)) {
+        refused_by(sub, &error);
+    } else {
+        (void)flx_fail(&error, FLX_ERR_PROTOCOL, "subscribe was answered with %s",
+                       flx_msg_name(msg->type));
+        flx_channel_fail(channel, &error);
+    }
+}
+
+static void channel_lost(flx_channel *channel, const flx_error *error, bool refused)
+{
+    flx_shard_sub *sub = channel->owner;
+    if (sub->state != FLX_SHARD_ASKING)
+        return;
+    if (refused)
+        refused_by(sub, error);
+    else
+        flx_shard_lost(sub, error);
+}
+
+static const flx_channel_ops channel_ops = {
+    .ready = channel_ready, .received = channel_received, .lost = channel_lost};
+
+static uint16_t flags_of(const flx_subscriber *subscriber)
+{
+    unsigned flags = FLX_FLAGS_KNOWN;
+    if (!subscriber->options.timestamps)
+        flags &= ~(unsigned)FLX_FLAG_EVENT_BATCH_TIMESTAMPS;
+    if (!subscriber->options.publishers)
+        flags &= ~(unsigned)FLX_FLAG_EVENT_BATCH_PUBLISHER;
+    return (uint16_t)flags;
+}
+
+static void ask(flx_shard_sub *sub, uint64_t now_ns)
+{
+    flx_subscriber *subscriber = sub->subscriber;
+    flx_uplink *uplink = subscriber->member.uplink;
+    flx_error error;
+    if (flx_channel_open(&sub->channel, uplink, &channel_ops, sub, flags_of(subscriber), &error) !=
+        FLX_OK) {
+        pause_shard(sub, 0);
+        return;
+    }
+    sub->state = FLX_SHARD_ASKING;
+    sub->id = UINT64_MAX; /* none yet */
+    sub->due_ns = now_ns + subscriber->member.client->options.request_timeout_ms * FLX_NS_PER_MS;
+    sub->prev = NULL;
+    sub->next = uplink->subs;
+    if (uplink->subs != NULL)
+        uplink->subs->prev = sub;
+    uplink->subs = sub;
+}
+
+uint64_t flx_shard_service(flx_shard_sub *sub, uint64_t now_ns)
+{
+    flx_error error;
+    if (sub->state == FLX_SHARD_RUNNING)
+        return UINT64_MAX;
+    if (sub->state == FLX_SHARD_ASKING) {
+        if (now_ns < sub->due_ns)
+            return sub->due_ns;
+        (void)flx_fail(&error, FLX_ERR_TIMEOUT, "no answer to subscribe");
+        flx_channel_fail(&sub->channel, &error);
+        return sub->due_ns;
+    }
+    if (!flx_uplink_is_up(sub->subscriber->member.uplink))
+        return UINT64_MAX;
+    if (now_ns >= sub->due_ns)
+        ask(sub, now_ns);
+    return sub->due_ns;
+}
+
+/* ---- events ---- */
+
+/* JSON events have no region of records; one is made, so that there is one way to deliver. */
+static void deliver_json(flx_shard_sub *sub, const flx_slice *payloads, size_t count,
+                         const uint64_t *base, size_t credit)
+{
+    flx_subscriber *subscriber = sub->subscriber;
+    flx_error error;
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++)
+        len += flx_record_bytes(payloads[i].len);
+    uint8_t *at = flx_subscriber_room(subscriber, len);
+    if (at == NULL) {
+        (void)flx_fail(&error, FLX_ERR_NOMEM, "%zu bytes of events", len);
+        flx_subscriber_over(subscriber, &error);
+        return;
+    }
+    uint8_t *to = at;
+    for (size_t i = 0; i < count; i++)
+        to = flx_records_put(to, payloads[i]);
+    flx_event_batch batch = {
+        .flags = FLX_FLAG_BINARY_EVENT_BATCH_SHARED, .count = (uint32_t)count, .region = {at, len}};
+    if (base != NULL) {
+        batch.flags |= FLX_FLAG_EVENT_BATCH_OFFSETS;
+        batch.base_offset = *base;
+    }
+    flx_subscriber_deliver(sub, &batch, subscriber->arrivals, credit);
+}
+
+static void give_back(flx_shard_sub *sub, size_t credit)
+{
+    if (sub->incoming != NULL)
+        flx_quic_stream_consume(sub->incoming->stream, credit);
+}
+
+static void receive_msg(flx_shard_sub *sub, flx_msg *msg, size_t credit)
+{
+    flx_error error;
+    switch (msg->type) {
+    case FLX_MSG_EVENT:
+        deliver_json(sub, &msg->event.payload, 1, msg->event.has_offset ? &msg->event.offset : NULL,
+                     credit);
+        return;
+    case FLX_MSG_EVENT_BATCH:
+        deliver_json(sub, msg->event_batch.payloads, msg->event_batch.payloads_count,
+                     msg->event_batch.has_base_offset ? &msg->event_batch.base_offset : NULL,
+                     credit);
+        return;
+    case FLX_MSG_SUBSCRIPTION_LAGGED: {
+        const flx_gap gap = flx_resume_lagged(&sub->resume, msg->subscription_lagged.resume_from);
+        ask_again(sub, 0);
+        flx_subscriber_deliver_gap(sub, gap);
+        return;
+    }
+    case FLX_MSG_SHARD_MOVED:
+        flx_resume_moved(&sub->resume,
+                         msg->shard_moved.has_resume_from ? &msg->shard_moved.resume_from : NULL);
+        pause_shard(sub, 0);
+        return;
+    default:
+        give_back(sub, credit);
+        if (flx_refusal_from_msg(msg, &error))
+            flx_shard_lost(sub, &error);
+        return;
+    }
+}
+
+static void receive_json(flx_shard_sub *sub, const flx_frame *frame, size_t credit)
+{
+    flx_arena *arena = &sub->subscriber->member.client->arena;
+    flx_msg msg;
+    flx_error error;
+    flx_arena_reset(arena);
+    const flx_status status = flx_msg_decode(arena, frame->json, frame->payload.len, &msg, &error);
+    if (status == FLX_ERR_UNSUPPORTED)
+        give_back(sub, credit);
+    else if (status != FLX_OK)
+        flx_shard_lost(sub, &error);
+    else
+        receive_msg(sub, &msg, credit);
+}
+
+void flx_shard_frame(flx_shard_sub *sub, const flx_frame *frame, size_t credit)
+{
+    flx_event_batch batch;
+    flx_error error;
+    if (frame->flags == 0) {
+        receive_json(sub, frame, credit);
+        return;
+    }
+    if (flx_event_batch_decode(frame->flags, frame->payload, &batch, &error) != FLX_OK) {
+        flx_shard_lost(sub, &error);
+        return;
+    }
+    flx_backoff_reset(&sub->backoff); /* it really runs */
+    flx_subscriber_deliver(sub, &batch, frame->chunk, credit);
+}

@@ -63,7 +63,7 @@ static void not_trusted(void **state)
     flx_error error;
     options.ca_file = mock_broker_ca_file(other);
     const flx_status status = flx_client_connect(&options, 3000, &r.client, &error);
-    if (status != FLX_ERR_INVALID)
+    if (status != FLX_ERR_UNTRUSTED)
         fail_msg("%s: %s", flx_status_name(status), error.message);
     mock_broker_stop(other);
     mock_broker_stop(r.broker);

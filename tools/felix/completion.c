@@ -57,9 +57,26 @@ static bool has_choices(const cli_flag *flag)
     return flag->value != NULL && strchr(flag->value, '|') != NULL;
 }
 
-static void write_case_flags(FILE *out, const cli_flag *flags)
+/* Whether an earlier command has a flag of this name; a name means the same everywhere. */
+static bool was_written(size_t before, const char *name)
+{
+    for (size_t i = 0; i < before; i++) {
+        const cli_flag *flag = cli_commands[i].flags;
+        for (; flag != NULL && flag->name != NULL; flag++) {
+            if (strcmp(flag->name, name) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void write_case_flags(FILE *out, const cli_flag *flags, size_t before)
 {
     for (; flags != NULL && flags->name != NULL; flags++) {
+        if (was_written(before, flags->name)) {
+            continue;
+        }
         if (has_choices(flags)) {
             (void)fprintf(out, "    --%s) words=\"", flags->name);
             write_choices(out, flags->value);
@@ -70,6 +87,36 @@ static void write_case_flags(FILE *out, const cli_flag *flags)
             (void)fprintf(out, "    --%s) words=none ;;\n", flags->name);
         }
     }
+}
+
+/* "-o|-c|--output|...": the flags whose next word is their value. */
+static void write_value_flags(FILE *out)
+{
+    (void)fputs("-o|-c|-n", out);
+    for (const cli_flag *flag = cli_global_flags; flag->name != NULL; flag++) {
+        if (flag->value != NULL) {
+            (void)fprintf(out, "|--%s", flag->name);
+        }
+    }
+}
+
+/* Finds noun and verb among the words before the cursor; bash and zsh count words differently. */
+static void write_word_loop(FILE *out, const char *loop, const char *word)
+{
+    (void)fprintf(out,
+                  "    local value=\"\"\n    %s\n        if [ -n \"$value\" ]; then value=\"\"; "
+                  "continue; fi\n"
+                  "        case \"%s\" in\n        ",
+                  loop, word);
+    write_value_flags(out);
+    (void)fprintf(out,
+                  ") value=1 ;;\n"
+                  "        -*) ;;\n"
+                  "        *) if [ -z \"$first\" ]; then first=%s;"
+                  " elif [ -z \"$second\" ]; then second=%s; fi ;;\n"
+                  "        esac\n"
+                  "    done\n",
+                  word, word);
 }
 
 /* What follows the words so far: shared by bash and zsh, which both read this much shell. */
@@ -88,7 +135,10 @@ static void write_shell_body(FILE *out)
     (void)fputs("    case \"$3\" in\n    -o) words=\"", out);
     write_choices(out, cli_global_flags[0].value);
     (void)fputs("\" ;;\n", out);
-    write_case_flags(out, cli_global_flags);
+    write_case_flags(out, cli_global_flags, 0);
+    for (size_t i = 0; i < cli_command_count; i++) {
+        write_case_flags(out, cli_commands[i].flags, i);
+    }
     (void)fputs("    esac\n    [ -n \"$words$files\" ] && { [ \"$words\" = none ] && words=\"\"; "
                 "return; }\n"
                 "    case \"$1 $2\" in\n",
@@ -119,15 +169,10 @@ static void write_bash(FILE *out)
     (void)fputs("# bash completion of felix, made by 'felix completion bash'.\n", out);
     write_shell_body(out);
     (void)fputs("_felix() {\n"
-                "    local words files first second i cur=${COMP_WORDS[COMP_CWORD]}\n"
-                "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                "        case ${COMP_WORDS[i]} in\n"
-                "        -*) ;;\n"
-                "        *) if [ -z \"$first\" ]; then first=${COMP_WORDS[i]};"
-                " elif [ -z \"$second\" ]; then second=${COMP_WORDS[i]}; fi ;;\n"
-                "        esac\n"
-                "    done\n"
-                "    _felix_words \"$first\" \"$second\" \"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+                "    local words files first second i cur=${COMP_WORDS[COMP_CWORD]}\n",
+                out);
+    write_word_loop(out, "for ((i = 1; i < COMP_CWORD; i++)); do", "${COMP_WORDS[i]}");
+    (void)fputs("    _felix_words \"$first\" \"$second\" \"${COMP_WORDS[COMP_CWORD-1]}\"\n"
                 "    if [ -n \"$files\" ]; then\n"
                 "        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
                 "    else\n"
@@ -144,23 +189,14 @@ static void write_zsh(FILE *out)
                 out);
     write_shell_body(out);
     (void)fputs("_felix() {\n"
-                "    local words files first second i\n"
-                "    local -a line=(\"${(@)words_before}\")\n"
-                "    for ((i = 2; i < CURRENT; i++)); do\n"
-                "        case ${line[i]} in\n"
-                "        -*) ;;\n"
-                "        *) if [ -z \"$first\" ]; then first=${line[i]};"
-                " elif [ -z \"$second\" ]; then second=${line[i]}; fi ;;\n"
-                "        esac\n"
-                "    done\n"
-                "    _felix_words \"$first\" \"$second\" \"${line[CURRENT-1]}\"\n"
+                "    local -a line=(\"${(@)words}\")\n"
+                "    local words files first second i\n",
+                out);
+    write_word_loop(out, "for ((i = 2; i < CURRENT; i++)); do", "${line[i]}");
+    (void)fputs("    _felix_words \"$first\" \"$second\" \"${line[CURRENT-1]}\"\n"
                 "    if [ -n \"$files\" ]; then _files; else compadd -- ${=words}; fi\n"
                 "}\n"
-                "_felix_start() {\n"
-                "    local -a words_before=(\"${(@)words}\")\n"
-                "    _felix\n"
-                "}\n"
-                "compdef _felix_start felix\n",
+                "compdef _felix felix\n",
                 out);
 }
 

@@ -129,8 +129,8 @@ FLX_API flx_status flx_client_connect(const flx_client_options *options, uint32_
  * Waits until a connection is up and the broker has accepted the token.
  *
  * FLX_ERR_UNAUTHENTICATED, FLX_ERR_DENIED  the broker refused the token; returned at once
- * FLX_ERR_INVALID                          the certificate is not to be trusted; at once; or called
- *                                          from a callback
+ * FLX_ERR_UNTRUSTED                        the broker's certificate is not to be trusted; at once
+ * FLX_ERR_INVALID                          called from a callback
  * FLX_ERR_UNAVAILABLE                      not within timeout_ms; the message has the last cause
  * FLX_ERR_CLOSED                           the client was freed meanwhile
  */

@@ -110,12 +110,12 @@
         "frames a subscriber may ask to be behind at the most before its policy applies")          \
     KEY(shard_ring_frames, U32, "FELIX_SHARD_RING_FRAMES", NULL, "16384", 16, 16777216, NULL,      \
         RESTART, "recent event frames a shard keeps for its subscribers and for replay")           \
-    KEY(shard_ring_bytes, SIZE, "FELIX_SHARD_RING_BYTES", NULL, "32MiB", 65536, 1099511627776,     \
+    KEY(shard_ring_bytes, SIZE, "FELIX_SHARD_RING_BYTES", NULL, "64MiB", 65536, 1099511627776,     \
         NULL, RESTART, "bytes of recent records a shard keeps for its subscribers and for replay") \
     KEY(subscriber_block_ms, MS, "FELIX_SUBSCRIBER_BLOCK_MS", NULL, "2000", 1, 60000, NULL,        \
         RESTART, "how long publishers wait for a slow subscriber under the policy block")          \
     KEY(max_subscriptions_per_conn, U32, "FELIX_MAX_SUBSCRIPTIONS_PER_CONN", NULL, "4096", 1,      \
-        1000000, NULL, RESTART, "subscriptions on one connection")                 \
+        1000000, NULL, RESTART, "subscriptions on one connection")                                 \
     SECTION("Memory")                                                                              \
     KEY(ring_bytes, SIZE, "FELIX_RING_BYTES", NULL, "512MiB", 1048576, 1099511627776, NULL,        \
         RESTART, "bytes of recent records all shards keep together; each worker has its share")    \

@@ -15,6 +15,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/file.h"
 #include "common/loop.h"
 #include "common/signals.h"
 #include "node/certificate_watch.h"
@@ -24,8 +25,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HOUSEKEEPING_NS FLX_NS_PER_S
-#define HTTP_GRACE_MS   1000
+#define HOUSEKEEPING_NS   FLX_NS_PER_S
+#define HTTP_GRACE_MS     1000
+#define CA_FILE_BYTES_MAX (64U << 10)
 
 /* ---- the catalog ------------------------------------------------------------------------------ */
 
@@ -106,6 +108,26 @@ static flx_status open_identity(flx_node *node, flx_error *reterr)
                              flx_clock_wall_us() / 1000000, &node->identity, reterr);
 }
 
+/* The CA for clients that do not look into the data directory. */
+static flx_status export_ca(const flx_node *node, flx_error *reterr)
+{
+    const char *path = flx_node_config(node)->tls_cert_export;
+    if (!node->options.embedded || path[0] == '\0') {
+        return FLX_OK;
+    }
+    flx_buffer text;
+    flx_buffer_init(&text, CA_FILE_BYTES_MAX);
+    flx_status status = flx_file_read(node->identity.ca_file, &text, reterr);
+    if (status == FLX_OK) {
+        status = flx_file_write_atomic(path, flx_buffer_slice(&text), 0644, reterr);
+    }
+    flx_buffer_done(&text);
+    if (status != FLX_OK) {
+        flx_error_prefix(reterr, "tls_cert_export '%s'", path);
+    }
+    return status;
+}
+
 static flx_status open_credentials(flx_node *node, flx_error *reterr)
 {
     const flx_config *config = flx_node_config(node);
@@ -118,6 +140,9 @@ static flx_status open_credentials(flx_node *node, flx_error *reterr)
     flx_status status = flx_credentials_new(true, &options, &node->credentials, reterr);
     if (status == FLX_OK) {
         atomic_store(&node->disk_not_after_s, flx_credentials_not_after(node->credentials));
+        status = export_ca(node, reterr);
+    }
+    if (status == FLX_OK) {
         status = flx_node_load_keys(node, &node->keys, reterr);
     }
     return status;

@@ -372,7 +372,7 @@ static check_result error_unknown_stream(check_suite *suite)
 static check_result error_unauthorized(check_suite *suite)
 {
     if (suite->target->refused_token == NULL) {
-        return check_skip(suite, "needs --refused-token, one without permissions");
+        return check_skip(suite, "needs --refused-token-file, a token without permissions");
     }
     flx_error error = {0};
     flx_client *client = NULL;

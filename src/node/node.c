@@ -18,12 +18,14 @@
 #include "common/file.h"
 #include "common/loop.h"
 #include "common/signals.h"
+#include "crypto/pki.h"
 #include "node/certificate_watch.h"
 #include "node/node_int.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define HOUSEKEEPING_NS   FLX_NS_PER_S
 #define HTTP_GRACE_MS     1000
@@ -128,6 +130,27 @@ static flx_status export_ca(const flx_node *node, flx_error *reterr)
     return status;
 }
 
+/* Writes what clients must trust to the file the operator named. */
+static flx_status export_trust(const flx_node *node, flx_error *reterr)
+{
+    const char *path = flx_node_config(node)->tls_cert_export;
+    if (path[0] == '\0') {
+        return FLX_OK;
+    }
+    if (!node->options.embedded) {
+        return flx_fail(reterr, FLX_ERR_INVALID,
+                        "tls_cert_export is for a node that makes its own certificate");
+    }
+    flx_buffer pem;
+    flx_buffer_init(&pem, FLX_PKI_PEM_MAX);
+    flx_status status = flx_file_read(node->identity.ca_file, &pem, reterr);
+    if (status == FLX_OK) {
+        status = flx_file_write_atomic(path, flx_buffer_slice(&pem), 0644, reterr);
+    }
+    flx_buffer_done(&pem);
+    return status;
+}
+
 static flx_status open_credentials(flx_node *node, flx_error *reterr)
 {
     const flx_config *config = flx_node_config(node);
@@ -138,6 +161,9 @@ static flx_status open_credentials(flx_node *node, flx_error *reterr)
         .client_certificate_required = config->tls_require_client_cert,
     };
     flx_status status = flx_credentials_new(true, &options, &node->credentials, reterr);
+    if (status == FLX_OK) {
+        status = export_trust(node, reterr);
+    }
     if (status == FLX_OK) {
         atomic_store(&node->disk_not_after_s, flx_credentials_not_after(node->credentials));
         status = export_ca(node, reterr);
@@ -368,7 +394,11 @@ flx_status flx_node_start(const flx_node_options *options, flx_node **ret_node, 
         }
     }
     atomic_store(&node->started, true);
+    char host[HOST_NAME_MAX + 1] = "";
+    (void)gethostname(host, sizeof host - 1);
+    const char *node_id = flx_node_config(node)->node_id;
     FLX_LOG(options->log, FLX_LOG_INFO, "node.started", "the node serves",
+            flx_kv_str("node", node_id[0] != '\0' ? node_id : host),
             flx_kv_str("quic", node->quic_address), flx_kv_str("api", node->api_address),
             flx_kv_str("health", node->health_address), flx_kv_u64("workers", node->worker_count));
     *ret_node = node;

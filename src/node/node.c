@@ -469,7 +469,7 @@ static void on_signal(void *arg, int number)
 
 static void on_certificates_changed(void *arg)
 {
-    flx_node_reload_certificates(arg, "changed on disk");
+    (void)flx_node_reload_certificates(arg, "changed on disk");
 }
 
 static void on_housekeeping(void *arg, uint64_t now_ns)

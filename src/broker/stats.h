@@ -17,7 +17,8 @@
     X(OVERLOADED, "overloaded") /* un-acked publishes over a budget, in records */                 \
     X(TENANT_QUOTA, "tenant_quota")                                                                \
     X(REFUSED, "refused") /* un-acked: unknown stream, no permission, draining */                  \
-    X(NOMEM, "no_memory")
+    X(NOMEM, "no_memory")                                                                          \
+    X(TOO_LARGE, "too_large") /* records that fit no frame in the form a subscriber reads */
 
 typedef enum flx_drop {
 #define FLX_DROP_ENUM(name, text) FLX_DROP_##name,

@@ -18,7 +18,7 @@
 
 #define NO_SKIP       UINT64_MAX
 #define PROPOSED_KEPT (UINT64_MAX / 2) /* ids a client proposes below this move ours behind them */
-#define VARIANT_BYTES (4u << 20)       /* of rewritten frames a view keeps, and one more frame */
+#define VARIANT_BYTES (8u << 20)       /* of rewritten frames a view keeps, and one more frame */
 
 static bool is_mirrored(const flx_worker *worker, const flx_view *view)
 {
@@ -581,6 +581,17 @@ static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
     return true;
 }
 
+/* How long the first frame of a hand-over waited; history was not waited for. */
+static void time_delivery(flx_worker *worker, const flx_sub *sub)
+{
+    const flx_feed *feed = sub->view->feed;
+    if (sub->cursor >= sub->join && sub->cursor < feed->end && sub->cursor >= feed->first) {
+        const uint64_t wall_us = flx_feed_at(feed, sub->cursor)->wall_us;
+        const uint64_t time_us = worker->wall_us > wall_us ? worker->wall_us - wall_us : 0;
+        flx_histogram_add(&worker->stats.delivery_time, time_us, 1);
+    }
+}
+
 void flx_sub_pull(flx_worker *worker, flx_sub *sub)
 {
     flx_lane *lane = sub->lane;
@@ -593,6 +604,9 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
         queued < worker->limits.pull_bytes ? worker->limits.pull_bytes - queued : 0;
     outflow out = {.lane = lane};
     bool is_caught_up = false;
+    if (room > 0) {
+        time_delivery(worker, sub);
+    }
     while (out.bytes < room) {
         if (!settle_position(worker, sub, &out)) {
             return;

@@ -52,6 +52,7 @@ typedef struct flx_outcome {
 typedef struct flx_answer {
     uint64_t request_id;
     flx_outcome outcome;
+    uint64_t arrived_ns;
     uint32_t bytes;  /* charged to the budgets until it is known */
     uint8_t form;    /* flx_answer_form */
     bool has_offset; /* outcome.value may be told */

@@ -5,7 +5,7 @@
  * Suites: AES-128-GCM first and the server's order wins, because published clients put AES-256
  * first and the fast path is half as wide there. X25519 first; one key share is offered.
  *
- * ALPN is the rule of docs/spec/wire.md 1.1: no list is fine (published clients send none), a list
+ * ALPN is the rule of docs/spec/wire.md 1: no list is fine (published clients send none), a list
  * with our id selects it, a list without it fails the handshake. GnuTLS does the first two when its
  * list is not mandatory, and would let the third pass, so a hook looks at the ClientHello.
  *
@@ -142,13 +142,10 @@ static int on_verify(gnutls_session_t session)
     flx_quic_conn *conn = conn_of(session);
     char purpose[] = GNUTLS_KP_TLS_WWW_SERVER;
     char client_purpose[] = GNUTLS_KP_TLS_WWW_CLIENT;
-    gnutls_typed_vdata_st purposes = {
-        .type = GNUTLS_DT_KEY_PURPOSE_OID,
-        .data = (unsigned char *)(conn->server ? client_purpose : purpose),
-        .size = 0,
-    };
+    gnutls_typed_vdata_st data = {.type = GNUTLS_DT_KEY_PURPOSE_OID};
+    data.data = (unsigned char *)(conn->server ? client_purpose : purpose);
     unsigned status = 0;
-    const int rv = gnutls_certificate_verify_peers(session, &purposes, 1, &status);
+    const int rv = gnutls_certificate_verify_peers(session, &data, 1, &status);
     if (rv < 0) {
         note_reason(conn, gnutls_strerror(rv));
         return rv;

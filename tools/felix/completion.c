@@ -78,13 +78,13 @@ static void write_case_flags(FILE *out, const cli_flag *flags, size_t before)
             continue;
         }
         if (has_choices(flags)) {
-            (void)fprintf(out, "    --%s) words=\"", flags->name);
+            (void)fprintf(out, "    --%s) list=\"", flags->name);
             write_choices(out, flags->value);
             (void)fputs("\" ;;\n", out);
         } else if (flags->value != NULL && strcmp(flags->value, "FILE") == 0) {
             (void)fprintf(out, "    --%s) files=1 ;;\n", flags->name);
         } else if (flags->value != NULL) {
-            (void)fprintf(out, "    --%s) words=none ;;\n", flags->name);
+            (void)fprintf(out, "    --%s) list=none ;;\n", flags->name);
         }
     }
 }
@@ -124,27 +124,27 @@ static void write_shell_body(FILE *out)
 {
     (void)fputs("_felix_words() {\n"
                 "    # $1: noun or command, $2: verb, $3: the word before the cursor\n"
-                "    words=\"\" files=\"\"\n"
-                "    case \"$1\" in\n    \"\") words=\"",
+                "    list=\"\" files=\"\"\n"
+                "    case \"$1\" in\n    \"\") list=\"",
                 out);
     write_first_words(out, " ");
-    (void)fputs("\"; return ;;\n    help) words=\"", out);
+    (void)fputs("\"; return ;;\n    help) list=\"", out);
     write_first_words(out, " ");
-    (void)fputs("\"; return ;;\n    completion) words=\"bash zsh fish\"; return ;;\n    esac\n",
+    (void)fputs("\"; return ;;\n    completion) list=\"bash zsh fish\"; return ;;\n    esac\n",
                 out);
-    (void)fputs("    case \"$3\" in\n    -o) words=\"", out);
+    (void)fputs("    case \"$3\" in\n    -o) list=\"", out);
     write_choices(out, cli_global_flags[0].value);
     (void)fputs("\" ;;\n", out);
     write_case_flags(out, cli_global_flags, 0);
     for (size_t i = 0; i < cli_command_count; i++) {
         write_case_flags(out, cli_commands[i].flags, i);
     }
-    (void)fputs("    esac\n    [ -n \"$words$files\" ] && { [ \"$words\" = none ] && words=\"\"; "
+    (void)fputs("    esac\n    [ -n \"$list$files\" ] && { [ \"$list\" = none ] && list=\"\"; "
                 "return; }\n"
                 "    case \"$1 $2\" in\n",
                 out);
     for (const cli_noun *noun = cli_nouns; noun->noun != NULL; noun++) {
-        (void)fprintf(out, "    \"%s \") words=\"", noun->noun);
+        (void)fprintf(out, "    \"%s \") list=\"", noun->noun);
         write_verbs(out, noun->noun);
         (void)fputs("\"; return ;;\n", out);
     }
@@ -155,11 +155,11 @@ static void write_shell_body(FILE *out)
         }
         (void)fprintf(out, command->noun != NULL ? "    \"%s %s\")" : "    \"%s%s \"*)",
                       command->noun != NULL ? command->noun : "", command->verb);
-        (void)fputs(" words=\"", out);
+        (void)fputs(" list=\"", out);
         write_flag_words(out, command->flags);
         (void)fputs("\" ;;\n", out);
     }
-    (void)fputs("    esac\n    words=\"$words", out);
+    (void)fputs("    esac\n    list=\"$list", out);
     write_flag_words(out, cli_global_flags);
     (void)fputs(" --help\"\n}\n", out);
 }
@@ -169,14 +169,14 @@ static void write_bash(FILE *out)
     (void)fputs("# bash completion of felix, made by 'felix completion bash'.\n", out);
     write_shell_body(out);
     (void)fputs("_felix() {\n"
-                "    local words files first second i cur=${COMP_WORDS[COMP_CWORD]}\n",
+                "    local list files first second i cur=${COMP_WORDS[COMP_CWORD]}\n",
                 out);
     write_word_loop(out, "for ((i = 1; i < COMP_CWORD; i++)); do", "${COMP_WORDS[i]}");
     (void)fputs("    _felix_words \"$first\" \"$second\" \"${COMP_WORDS[COMP_CWORD-1]}\"\n"
                 "    if [ -n \"$files\" ]; then\n"
                 "        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
                 "    else\n"
-                "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+                "        mapfile -t COMPREPLY < <(compgen -W \"$list\" -- \"$cur\")\n"
                 "    fi\n"
                 "}\n"
                 "complete -o default -F _felix felix\n",
@@ -190,14 +190,15 @@ static void write_zsh(FILE *out)
     write_shell_body(out);
     (void)fputs("_felix() {\n"
                 "    local -a line=(\"${(@)words}\")\n"
-                "    local words files first second i\n",
+                "    local list files first second i\n",
                 out);
     write_word_loop(out, "for ((i = 2; i < CURRENT; i++)); do", "${line[i]}");
-    (void)fputs("    _felix_words \"$first\" \"$second\" \"${line[CURRENT-1]}\"\n"
-                "    if [ -n \"$files\" ]; then _files; else compadd -- ${=words}; fi\n"
-                "}\n"
-                "compdef _felix felix\n",
-                out);
+    (void)fputs(
+        "    _felix_words \"$first\" \"$second\" \"${line[CURRENT-1]}\"\n"
+        "    if [ -n \"$files\" ]; then _files; else compadd -- ${=list}; fi\n"
+        "}\n"
+        "if [ \"${funcstack[1]}\" = _felix ]; then _felix \"$@\"; else compdef _felix felix; fi\n",
+        out);
 }
 
 /* Single quotes of fish: \ and ' are escaped. */

@@ -385,7 +385,7 @@ flx_status flx_node_start(const flx_node_options *options, flx_node **ret_node, 
     node->identity.lock_fd = -1;
     node->started_wall_s = flx_clock_wall_us() / 1000000;
     flx_node_probes(node, &node->health);
-    flx_status (*const steps[])(flx_node *, flx_error *) = {
+    static flx_status (*const steps[])(flx_node *, flx_error *) = {
         open_identity, open_credentials, open_store, make_workers, start_api, start_health,
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {

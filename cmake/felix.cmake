@@ -155,6 +155,16 @@ function(flx_library)
     install(TARGETS felix_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
     install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/felix" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h")
+    # How others find it: pkg-config and find_package(felix CONFIG).
+    set(config "${CMAKE_INSTALL_LIBDIR}/cmake/felix")
+    file(RELATIVE_PATH FLX_CONFIG_TO_PREFIX "/${config}" "/")
+    configure_file("${PROJECT_SOURCE_DIR}/cmake/felix.pc.in" felix.pc @ONLY)
+    configure_file("${PROJECT_SOURCE_DIR}/cmake/felix-config.cmake.in" felix-config.cmake @ONLY)
+    install(FILES "${CMAKE_CURRENT_BINARY_DIR}/felix.pc"
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+    install(FILES "${CMAKE_CURRENT_BINARY_DIR}/felix-config.cmake" DESTINATION ${config})
+    file(GLOB pages "${PROJECT_SOURCE_DIR}/docs/man/*.3")
+    install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 endfunction()
 
 # tests/unit/MODULE/test_X.c -> program and CTest case unit_MODULE_X, linked with that module.

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -36,6 +37,17 @@ static inline double floor_cpu_s(void)
     (void)getrusage(RUSAGE_SELF, &usage);
     return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* `--pin 1`: the client on processor 0, the server on 1, so that two busy ones do not share one. */
+static inline void floor_pin(int argc, char **argv, bool server)
+{
+    cpu_set_t set;
+    if (floor_option(argc, argv, "--pin", 0) == 0)
+        return;
+    CPU_ZERO(&set);
+    CPU_SET(server ? 1 : 0, &set);
+    FLOOR_CHECK(sched_setaffinity(0, sizeof set, &set) == 0);
 }
 
 static inline struct sockaddr_in floor_loopback(void)

@@ -3,7 +3,7 @@
  * How many bytes does a core move over one QUIC stream, sending and receiving, and in how many
  * system calls? Figures per CPU second, because the two processes share what cores there are.
  *
- *     bench_quic_bulk [--mb 2000] [--payload 1452] [--chunk 65536]
+ *     bench_quic_bulk [--mb 2000] [--payload 1452] [--chunk 65536] [--pin 1]
  *
  * --payload 0 starts at 1200 bytes a packet and probes up to 1444, as on a foreign path.
  */
@@ -99,6 +99,7 @@ int main(int argc, char **argv)
     const flx_quic_options options = {.udp_payload_max =
                                           (uint32_t)floor_option(argc, argv, "--payload", 1452)};
     const bool client = floor_quic_fork(&s.f);
+    floor_pin(argc, argv, !client);
     if (!client) {
         const flx_quic_events events = {
             .connected = on_accepted, .stream_data = on_data, .closed = on_closed};

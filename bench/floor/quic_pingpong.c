@@ -3,7 +3,7 @@
  * How long does a small message take there and back over our QUIC transport, one in flight, between
  * two processes and with nothing above it? The broker's latency goals are multiples of this.
  *
- *     bench_quic_pingpong [--count 20000] [--size 100] [--busy-us 0]
+ *     bench_quic_pingpong [--count 20000] [--size 100] [--busy-us 0] [--pin 1]
  */
 #include "floor_quic.h"
 
@@ -82,6 +82,7 @@ int main(int argc, char **argv)
                                        (uint32_t)floor_option(argc, argv, "--busy-us", 0)};
     static side s;
     const bool client = floor_quic_fork(&s.f);
+    floor_pin(argc, argv, !client);
     s.size = floor_option(argc, argv, "--size", 100);
     s.count = floor_option(argc, argv, "--count", 20000);
     FLOOR_CHECK(s.size > 0 && s.size <= 1 << 20 && s.count > 0);

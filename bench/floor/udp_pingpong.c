@@ -3,7 +3,7 @@
  * How long does a UDP datagram take there and back between two processes on the loop everything else
  * uses? The floor under the floor: no QUIC, no encryption.
  *
- *     bench_udp_pingpong [--count 20000] [--size 140] [--busy-us 0]
+ *     bench_udp_pingpong [--count 20000] [--size 140] [--busy-us 0] [--pin 1]
  */
 #include "common/loop.h"
 #include "floor.h"
@@ -66,6 +66,7 @@ int main(int argc, char **argv)
                     0);
     const pid_t child = fork();
     FLOOR_CHECK(child >= 0);
+    floor_pin(argc, argv, child == 0);
 
     side s = {.server = child == 0, .size = floor_option(argc, argv, "--size", 140)};
     const flx_loop_options options = {.busy_poll_us =

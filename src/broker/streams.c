@@ -19,11 +19,31 @@ flx_slot *flx_slot_get(flx_worker *worker, uint32_t id)
     return slot != NULL && slot->info != NULL ? slot : NULL;
 }
 
-static const flx_stream_info *info_by_id(const flx_catalog *catalog, uint32_t id)
+void flx_streams_index(flx_worker *worker)
 {
-    const size_t count = flx_catalog_stream_count(catalog);
+    const size_t count = flx_catalog_stream_count(worker->catalog);
+    uint32_t cap = 0;
     for (size_t i = 0; i < count; i++) {
-        const flx_stream_info *info = flx_catalog_stream_at(catalog, i);
+        const uint32_t id = flx_catalog_stream_at(worker->catalog, i)->id;
+        cap = id >= cap ? id + 1 : cap;
+    }
+    flx_free(worker->infos);
+    worker->infos = flx_calloc(cap, sizeof(void *));
+    worker->info_cap = worker->infos == NULL ? 0 : cap;
+    for (size_t i = 0; i < count && worker->infos != NULL; i++) {
+        const flx_stream_info *info = flx_catalog_stream_at(worker->catalog, i);
+        worker->infos[info->id] = info;
+    }
+}
+
+static const flx_stream_info *info_by_id(const flx_worker *worker, uint32_t id)
+{
+    if (worker->infos != NULL) {
+        return id < worker->info_cap ? worker->infos[id] : NULL;
+    }
+    const size_t count = flx_catalog_stream_count(worker->catalog); /* memory was out: search */
+    for (size_t i = 0; i < count; i++) {
+        const flx_stream_info *info = flx_catalog_stream_at(worker->catalog, i);
         if (info->id == id) {
             return info;
         }
@@ -57,7 +77,7 @@ static void slot_free(flx_slot *slot)
     flx_free(slot);
 }
 
-/* The slot, made at its first use. A search of the catalog by id happens once per stream. */
+/* The slot, made at its first use. */
 static flx_status slot_make(flx_worker *worker, uint32_t id, flx_slot **ret_slot)
 {
     flx_slot *slot = flx_slot_get(worker, id);
@@ -65,7 +85,7 @@ static flx_status slot_make(flx_worker *worker, uint32_t id, flx_slot **ret_slot
         *ret_slot = slot;
         return FLX_OK;
     }
-    const flx_stream_info *info = info_by_id(worker->catalog, id);
+    const flx_stream_info *info = info_by_id(worker, id);
     if (info == NULL) {
         return FLX_ERR_NOT_FOUND;
     }
@@ -154,7 +174,6 @@ flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_ow
     };
     flx_shard_init(&owned->shard, &bounds);
     view_init(&owned->view, &owned->shard.feed, slot, shard);
-    flx_list_push_back(&worker->warm_shards, &owned->warm);
     slot->owned[shard] = owned;
     flx_stat_add(&worker->stats.shards, 1);
     *ret_owned = owned;
@@ -430,6 +449,7 @@ static void slot_end(flx_worker *worker, flx_slot *slot)
 
 void flx_streams_refresh(flx_worker *worker)
 {
+    flx_streams_index(worker);
     for (uint32_t id = 0; id < worker->slot_cap; id++) {
         if (worker->slots[id] != NULL) {
             worker->slots[id]->info = NULL;

@@ -122,6 +122,7 @@ flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_wo
     flx_scratch_init(&worker->scratch);
     flx_scratch_init(&worker->transit);
     flx_arena_init(&worker->arena, ARENA_BYTES_MAX);
+    flx_streams_index(worker);
     *ret_worker = worker;
     return FLX_OK;
 }
@@ -146,6 +147,7 @@ flx_worker *flx_worker_free(flx_worker *worker)
     flx_arena_done(&worker->arena);
     flx_free(worker->buckets);
     flx_free(worker->sources);
+    flx_free(worker->infos);
     flx_catalog_unref(worker->catalog);
     flx_free(worker);
     return NULL;
@@ -488,6 +490,10 @@ void flx_worker_tick(flx_worker *worker)
     flx_streams_report(worker);
     flx_caches_tick(worker);
     close_silent(worker);
+    if (worker->now_ns - worker->lag_since_ns >= SECOND_NS) {
+        worker->lag_since_ns = worker->now_ns;
+        flx_stat_set(&worker->stats.slowest_lag, 0);
+    }
 }
 
 uint64_t flx_worker_deadline_ns(const flx_worker *worker)

@@ -380,6 +380,9 @@ struct flx_worker {
     flx_handles handles;
     flx_slot **slots; /* [stream id] */
     uint32_t slot_cap;
+    const flx_stream_info **infos; /* [stream id] of `catalog`; NULL: memory was out */
+    uint32_t info_cap;
+    uint64_t lag_since_ns; /* since when stats.slowest_lag counts */
     flx_list dirty_lanes;
     flx_list stalled_lanes; /* not read until the outboxes are empty */
     flx_list dirty_shards;
@@ -446,6 +449,7 @@ void flx_mirror_join(flx_mirror *mirror, flx_job *job);
 void flx_streams_unwatch(flx_worker *worker, const flx_mail *mail);
 void flx_streams_progress(flx_worker *worker, const flx_mail *mail);
 void flx_streams_evict(flx_worker *worker, const flx_mail *mail);
+void flx_streams_index(flx_worker *worker);   /* streams of the catalog by id */
 void flx_streams_refresh(flx_worker *worker); /* after a catalog swap */
 void flx_streams_done(flx_worker *worker);
 

@@ -431,6 +431,22 @@ bool flx_pending_take_retry(flx_pending *pending, uint64_t now_ns, flx_range *re
     return false;
 }
 
+void flx_pending_untake(flx_pending *pending, uint64_t id, flx_range range)
+{
+    flx_pending_frame *frame = frame_at(pending, id);
+    FLX_ASSERT(frame->state == FLX_PENDING_SENT && id < pending->unsent);
+    (void)flx_chunk_unref(frame->range.chunk); /* kept to be sent again: the same chunk */
+    frame->range = range;
+    pending->sent_count--;
+    if (frame->give_up_ns != 0) {
+        frame->state = FLX_PENDING_REFUSED;
+        pending->refused_count++;
+    } else {
+        frame->state = FLX_PENDING_SEALED;
+        pending->unsent = id;
+    }
+}
+
 uint64_t flx_pending_retry_due_ns(const flx_pending *pending)
 {
     uint64_t due_ns = UINT64_MAX;

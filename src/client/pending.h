@@ -127,6 +127,9 @@ uint16_t flx_pending_next_flags(const flx_pending *pending);
 /* The same for a refused frame that is due. */
 bool flx_pending_take_retry(flx_pending *pending, uint64_t now_ns, flx_range *ret_range,
                             uint64_t *ret_id);
+/* Gives a taken frame back that could not be handed on: takes over the range's reference. Newest
+ * first, before anything else is taken. */
+void flx_pending_untake(flx_pending *pending, uint64_t id, flx_range range);
 /* When the next refused frame is due; UINT64_MAX: none. */
 uint64_t flx_pending_retry_due_ns(const flx_pending *pending);
 

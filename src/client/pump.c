@@ -334,26 +334,25 @@ static size_t take_frames(flx_publisher *publisher, uint64_t now_ns, outgoing *o
     return count;
 }
 
-/* Writes frames; without acknowledgements that is their end. False: the channel is gone. */
-static bool write_frames(flx_publisher *publisher, const outgoing *out, size_t count)
+/* What the transport did not take has not left: it waits for the next connection. */
+static void give_back(flx_publisher *publisher, const outgoing *out, size_t first, size_t count)
 {
-    flx_status status = FLX_OK;
-    for (size_t i = 0; i < count; i++) {
-        if (status == FLX_OK && flx_channel_is_open(&publisher->channel))
-            status = flx_channel_write_take(&publisher->channel, out[i].range);
-        else
-            (void)flx_chunk_unref(out[i].range.chunk);
+    (void)pthread_mutex_lock(&publisher->mutex);
+    while (count > first) {
+        const outgoing *at = &out[--count];
+        if (publisher->member.ended) {
+            (void)flx_chunk_unref(at->range.chunk); /* a callback freed it; the frames have ended */
+            continue;
+        }
+        uncount(publisher);
+        flx_pending_untake(&publisher->pending, at->id, at->range);
     }
-    if (!flx_channel_is_open(&publisher->channel))
-        return false;
-    if (status != FLX_OK) {
-        flx_error error;
-        (void)flx_fail(&error, status, "write to the publish stream");
-        flx_channel_fail(&publisher->channel, &error);
-        return false;
-    }
-    if (publisher->options.acks != FLX_ACKS_NONE)
-        return true;
+    (void)pthread_mutex_unlock(&publisher->mutex);
+}
+
+/* Without acknowledgements a frame ends when it is handed over. */
+static void end_written(flx_publisher *publisher, const outgoing *out, size_t count)
+{
     (void)pthread_mutex_lock(&publisher->mutex);
     for (size_t i = 0; i < count && !publisher->member.ended; i++) {
         const flx_frame_end end = {.id = out[i].id};
@@ -361,7 +360,32 @@ static bool write_frames(flx_publisher *publisher, const outgoing *out, size_t c
     }
     tell_room(publisher);
     (void)pthread_mutex_unlock(&publisher->mutex);
-    return flx_channel_is_open(&publisher->channel);
+}
+
+/* Writes frames. False: the channel is gone. */
+static bool write_frames(flx_publisher *publisher, const outgoing *out, size_t count)
+{
+    flx_channel *channel = &publisher->channel;
+    flx_status status = FLX_OK;
+    size_t written = 0;
+    while (written < count && status == FLX_OK && flx_channel_is_open(channel)) {
+        flx_chunk *chunk =
+            flx_chunk_ref(out[written].range.chunk); /* writing takes one in any case */
+        status = flx_channel_write_take(channel, out[written].range);
+        if (status == FLX_OK) {
+            (void)flx_chunk_unref(chunk);
+            written++;
+        }
+    }
+    give_back(publisher, out, written, count);
+    if (publisher->options.acks == FLX_ACKS_NONE)
+        end_written(publisher, out, written);
+    if (status != FLX_OK && flx_channel_is_open(channel)) {
+        flx_error error;
+        (void)flx_fail(&error, status, "write to the publish stream");
+        flx_channel_fail(channel, &error);
+    }
+    return flx_channel_is_open(channel);
 }
 
 static void pump(flx_publisher *publisher, uint64_t now_ns)

@@ -115,7 +115,7 @@
     KEY(subscriber_block_ms, MS, "FELIX_SUBSCRIBER_BLOCK_MS", NULL, "2000", 1, 60000, NULL,        \
         RESTART, "how long publishers wait for a slow subscriber under the policy block")          \
     KEY(max_subscriptions_per_conn, U32, "FELIX_MAX_SUBSCRIPTIONS_PER_CONN", NULL, "4096", 1,      \
-        1000000, NULL, RESTART, "subscriptions on one connection")                 \
+        1000000, NULL, RESTART, "subscriptions on one connection")                                 \
     SECTION("Memory")                                                                              \
     KEY(ring_bytes, SIZE, "FELIX_RING_BYTES", NULL, "512MiB", 1048576, 1099511627776, NULL,        \
         RESTART, "bytes of recent records all shards keep together; each worker has its share")    \

@@ -265,8 +265,7 @@ static int on_hp_mask(uint8_t *dest, const ngtcp2_crypto_cipher *hp,
 static bool keys_drop(flx_quic_conn *conn, void *handle)
 {
     packet_key *key;
-    TAILQ_FOREACH(key, &conn->keys, link)
-    {
+    for (key = TAILQ_FIRST(&conn->keys); key != NULL; key = TAILQ_NEXT(key, link)) {
         if (key != handle)
             continue;
         TAILQ_REMOVE(&conn->keys, key, link);

@@ -330,6 +330,7 @@ void flx_conn_mark_dirty(flx_quic_conn *conn);
 void flx_conn_end(flx_quic_conn *conn, flx_quic_close_kind kind, bool application, uint64_t code,
                   bool send_close, const char *reason);
 void flx_conn_end_liberr(flx_quic_conn *conn, int liberr);
+void flx_conn_half_open_done(flx_quic_conn *conn);
 /* The last steps, in the tick hook: last packet, events, memory. */
 void flx_conn_finish(flx_quic_conn *conn, uint64_t now_ns);
 void flx_conn_free(flx_quic_conn *conn); /* without a word to anybody */

@@ -142,11 +142,8 @@ static int on_verify(gnutls_session_t session)
     flx_quic_conn *conn = conn_of(session);
     char purpose[] = GNUTLS_KP_TLS_WWW_SERVER;
     char client_purpose[] = GNUTLS_KP_TLS_WWW_CLIENT;
-    gnutls_typed_vdata_st data = {
-        .type = GNUTLS_DT_KEY_PURPOSE_OID,
-        .data = (unsigned char *)(conn->server ? client_purpose : purpose),
-        .size = 0,
-    };
+    gnutls_typed_vdata_st data = {.type = GNUTLS_DT_KEY_PURPOSE_OID};
+    data.data = (unsigned char *)(conn->server ? client_purpose : purpose);
     unsigned status = 0;
     const int rv = gnutls_certificate_verify_peers(session, &data, 1, &status);
     if (rv < 0) {

@@ -166,14 +166,16 @@ static void append(shard *to, flx_slice payload)
     added->len = payload.len;
     added->bytes = flx_alloc(payload.len + 1);
     FLX_ASSERT(added->bytes != NULL);
-    memcpy(added->bytes, payload.ptr, payload.len);
+    if (payload.len > 0)
+        memcpy(added->bytes, payload.ptr, payload.len);
 }
 
 static void drop_first(shard *from, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         flx_free(from->records[i].bytes);
-    memmove(from->records, from->records + count, (from->count - count) * sizeof(record));
+    if (count < from->count)
+        memmove(from->records, from->records + count, (from->count - count) * sizeof(record));
     from->count -= count;
     from->base += count;
 }

@@ -367,14 +367,17 @@ static bool send_one_batch(bench *job, flx_publisher *publisher, const flx_slice
     }
     *one = (flight){job, records, flx_clock_monotonic_ns(), counts};
     for (;;) {
+        flx_error error = {0};
         const flx_status status = flx_publisher_publish_batch(
-            publisher, NULL, payloads, (size_t)records, on_published, one, reterr);
+            publisher, NULL, payloads, (size_t)records, on_published, one, &error);
         if (status == FLX_OK) {
             return true;
         }
         if (status != FLX_ERR_AGAIN || cli_stop_requested()) {
+            if (status != FLX_ERR_AGAIN) {
+                *reterr = error; /* no room yet is no failure */
+            }
             flx_free(one);
-            reterr->status = status == FLX_ERR_AGAIN ? FLX_OK : status;
             return false;
         }
     }

@@ -283,6 +283,9 @@ static cli_exit finish(publishing *job)
 /* All of standard input as one record. */
 static void pump_whole(publishing *job, cli_lines *lines)
 {
+    if (isatty(STDIN_FILENO) == 1) {
+        cli_say(job->run, "reading one record from the terminal; Ctrl-D ends it");
+    }
     while (!cli_stop_requested() && read_input(job, lines)) {
     }
     if (!cli_stop_requested()) {

@@ -5,9 +5,9 @@
  * A time as a start is read from the earliest record on and passed over up to that time: published
  * brokers and ours tell the time of every record when asked to.
  *
- * peek must know where to stop. A first subscription to what comes next learns the end of every
- * shard; the second one reads up to there. A broker that does not number records cannot tell an
- * end: then a second of silence is one, which is said.
+ * peek must know where to stop. A subscription to what comes next is made first and kept: the first
+ * record it gets from a shard is the one that was not there yet, so peek reads up to that one. From
+ * a shard where nothing new comes it has read everything when it has been silent for a while.
  */
 #include "commands.h"
 #include "common/alloc.h"
@@ -22,7 +22,7 @@
 #include <string.h>
 
 #define MESSAGES_MAX 256
-#define SILENCE_MS   1000
+#define SILENCE_MS   250 /* and four round trips */
 #define SHARDS_MAX   1024
 
 typedef struct reading {
@@ -37,8 +37,11 @@ typedef struct reading {
     uint32_t timeout_ms;
     cli_format format;
     cli_out out;
-    bool ends_at_tail; /* peek */
-    uint64_t *tails;   /* of each shard; NULL: not known, silence ends it */
+    bool ends_at_tail;       /* peek */
+    flx_subscriber *newer;   /* peek: to what comes next */
+    uint64_t *tails;         /* peek: of each shard, UINT64_MAX: not known */
+    uint64_t silence_ns;     /* peek: ends it */
+    uint64_t last_useful_ns; /* peek: when something came that was there before */
     bool told_no_time;
 } reading;
 
@@ -48,16 +51,35 @@ static const cli_column record_columns[] = {{"TIME", "time", false, 27},
                                             {"PAYLOAD", "payload", false, 0},
                                             {NULL, NULL, false, 0}};
 
+/* Why records are missing, and which shard goes on where. */
 static void tell_gap(const reading *job, const flx_message *gap)
 {
-    const uint64_t missed = gap->gap_end > gap->offset ? gap->gap_end - gap->offset : 0;
-    if (!gap->has_offset) {
-        cli_say(job->run, "records of '%s' may be missing (%s)", job->stream,
-                cli_gap_reason(gap->gap_reason));
-    } else {
-        cli_say(job->run, "%llu records of '%s' missed (%s): shard %u goes on at offset %llu",
-                (unsigned long long)missed, job->stream, cli_gap_reason(gap->gap_reason),
-                gap->shard, (unsigned long long)gap->gap_end);
+    const unsigned long long missed =
+        gap->gap_end > gap->offset ? (unsigned long long)(gap->gap_end - gap->offset) : 0;
+    const unsigned long long next = (unsigned long long)gap->gap_end;
+    switch (gap->gap_reason) {
+    case FLX_GAP_RESET:
+        cli_say(job->run, "the node has lost its memory of '%s': shard %u goes on at offset %llu",
+                job->stream, gap->shard, next);
+        break;
+    case FLX_GAP_LAGGED:
+        cli_say(job->run, "too slow for '%s': %llu records missed, shard %u goes on at offset %llu",
+                job->stream, missed, gap->shard, next);
+        break;
+    case FLX_GAP_TOO_OLD:
+        cli_say(job->run, "%llu records of '%s' are not kept any more: shard %u goes on at %llu",
+                missed, job->stream, gap->shard, next);
+        break;
+    case FLX_GAP_MISSING:
+    case FLX_GAP_DROPPED:
+        cli_say(job->run, "%llu records of '%s' were dropped: shard %u goes on at offset %llu",
+                missed, job->stream, gap->shard, next);
+        break;
+    case FLX_GAP_UNKNOWN:
+    case FLX_GAP_NONE:
+        cli_say(job->run, "records of '%s' may be missing: the node does not number them",
+                job->stream);
+        break;
     }
 }
 
@@ -115,25 +137,47 @@ static void take_message(reading *job, const flx_message *message)
     if (job->left == 0 || past_tail(job, message) || too_early(job, message)) {
         return;
     }
+    job->last_useful_ns = job->ends_at_tail ? flx_clock_monotonic_ns() : 0;
     write_record(job, message);
     job->left -= job->left != UINT64_MAX;
 }
 
-/* Whether peek has seen all there was. */
-static bool reached_tails(const reading *job)
+/* What is new since peek began tells where to stop. */
+static void learn_tails(reading *job)
 {
-    if (job->tails == NULL) {
-        return false;
+    flx_message messages[MESSAGES_MAX];
+    size_t count = 0;
+    do {
+        count = 0;
+        if (flx_subscriber_receive_many(job->newer, 0, messages, MESSAGES_MAX, &count, NULL) !=
+            FLX_OK) {
+            return;
+        }
+        for (size_t i = 0; i < count; i++) {
+            const flx_message *message = &messages[i];
+            if (message->kind == FLX_MESSAGE_RECORD && message->has_offset &&
+                message->shard < job->shards && job->tails[message->shard] == UINT64_MAX) {
+                job->tails[message->shard] = message->offset;
+            }
+            flx_message_release(&messages[i]);
+        }
+    } while (count == MESSAGES_MAX);
+}
+
+/* Whether peek has seen all there was. */
+static bool reached_tails(reading *job)
+{
+    learn_tails(job);
+    if (flx_clock_monotonic_ns() > job->last_useful_ns + job->silence_ns) {
+        return true;
     }
     for (uint32_t shard = 0; shard < job->shards; shard++) {
         uint64_t next = 0;
         if (job->shard != FLX_SHARD_ALL && job->shard != shard) {
             continue;
         }
-        if (job->tails[shard] == 0) {
-            continue; /* empty */
-        }
-        if (!flx_subscriber_position(job->subscriber, shard, &next) || next < job->tails[shard]) {
+        if (job->tails[shard] == UINT64_MAX ||
+            !flx_subscriber_position(job->subscriber, shard, &next) || next < job->tails[shard]) {
             return false;
         }
     }
@@ -160,16 +204,13 @@ static bool drain(reading *job, flx_error *reterr)
     return true;
 }
 
-/* 1: something is there, 0: silence, -1: stop. */
-static int wait_for_messages(const reading *job)
+/* False: stop. */
+static bool wait_for_messages(const reading *job)
 {
     struct pollfd fds[2] = {{flx_subscriber_fd(job->subscriber), POLLIN, 0},
                             {cli_stop_fd(), POLLIN, 0}};
-    const int ready = poll(fds, 2, job->ends_at_tail ? SILENCE_MS : -1);
-    if (cli_stop_requested()) {
-        return -1;
-    }
-    return ready == 0 ? 0 : 1;
+    (void)poll(fds, 2, job->ends_at_tail ? SILENCE_MS : -1);
+    return !cli_stop_requested();
 }
 
 static cli_exit read_all(reading *job)
@@ -188,8 +229,7 @@ static cli_exit read_all(reading *job)
         if (job->left == 0 || (job->ends_at_tail && reached_tails(job))) {
             break;
         }
-        const int ready = wait_for_messages(job);
-        if (ready < 0 || (ready == 0 && job->ends_at_tail)) {
+        if (!wait_for_messages(job)) {
             break;
         }
     }
@@ -222,31 +262,27 @@ static bool open_subscriber(reading *job, const flx_subscriber_options *options,
     return true;
 }
 
-/* The end of every shard now, for peek. Leaves job->tails NULL when the broker does not tell. */
-static bool learn_tails(reading *job, cli_exit *ret_exit)
+/* Begins to listen to what is new, for peek, before what is there is read. */
+static bool listen_to_newer(reading *job, cli_exit *ret_exit)
 {
     flx_subscriber_options options = FLX_SUBSCRIBER_OPTIONS_INIT;
-    const uint32_t shards = job->shards > 0 ? job->shards : 1;
-    if (shards > SHARDS_MAX) {
-        return true;
-    }
+    flx_server_info info = {.struct_size = sizeof info};
     options.shard = job->shard;
     options.not_found_ms = 1000;
     if (!open_subscriber(job, &options, ret_exit)) {
         return false;
     }
-    job->tails = flx_calloc(shards, sizeof *job->tails);
-    for (uint32_t shard = 0; job->tails != NULL && shard < shards; shard++) {
-        if (job->shard != FLX_SHARD_ALL && job->shard != shard) {
-            continue;
-        }
-        if (!flx_subscriber_position(job->subscriber, shard, &job->tails[shard])) {
-            flx_free(job->tails);
-            job->tails = NULL;
-        }
+    job->newer = job->subscriber;
+    job->subscriber = NULL;
+    flx_client_server_info(job->client, &info);
+    job->silence_ns = SILENCE_MS * FLX_NS_PER_MS + 4 * info.smoothed_rtt_ns;
+    job->shards = job->shards == 0 || job->shards > SHARDS_MAX ? SHARDS_MAX : job->shards;
+    job->tails = flx_calloc(job->shards, sizeof *job->tails);
+    if (job->tails == NULL) {
+        *ret_exit = cli_error(job->run, CLI_EXIT_FAILURE, NULL, "peek: out of memory");
+        return false;
     }
-    job->shards = shards;
-    job->subscriber = flx_subscriber_free(job->subscriber);
+    memset(job->tails, 0xff, job->shards * sizeof *job->tails); /* UINT64_MAX each */
     return true;
 }
 
@@ -283,7 +319,7 @@ static cli_exit read_stream(reading *job)
     cli_exit code = CLI_EXIT_OK;
     if (!cli_session_open(job->run, &session, &job->client, &code) ||
         !cli_session_need_stream(job->run, job->client, job->stream, &job->shards, &code) ||
-        (job->ends_at_tail && !learn_tails(job, &code))) {
+        (job->ends_at_tail && !listen_to_newer(job, &code))) {
         return code;
     }
     subscriber_options(job, &options);
@@ -297,6 +333,7 @@ static cli_exit read_stream(reading *job)
     }
     cli_out_begin(&job->out, job->run->out, job->format, CLI_SHAPE_STREAM, record_columns, "offset",
                   job->run->out_is_terminal);
+    job->last_useful_ns = flx_clock_monotonic_ns();
     code = read_all(job);
     if (job->format != CLI_FORMAT_RAW && !cli_out_end(&job->out) && code == CLI_EXIT_OK) {
         code = CLI_EXIT_FAILURE;
@@ -316,6 +353,7 @@ static cli_exit run_reading(cli_run *run, bool ends_at_tail)
     }
     const cli_exit code = read_stream(&job);
     job.subscriber = flx_subscriber_free(job.subscriber);
+    job.newer = flx_subscriber_free(job.newer);
     job.client = flx_client_free(job.client);
     flx_free(job.tails);
     return code;

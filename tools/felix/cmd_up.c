@@ -122,8 +122,8 @@ static bool inform(cli_run *run, const flx_config_set *set, cli_exit *ret_exit)
     return false;
 }
 
-/* A busy port names its user, where the kernel lets us see. */
-static cli_exit start_failed(cli_run *run, const flx_config *config, const flx_error *error)
+/* A busy port names its user, where the kernel lets us see. False: no port of ours is busy. */
+static bool name_port_owner(const cli_run *run, const flx_config *config)
 {
     const struct {
         const char *address;
@@ -131,24 +131,33 @@ static cli_exit start_failed(cli_run *run, const flx_config *config, const flx_e
     } ports[] = {{config->quic_bind, true},
                  {config->metrics_bind, false},
                  {config->controlplane_bind, false}};
-    for (size_t i = 0; error->status == FLX_ERR_CONFLICT && i < sizeof ports / sizeof ports[0];
-         i++) {
+    for (size_t i = 0; i < sizeof ports / sizeof ports[0]; i++) {
         char host[FLX_HOST_MAX];
         uint16_t port = 0;
         cli_port_owner owner;
         if (flx_address_split(ports[i].address, host, &port, NULL) == FLX_OK && port != 0 &&
             cli_port_owner_find(ports[i].udp, port, &owner)) {
-            return cli_error(run, CLI_EXIT_CONFLICT,
-                             "end it, or take free ports with --ephemeral-ports",
-                             "start: %s port %u is in use by %s (process %d)",
-                             ports[i].udp ? "udp" : "tcp", port, owner.command, (int)owner.pid);
+            (void)cli_error(run, CLI_EXIT_CONFLICT,
+                            "end it, or take free ports with --ephemeral-ports",
+                            "start: %s port %u is in use by %s (process %d)",
+                            ports[i].udp ? "udp" : "tcp", port, owner.command, (int)owner.pid);
+            return true;
         }
     }
-    const char *next = error->status == FLX_ERR_CONFLICT
-                           ? "end whoever has it, or take free ports with --ephemeral-ports"
-                           : NULL;
-    return next != NULL ? cli_error(run, CLI_EXIT_CONFLICT, next, "start: %s", error->message)
-                        : cli_failed(run, error, "start");
+    return false;
+}
+
+static cli_exit start_failed(const cli_run *run, const flx_config *config, const flx_error *error)
+{
+    const bool about_port =
+        error->status == FLX_ERR_CONFLICT && strstr(error->message, "listen on") != NULL;
+    if (about_port && name_port_owner(run, config)) {
+        return CLI_EXIT_CONFLICT;
+    }
+    return about_port ? cli_error(run, CLI_EXIT_CONFLICT,
+                                  "end whoever has it, or take free ports with --ephemeral-ports",
+                                  "start: %s", error->message)
+                      : cli_failed(run, error, "start");
 }
 
 static void set_text(char value[CLI_VALUE_MAX], const char *text)

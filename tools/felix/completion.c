@@ -57,19 +57,66 @@ static bool has_choices(const cli_flag *flag)
     return flag->value != NULL && strchr(flag->value, '|') != NULL;
 }
 
-static void write_case_flags(FILE *out, const cli_flag *flags)
+/* Whether an earlier command has a flag of this name; a name means the same everywhere. */
+static bool was_written(size_t before, const char *name)
+{
+    for (size_t i = 0; i < before; i++) {
+        const cli_flag *flag = cli_commands[i].flags;
+        for (; flag != NULL && flag->name != NULL; flag++) {
+            if (strcmp(flag->name, name) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void write_case_flags(FILE *out, const cli_flag *flags, size_t before)
 {
     for (; flags != NULL && flags->name != NULL; flags++) {
+        if (was_written(before, flags->name)) {
+            continue;
+        }
         if (has_choices(flags)) {
-            (void)fprintf(out, "    --%s) words=\"", flags->name);
+            (void)fprintf(out, "    --%s) list=\"", flags->name);
             write_choices(out, flags->value);
             (void)fputs("\" ;;\n", out);
         } else if (flags->value != NULL && strcmp(flags->value, "FILE") == 0) {
             (void)fprintf(out, "    --%s) files=1 ;;\n", flags->name);
         } else if (flags->value != NULL) {
-            (void)fprintf(out, "    --%s) words=none ;;\n", flags->name);
+            (void)fprintf(out, "    --%s) list=none ;;\n", flags->name);
         }
     }
+}
+
+/* "-o|-c|--output|...": the flags whose next word is their value. */
+static void write_value_flags(FILE *out)
+{
+    (void)fputs("-o|-c|-n", out);
+    for (const cli_flag *flag = cli_global_flags; flag->name != NULL; flag++) {
+        if (flag->value != NULL) {
+            (void)fprintf(out, "|--%s", flag->name);
+        }
+    }
+}
+
+/* Finds noun and verb among the words before the cursor; bash and zsh count words differently. */
+static void write_word_loop(FILE *out, const char *loop, const char *word)
+{
+    (void)fprintf(out,
+                  "    local value=\"\"\n    %s\n        if [ -n \"$value\" ]; then value=\"\"; "
+                  "continue; fi\n"
+                  "        case \"%s\" in\n        ",
+                  loop, word);
+    write_value_flags(out);
+    (void)fprintf(out,
+                  ") value=1 ;;\n"
+                  "        -*) ;;\n"
+                  "        *) if [ -z \"$first\" ]; then first=%s;"
+                  " elif [ -z \"$second\" ]; then second=%s; fi ;;\n"
+                  "        esac\n"
+                  "    done\n",
+                  word, word);
 }
 
 /* What follows the words so far: shared by bash and zsh, which both read this much shell. */
@@ -77,24 +124,27 @@ static void write_shell_body(FILE *out)
 {
     (void)fputs("_felix_words() {\n"
                 "    # $1: noun or command, $2: verb, $3: the word before the cursor\n"
-                "    words=\"\" files=\"\"\n"
-                "    case \"$1\" in\n    \"\") words=\"",
+                "    list=\"\" files=\"\"\n"
+                "    case \"$1\" in\n    \"\") list=\"",
                 out);
     write_first_words(out, " ");
-    (void)fputs("\"; return ;;\n    help) words=\"", out);
+    (void)fputs("\"; return ;;\n    help) list=\"", out);
     write_first_words(out, " ");
-    (void)fputs("\"; return ;;\n    completion) words=\"bash zsh fish\"; return ;;\n    esac\n",
+    (void)fputs("\"; return ;;\n    completion) list=\"bash zsh fish\"; return ;;\n    esac\n",
                 out);
-    (void)fputs("    case \"$3\" in\n    -o) words=\"", out);
+    (void)fputs("    case \"$3\" in\n    -o) list=\"", out);
     write_choices(out, cli_global_flags[0].value);
     (void)fputs("\" ;;\n", out);
-    write_case_flags(out, cli_global_flags);
-    (void)fputs("    esac\n    [ -n \"$words$files\" ] && { [ \"$words\" = none ] && words=\"\"; "
+    write_case_flags(out, cli_global_flags, 0);
+    for (size_t i = 0; i < cli_command_count; i++) {
+        write_case_flags(out, cli_commands[i].flags, i);
+    }
+    (void)fputs("    esac\n    [ -n \"$list$files\" ] && { [ \"$list\" = none ] && list=\"\"; "
                 "return; }\n"
                 "    case \"$1 $2\" in\n",
                 out);
     for (const cli_noun *noun = cli_nouns; noun->noun != NULL; noun++) {
-        (void)fprintf(out, "    \"%s \") words=\"", noun->noun);
+        (void)fprintf(out, "    \"%s \") list=\"", noun->noun);
         write_verbs(out, noun->noun);
         (void)fputs("\"; return ;;\n", out);
     }
@@ -105,11 +155,11 @@ static void write_shell_body(FILE *out)
         }
         (void)fprintf(out, command->noun != NULL ? "    \"%s %s\")" : "    \"%s%s \"*)",
                       command->noun != NULL ? command->noun : "", command->verb);
-        (void)fputs(" words=\"", out);
+        (void)fputs(" list=\"", out);
         write_flag_words(out, command->flags);
         (void)fputs("\" ;;\n", out);
     }
-    (void)fputs("    esac\n    words=\"$words", out);
+    (void)fputs("    esac\n    list=\"$list", out);
     write_flag_words(out, cli_global_flags);
     (void)fputs(" --help\"\n}\n", out);
 }
@@ -119,19 +169,14 @@ static void write_bash(FILE *out)
     (void)fputs("# bash completion of felix, made by 'felix completion bash'.\n", out);
     write_shell_body(out);
     (void)fputs("_felix() {\n"
-                "    local words files first second i cur=${COMP_WORDS[COMP_CWORD]}\n"
-                "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                "        case ${COMP_WORDS[i]} in\n"
-                "        -*) ;;\n"
-                "        *) if [ -z \"$first\" ]; then first=${COMP_WORDS[i]};"
-                " elif [ -z \"$second\" ]; then second=${COMP_WORDS[i]}; fi ;;\n"
-                "        esac\n"
-                "    done\n"
-                "    _felix_words \"$first\" \"$second\" \"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+                "    local list files first second i cur=${COMP_WORDS[COMP_CWORD]}\n",
+                out);
+    write_word_loop(out, "for ((i = 1; i < COMP_CWORD; i++)); do", "${COMP_WORDS[i]}");
+    (void)fputs("    _felix_words \"$first\" \"$second\" \"${COMP_WORDS[COMP_CWORD-1]}\"\n"
                 "    if [ -n \"$files\" ]; then\n"
                 "        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
                 "    else\n"
-                "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+                "        mapfile -t COMPREPLY < <(compgen -W \"$list\" -- \"$cur\")\n"
                 "    fi\n"
                 "}\n"
                 "complete -o default -F _felix felix\n",
@@ -144,24 +189,16 @@ static void write_zsh(FILE *out)
                 out);
     write_shell_body(out);
     (void)fputs("_felix() {\n"
-                "    local words files first second i\n"
-                "    local -a line=(\"${(@)words_before}\")\n"
-                "    for ((i = 2; i < CURRENT; i++)); do\n"
-                "        case ${line[i]} in\n"
-                "        -*) ;;\n"
-                "        *) if [ -z \"$first\" ]; then first=${line[i]};"
-                " elif [ -z \"$second\" ]; then second=${line[i]}; fi ;;\n"
-                "        esac\n"
-                "    done\n"
-                "    _felix_words \"$first\" \"$second\" \"${line[CURRENT-1]}\"\n"
-                "    if [ -n \"$files\" ]; then _files; else compadd -- ${=words}; fi\n"
-                "}\n"
-                "_felix_start() {\n"
-                "    local -a words_before=(\"${(@)words}\")\n"
-                "    _felix\n"
-                "}\n"
-                "compdef _felix_start felix\n",
+                "    local -a line=(\"${(@)words}\")\n"
+                "    local list files first second i\n",
                 out);
+    write_word_loop(out, "for ((i = 2; i < CURRENT; i++)); do", "${line[i]}");
+    (void)fputs(
+        "    _felix_words \"$first\" \"$second\" \"${line[CURRENT-1]}\"\n"
+        "    if [ -n \"$files\" ]; then _files; else compadd -- ${=list}; fi\n"
+        "}\n"
+        "if [ \"${funcstack[1]}\" = _felix ]; then _felix \"$@\"; else compdef _felix felix; fi\n",
+        out);
 }
 
 /* Single quotes of fish: \ and ' are escaped. */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define JSON_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
+#define JSON_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9))
 
 static const char *const format_names[] = {"table", "wide", "json", "jsonl", "yaml", "name", "raw"};
 
@@ -40,8 +40,27 @@ void cli_write_visible(FILE *file, const char *text, size_t len)
 
 /* --- one cell --- */
 
+static char *cell_text(json_t *value);
+
+/* "a=1 b=2" of what an object says; members that are null say nothing. */
+static void write_members(FILE *file, json_t *object)
+{
+    const char *blank = "";
+    const char *key = NULL;
+    json_t *member = NULL;
+    json_object_foreach(object, key, member)
+    {
+        if (!json_is_null(member)) {
+            char *text = cell_text(member);
+            (void)fprintf(file, "%s%s=%s", blank, key, text != NULL ? text : "?");
+            free(text);
+            blank = " ";
+        }
+    }
+}
+
 /* The value as a table shows it; the caller frees. NULL: out of memory. */
-static char *cell_text(const json_t *value)
+static char *cell_text(json_t *value)
 {
     char *text = NULL;
     size_t len = 0;
@@ -60,6 +79,8 @@ static char *cell_text(const json_t *value)
             (void)fprintf(file, "%s%s", index > 0 ? "," : "", inner != NULL ? inner : "?");
             free(inner);
         }
+    } else if (json_is_object(value)) {
+        write_members(file, value);
     } else if (value == NULL || json_is_null(value)) {
         (void)fputc('-', file);
     } else if (json_is_real(value)) {
@@ -174,7 +195,7 @@ static void write_list_table(cli_out *out)
     }
 }
 
-/* One object upright: "TITLE: value" a line, every column. */
+/* One object upright: "TITLE: value" a line, every column it has. */
 static void write_upright(cli_out *out, const json_t *row)
 {
     size_t width = 0;
@@ -184,7 +205,11 @@ static void write_upright(cli_out *out, const json_t *row)
     }
     for (const cli_column *column = out->columns; column->title != NULL; column++) {
         char title[64];
-        char *text = cell_text(json_object_get(row, column->field));
+        json_t *value = json_object_get(row, column->field);
+        if (value == NULL) {
+            continue;
+        }
+        char *text = cell_text(value);
         out->failed = out->failed || text == NULL;
         (void)snprintf(title, sizeof title, "%s:", column->title);
         write_padded(out->file, title, width, false);
@@ -206,7 +231,7 @@ static void stream_widths(const cli_out *out, size_t widths[COLUMNS_MAX])
 
 static void write_json(cli_out *out, const json_t *value, size_t flags)
 {
-    if (json_dumpf(value, out->file, flags | JSON_ENCODE_ANY) != 0) {
+    if (json_dumpf(value, out->file, flags | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) != 0) {
         out->failed = true;
     }
 }

@@ -83,6 +83,10 @@ static const char *next_step(flx_status status)
         return "it may or may not have happened: look before trying again";
     case FLX_ERR_UNSUPPORTED:
         return "the node is older than this command, or does not offer it";
+    case FLX_ERR_TOO_OLD:
+        return "--from earliest begins with the oldest that is kept";
+    case FLX_ERR_IN_FUTURE:
+        return "--from latest waits for what comes next";
     default:
         return NULL;
     }

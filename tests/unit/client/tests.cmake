@@ -7,3 +7,24 @@ foreach(file ${client_tests})
     target_sources(${target} PRIVATE "${PROJECT_SOURCE_DIR}/tests/support/mock_broker.c")
     set_property(TEST ${target} APPEND PROPERTY LABELS threads)
 endforeach()
+
+add_test(NAME client_headers COMMAND "${PROJECT_SOURCE_DIR}/tests/unit/client/check_headers"
+    "${PROJECT_SOURCE_DIR}/include" "${CMAKE_C_COMPILER}")
+set_tests_properties(client_headers PROPERTIES LABELS "unit;client")
+
+# What links -lfelix: only the public headers, only the shared library.
+if(TARGET felix_shared)
+    add_test(NAME client_symbols COMMAND "${PROJECT_SOURCE_DIR}/tests/unit/client/check_symbols"
+        "$<TARGET_FILE:felix_shared>" "${PROJECT_SOURCE_DIR}/include/felix/felix.symbols")
+    set_tests_properties(client_symbols PROPERTIES LABELS "unit;client")
+    foreach(example publish subscribe cache)
+        add_executable(example_${example} "${PROJECT_SOURCE_DIR}/examples/${example}.c")
+        target_include_directories(example_${example} PRIVATE "${PROJECT_SOURCE_DIR}/include")
+        target_link_libraries(example_${example} PRIVATE felix_shared)
+        set_target_properties(example_${example} PROPERTIES
+            RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/examples")
+        add_dependencies(unit_client_examples example_${example})
+    endforeach()
+    target_compile_definitions(unit_client_examples PRIVATE
+        FLX_EXAMPLES_DIR="${PROJECT_BINARY_DIR}/examples")
+endif()

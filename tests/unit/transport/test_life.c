@@ -326,6 +326,49 @@ static void test_busy_port(void **state)
     rig_stop(&r);
 }
 
+/* Bound to any address, answers leave from the one that was dialled; [::] serves IPv4 as well. */
+static void test_any_address(void **state)
+{
+    static const struct {
+        bool six;
+        const char *dial;
+    } rows[] = {{false, "127.0.0.1"}, {false, "127.0.0.2"}, {true, "127.0.0.3"}, {true, "::1"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rig r;
+        rig_conn c;
+        flx_error error;
+        static uint8_t bytes[50000];
+        flx_quic_stream *stream = NULL;
+        struct sockaddr_in to = {.sin_family = AF_INET};
+        struct sockaddr_in6 to6 = {.sin6_family = AF_INET6};
+        rig_start(&r, NULL, NULL);
+        rig_unlisten(&r);
+        memset(&r.address, 0, sizeof r.address);
+        r.address.ss_family = rows[i].six ? AF_INET6 : AF_INET;
+        r.address_len = rows[i].six ? sizeof to6 : sizeof to;
+        rig_listen(&r, NULL);
+        to6.sin6_port = to.sin_port = rows[i].six ? ((struct sockaddr_in6 *)&r.address)->sin6_port
+                                                  : ((struct sockaddr_in *)&r.address)->sin_port;
+        const bool dial_six = inet_pton(AF_INET, rows[i].dial, &to.sin_addr) != 1;
+        if (dial_six)
+            assert_int_equal(inet_pton(AF_INET6, rows[i].dial, &to6.sin6_addr), 1);
+        memset(&c, 0, sizeof c);
+        assert_int_equal(
+            flx_quic_connect(r.client, dial_six ? (struct sockaddr *)&to6 : (struct sockaddr *)&to,
+                             dial_six ? sizeof to6 : sizeof to, "localhost", NULL, &c, &c.conn,
+                             &error),
+            FLX_OK);
+        RIG_UNTIL(&r, c.connected || c.closed);
+        if (!c.connected)
+            fail_msg("%s: %s", rows[i].dial, c.why.reason);
+        assert_int_equal(flx_quic_stream_open(c.conn, true, NULL, &stream, NULL), FLX_OK);
+        assert_int_equal(rig_write(stream, bytes, sizeof bytes), FLX_OK);
+        RIG_UNTIL(&r, r.server_bytes == sizeof bytes && flx_quic_stream_held(stream) == 0);
+        rig_stop(&r);
+    }
+}
+
 /* A socket without GSO sends the same packets one by one. */
 static void test_without_gso(void **state)
 {
@@ -352,6 +395,7 @@ int main(void)
         cmocka_unit_test(test_sources),         cmocka_unit_test(test_retry),
         cmocka_unit_test(test_stateless_reset), cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_busy_port),       cmocka_unit_test(test_without_gso),
+        cmocka_unit_test(test_any_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

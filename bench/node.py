@@ -75,6 +75,7 @@ class Node:
         self.env["XDG_CONFIG_HOME"] = str(self.folder / "config")
         self.api = None
         self.names = 0
+        self.made = []
         self.log = open(self.folder / "up.log", "wb")
         self.process = subprocess.Popen(
             [self.bin / "felix", "up", "--data", self.folder / "data", "--ephemeral-ports", *flags],
@@ -115,7 +116,14 @@ class Node:
         self.names += 1
         name = f"bench-{self.names}"
         self.felix(kind, "create", name)
+        self.made.append((kind, name))
         return name
+
+    def forget(self):
+        """Removes what fresh() made, so that a run does not carry the memory of those before."""
+        while self.made:
+            self.felix(*self.made[-1][:1], "rm", self.made[-1][1], "--yes")
+            self.made.pop()
 
     def create_many(self, prefix, count):
         """Streams through the REST API over one connection."""

@@ -114,7 +114,8 @@ def relay(bench, size, subs, count, batch=None, jumbo=0, window=8 << 20):
     """Publishes `count` messages to `subs` subscribers, a connection each."""
     batch = batch or max(1, min(1024, 65536 // size))
     count = max(batch * 20, scaled(bench, count))
-    warm_up = max(batch * 4, count // 10)
+    # Once round the ring of the shard (32 MiB): its memory is touched for the first time there.
+    warm_up = max(batch * 4, count // 10, int(40 * (1 << 20) * min(1, bench.scale)) // size)
     stream = bench.node.fresh()
     words = ["--stream", stream, "--count", count, "--warm-up", warm_up, "--subs", subs,
              "--progress", bench.node.progress_file()]
@@ -193,7 +194,8 @@ def p4(size, fan_out, jumbo=False, full_only=False):
 def acked(bench, count=100000, stream=None, inflight=64):
     node = bench.node
     with node.load("pubsub", "acked", "--stream", stream or node.fresh(), "--size", 256,
-                   "--inflight", inflight, "--count", scaled(bench, count)) as load:
+                   "--inflight", inflight, "--count", scaled(bench, count),
+                   "--warm-up", scaled(bench, 140000)) as load:
         load.expect("warm")
         cpu_s = node.cpu_s()
         load.go()

@@ -129,8 +129,8 @@ FLX_API flx_status flx_client_connect(const flx_client_options *options, uint32_
  * Waits until a connection is up and the broker has accepted the token.
  *
  * FLX_ERR_UNAUTHENTICATED, FLX_ERR_DENIED  the broker refused the token; returned at once
- * FLX_ERR_INVALID                          the certificate is not to be trusted; at once; or called
- *                                          from a callback
+ * FLX_ERR_UNTRUSTED                        the broker's certificate is not to be trusted; at once
+ * FLX_ERR_INVALID                          called from a callback
  * FLX_ERR_UNAVAILABLE                      not within timeout_ms; the message has the last cause
  * FLX_ERR_CLOSED                           the client was freed meanwhile
  */
@@ -167,7 +167,7 @@ typedef void (*flx_shards_fn)(void *arg, uint32_t shards, const flx_error *error
 FLX_API flx_status flx_client_stream_shards_async(flx_client *client, const char *stream,
                                                   flx_shards_fn done, void *arg, flx_error *reterr);
 
-/* What the broker offered when it last accepted the token: docs/spec/wire.md 2.2 and 2.7. All 0
+/* What the broker offered when it last accepted the token: docs/spec/wire.md 2 and 5. All 0
  * before that. */
 typedef struct flx_server_info {
     size_t struct_size; /* set by the caller: sizeof(flx_server_info) */

@@ -41,7 +41,8 @@ extern "C" {
     X(ERR_TOO_OLD, -18, "before the oldest record kept")                                           \
     X(ERR_IN_FUTURE, -19, "after the newest record")                                               \
     X(ERR_UNKNOWN_OUTCOME, -20, "sent, outcome unknown")                                           \
-    X(ERR_INTERNAL, -21, "internal error")
+    X(ERR_INTERNAL, -21, "internal error")                                                         \
+    X(ERR_UNTRUSTED, -22, "the peer's certificate is not trusted")
 
 typedef enum flx_status {
 #define FLX_STATUS_ENUM(name, value, text) FLX_##name = (value),

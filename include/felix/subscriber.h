@@ -42,8 +42,9 @@ typedef enum flx_gap_reason {
     FLX_GAP_TOO_OLD = 2, /* the start, or where we were, is no longer kept */
     FLX_GAP_RESET = 3, /* the broker starts below where we were: it lost its memory; goes on live */
     FLX_GAP_MISSING = 4, /* offsets jumped; the broker dropped them without a word */
-    FLX_GAP_DROPPED = 5, /* dropped here, FLX_FULL_DROP */
-    FLX_GAP_UNKNOWN = 6  /* reconnected to a broker that does not number messages */
+    FLX_GAP_DROPPED =
+        5, /* dropped here, FLX_FULL_DROP; without offsets gap_end - offset is how many */
+    FLX_GAP_UNKNOWN = 6 /* reconnected to a broker that does not number messages */
 } flx_gap_reason;
 
 /*

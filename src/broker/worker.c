@@ -60,7 +60,7 @@ static void limits_default(flx_worker_limits *limits)
     DEFAULT(process_publish_bytes, 64u << 20);
     DEFAULT(tenant_burst_ms, 1000);
     DEFAULT(shard_ring_frames, 16384);
-    DEFAULT(shard_ring_bytes, 32u << 20);
+    DEFAULT(shard_ring_bytes, 64u << 20);
     DEFAULT(ring_bytes, 512u << 20);
     DEFAULT(queue_capacity_max, 4096);
     DEFAULT(block_ms, 2000);

@@ -81,7 +81,7 @@ typedef struct flx_worker_limits {
     uint64_t tenant_records_per_s;    /* 0: no quota */
     uint32_t tenant_burst_ms;         /* 1000 */
     uint32_t shard_ring_frames;       /* 16384 frames kept of a shard in memory */
-    uint64_t shard_ring_bytes;        /* 32 MiB of a shard */
+    uint64_t shard_ring_bytes;        /* 64 MiB of a shard */
     uint64_t ring_bytes;              /* 512 MiB all shards of all workers; each takes its share */
     uint32_t queue_capacity_max;      /* 4096: the most a subscribe may ask for */
     uint32_t block_ms;                /* 2000: how long a slow reader may hold publishers up */

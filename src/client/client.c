@@ -149,6 +149,12 @@ static void start_run(flx_client_task *task)
     flx_uplink_start(&client->uplinks[0]); /* the others start when it has learned the ports */
 }
 
+static void stop_run(flx_client_task *task)
+{
+    flx_client *client = (flx_client *)((char *)task - offsetof(flx_client, stop));
+    flx_loop_stop(client->loop);
+}
+
 /* Signals are the program's: the loop's thread takes none. */
 static flx_status start_thread(flx_client *client, flx_error *reterr)
 {
@@ -174,6 +180,7 @@ static flx_client *allocate(void)
     client->refs = 1;
     client->tasks_end = &client->tasks;
     client->start.run = start_run;
+    client->stop.run = stop_run;
     if (getrandom(&client->random, sizeof(client->random), 0) != sizeof(client->random))
         client->random = flx_clock_monotonic_ns();
     client->random |= 1; /* xorshift needs a bit */
@@ -183,7 +190,7 @@ static flx_client *allocate(void)
 flx_status flx_client_new(const flx_client_options *options, flx_client **ret_client,
                           flx_error *reterr)
 {
-    flx_client_options checked;
+    flx_client_options checked = {0};
     flx_status status = read_options(options, &checked, reterr);
     if (status != FLX_OK)
         return status;
@@ -211,10 +218,11 @@ flx_status flx_client_new(const flx_client_options *options, flx_client **ret_cl
 flx_status flx_client_connect(const flx_client_options *options, uint32_t timeout_ms,
                               flx_client **ret_client, flx_error *reterr)
 {
-    flx_client *client;
+    flx_client *client = NULL;
     flx_status status = flx_client_new(options, &client, reterr);
     if (status != FLX_OK)
         return status;
+    FLX_ASSERT(client != NULL);
     status = flx_client_wait_connected(client, timeout_ms, reterr);
     if (status != FLX_OK) {
         (void)flx_client_free(client);
@@ -246,7 +254,8 @@ flx_client *flx_client_free(flx_client *client)
         return NULL;
     }
     if (client->has_thread) {
-        flx_loop_stop(client->loop);
+        /* By a task: once stopped from here, the loop could be gone while it is still being woken. */
+        (void)flx_client_post(client, &client->stop);
         (void)pthread_join(client->thread, NULL);
     } else if (client->stepping == 0 && client->loop != NULL) {
         flx_client_end(client);

@@ -80,6 +80,7 @@ struct flx_client {
     uint32_t stepping; /* foreign loop: inside flx_client_process or a waiting call */
 
     flx_client_task start;
+    flx_client_task stop;
     flx_member *members;
     flx_member *graveyard; /* freed, destroyed at the next tick (linked by next) */
     flx_uplink uplinks[FLX_CONNECTIONS_MAX];
@@ -117,8 +118,8 @@ uint64_t flx_deadline_ns(uint32_t timeout_ms);
 flx_status flx_client_step(flx_client *client, uint64_t deadline_ns, flx_error *reterr);
 void flx_client_run_tasks(flx_client *client);
 void flx_client_end(flx_client *client);
-void flx_client_tick(void *client, uint64_t now_ns);
-void *flx_client_thread(void *client);
+void flx_client_tick(void *arg, uint64_t now_ns);
+void *flx_client_thread(void *arg);
 void flx_client_set_state(flx_client *client, flx_client_state state, const flx_error *error,
                           bool final);
 uint64_t flx_client_random(flx_client *client);

@@ -339,7 +339,7 @@ flx_status flx_pending_add_batch(flx_pending *pending, const flx_slice *key,
                                  void *arg, uint64_t now_ns, flx_error *reterr)
 {
     FLX_ASSERT(count > 0);
-    size_t bytes;
+    size_t bytes = 0;
     flx_status status = sum_region(key, payloads, count, &bytes, reterr);
     if (status == FLX_OK && done != NULL)
         status = reserve_done(pending, reterr);

@@ -28,7 +28,7 @@
 #include <felix/publisher.h>
 
 #define FLX_PENDING_SPARE_COUNT 16
-#define FLX_PENDING_CHUNK_BYTES (256U * 1024U)
+#define FLX_PENDING_CHUNK_BYTES 262144U
 
 typedef struct flx_pending_options {
     flx_slice tenant; /* the names are borrowed until done */

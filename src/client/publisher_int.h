@@ -48,6 +48,6 @@ struct flx_publisher {
 };
 
 extern const flx_member_ops flx_publisher_ops;
-void flx_publisher_timer_fired(void *publisher, uint64_t now_ns);
+void flx_publisher_timer_fired(void *arg, uint64_t now_ns);
 
 #endif /* FLX_CLIENT_PUBLISHER_INT_H */

@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STACK_BYTES (256U * 1024U) /* the resolver's modules are hungry, the default is wasteful */
+#define STACK_BYTES 262144U /* the resolver's modules are hungry, the default is wasteful */
 
 struct flx_resolve {
     pthread_mutex_t mutex;

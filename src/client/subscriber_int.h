@@ -57,7 +57,7 @@ struct flx_subscriber {
 };
 
 extern const flx_member_ops flx_subscriber_ops;
-void flx_subscriber_timer_fired(void *subscriber, uint64_t now_ns);
+void flx_subscriber_timer_fired(void *arg, uint64_t now_ns);
 
 /* delivery.c; loop thread, no lock held */
 void flx_subscriber_new_epoch(flx_shard_sub *sub);

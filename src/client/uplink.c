@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What every channel of ours can read (wire.md 2.2); times and publishers only for who asks. */
+/* What every channel of ours can read (docs/spec/wire.md 2); times, publishers only for who asks. */
 #define PROBE_FLAGS                                                                                \
     (FLX_FLAGS_KNOWN & ~(FLX_FLAG_EVENT_BATCH_TIMESTAMPS | FLX_FLAG_EVENT_BATCH_PUBLISHER))
 
@@ -77,7 +77,8 @@ static void tell_members(flx_uplink *uplink)
 static bool is_final(const flx_error *error)
 {
     return error->status == FLX_ERR_UNAUTHENTICATED || error->status == FLX_ERR_DENIED ||
-           error->status == FLX_ERR_INVALID || error->status == FLX_ERR_UNSUPPORTED;
+           error->status == FLX_ERR_INVALID || error->status == FLX_ERR_UNTRUSTED ||
+           error->status == FLX_ERR_UNSUPPORTED;
 }
 
 static void drop_attempt(flx_uplink *uplink)
@@ -331,7 +332,7 @@ static void closed(void *arg, flx_quic_conn *conn, const flx_quic_close *why)
     if (uplink == NULL || uplink->conn != conn)
         return;
     uplink->conn = NULL; /* gone with this call */
-    (void)flx_fail(&error, is_trust_failure(why) ? FLX_ERR_INVALID : FLX_ERR_UNAVAILABLE,
+    (void)flx_fail(&error, is_trust_failure(why) ? FLX_ERR_UNTRUSTED : FLX_ERR_UNAVAILABLE,
                    "%s:%u: connection %s%s%s", uplink->address.host, uplink->address.port,
                    kinds[why->kind], why->reason[0] != '\0' ? ": " : "", why->reason);
     pause_uplink(uplink, &error);

@@ -47,6 +47,7 @@ const char *flx_status_name(flx_status status)
         {FLX_ERR_IN_FUTURE, "in_future"},
         {FLX_ERR_UNKNOWN_OUTCOME, "unknown_outcome"},
         {FLX_ERR_INTERNAL, "internal"},
+        {FLX_ERR_UNTRUSTED, "untrusted"},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (names[i].status == status) {

@@ -15,17 +15,22 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/file.h"
 #include "common/loop.h"
 #include "common/signals.h"
+#include "crypto/pki.h"
 #include "node/certificate_watch.h"
 #include "node/node_int.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#define HOUSEKEEPING_NS FLX_NS_PER_S
-#define HTTP_GRACE_MS   1000
+#define HOUSEKEEPING_NS   FLX_NS_PER_S
+#define HTTP_GRACE_MS     1000
+#define CA_PEM_BYTES_MAX  (64U << 10)
+#define CA_FILE_BYTES_MAX (64U << 10)
 
 /* ---- the catalog ------------------------------------------------------------------------------ */
 
@@ -106,6 +111,47 @@ static flx_status open_identity(flx_node *node, flx_error *reterr)
                              flx_clock_wall_us() / 1000000, &node->identity, reterr);
 }
 
+/* The CA for clients that do not look into the data directory. */
+static flx_status export_ca(const flx_node *node, flx_error *reterr)
+{
+    const char *path = flx_node_config(node)->tls_cert_export;
+    if (!node->options.embedded || path[0] == '\0') {
+        return FLX_OK;
+    }
+    flx_buffer text;
+    flx_buffer_init(&text, CA_FILE_BYTES_MAX);
+    flx_status status = flx_file_read(node->identity.ca_file, &text, reterr);
+    if (status == FLX_OK) {
+        status = flx_file_write_atomic(path, flx_buffer_slice(&text), 0644, reterr);
+    }
+    flx_buffer_done(&text);
+    if (status != FLX_OK) {
+        flx_error_prefix(reterr, "tls_cert_export '%s'", path);
+    }
+    return status;
+}
+
+/* Writes what clients must trust to the file the operator named. */
+static flx_status export_trust(const flx_node *node, flx_error *reterr)
+{
+    const char *path = flx_node_config(node)->tls_cert_export;
+    if (path[0] == '\0') {
+        return FLX_OK;
+    }
+    if (!node->options.embedded) {
+        return flx_fail(reterr, FLX_ERR_INVALID,
+                        "tls_cert_export is for a node that makes its own certificate");
+    }
+    flx_buffer pem;
+    flx_buffer_init(&pem, CA_PEM_BYTES_MAX);
+    flx_status status = flx_file_read(node->identity.ca_file, &pem, reterr);
+    if (status == FLX_OK) {
+        status = flx_file_write_atomic(path, flx_buffer_slice(&pem), 0644, reterr);
+    }
+    flx_buffer_done(&pem);
+    return status;
+}
+
 static flx_status open_credentials(flx_node *node, flx_error *reterr)
 {
     const flx_config *config = flx_node_config(node);
@@ -117,13 +163,59 @@ static flx_status open_credentials(flx_node *node, flx_error *reterr)
     };
     flx_status status = flx_credentials_new(true, &options, &node->credentials, reterr);
     if (status == FLX_OK) {
+        status = export_trust(node, reterr);
+    }
+    if (status == FLX_OK) {
         atomic_store(&node->disk_not_after_s, flx_credentials_not_after(node->credentials));
+        status = export_ca(node, reterr);
+    }
+    if (status == FLX_OK) {
         status = flx_node_load_keys(node, &node->keys, reterr);
     }
     return status;
 }
 
 /* ---- workers ---------------------------------------------------------------------------------- */
+
+static void unmake_workers(flx_node *node)
+{
+    for (uint32_t i = 0; i < node->workers_made; i++) {
+        flx_worker_thread_stop(node->workers[i]); /* all of them, before any mailbox goes */
+    }
+    for (uint32_t i = 0; i < node->workers_made; i++) {
+        node->workers[i] = flx_worker_thread_free(node->workers[i]);
+    }
+    node->workers_made = 0;
+}
+
+/* Makes the workers on one address; port 0 becomes the one the first of them got. On failure none
+ * is left. */
+static flx_status bind_workers(flx_node *node, const flx_worker_thread_options *common,
+                               bool any_port, flx_error *reterr)
+{
+    const char *text = flx_node_config(node)->quic_bind;
+    flx_worker_thread_options options = *common;
+    struct sockaddr_storage address;
+    flx_status status =
+        flx_settings_address(text, any_port, &address, &options.address_len, reterr);
+    options.address = (const struct sockaddr *)&address;
+    for (uint32_t i = 0; status == FLX_OK && i < node->worker_count; i++) {
+        options.index = i;
+        options.seed = common->seed + i;
+        status = flx_worker_thread_new(&options, &node->workers[i], reterr);
+        if (status == FLX_OK) {
+            node->workers_made++;
+            flx_worker_thread_address(node->workers[0], &address, &options.address_len);
+        }
+    }
+    if (status != FLX_OK) {
+        flx_error_prefix(reterr, "listen on %s", text);
+        unmake_workers(node);
+        return status;
+    }
+    flx_settings_address_text(&address, node->quic_address, sizeof node->quic_address);
+    return FLX_OK;
+}
 
 static flx_status make_workers(flx_node *node, flx_error *reterr)
 {
@@ -137,51 +229,32 @@ static flx_status make_workers(flx_node *node, flx_error *reterr)
     if (node->workers == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "start the workers: out of memory");
     }
-    struct sockaddr_storage address;
-    socklen_t address_len = 0;
-    flx_catalog *catalog = NULL;
-    flx_status status = flx_settings_address(config->quic_bind, config->ephemeral_ports, &address,
-                                             &address_len, reterr);
+    flx_worker_thread_options options = {
+        .count = node->worker_count,
+        .busy_poll_us = config->busy_poll_us,
+        .credentials = node->credentials,
+        .issuer = FLX_TOKEN_ISSUER,
+        .audience = FLX_TOKEN_AUDIENCE_BROKER,
+        .keys = node->keys,
+        .limits = &limits,
+        .peers = node->workers,
+    };
+    flx_status status = flx_random(&options.seed, sizeof options.seed, reterr);
     if (status == FLX_OK) {
         status = flx_quic_group_new(node->worker_count, node->identity.transport_secret.bytes,
                                     &quic, &node->group, reterr);
     }
     if (status == FLX_OK) {
-        status = flx_store_snapshot(node->store, &catalog, reterr);
+        status = flx_store_snapshot(node->store, &options.catalog, reterr);
     }
-    uint64_t seed = 0;
+    options.group = node->group;
     if (status == FLX_OK) {
-        status = flx_random(&seed, sizeof seed, reterr);
-    }
-    for (uint32_t i = 0; status == FLX_OK && i < node->worker_count; i++) {
-        const flx_worker_thread_options options = {
-            .index = i,
-            .count = node->worker_count,
-            .busy_poll_us = config->busy_poll_us,
-            .group = node->group,
-            .credentials = node->credentials,
-            .address = (const struct sockaddr *)&address,
-            .address_len = address_len,
-            .issuer = FLX_TOKEN_ISSUER,
-            .audience = FLX_TOKEN_AUDIENCE_BROKER,
-            .keys = node->keys,
-            .catalog = catalog,
-            .limits = &limits,
-            .seed = seed + i,
-            .peers = node->workers,
-        };
-        status = flx_worker_thread_new(&options, &node->workers[i], reterr);
-        if (status == FLX_OK) {
-            node->workers_made++;
-            flx_worker_thread_address(node->workers[0], &address, &address_len);
+        status = bind_workers(node, &options, false, reterr);
+        if (status == FLX_ERR_CONFLICT && config->ephemeral_ports) {
+            status = bind_workers(node, &options, true, reterr);
         }
     }
-    catalog = flx_catalog_unref(catalog);
-    if (status == FLX_OK) {
-        flx_settings_address_text(&address, node->quic_address, sizeof node->quic_address);
-    } else {
-        flx_error_prefix(reterr, "listen on %s", config->quic_bind);
-    }
+    options.catalog = flx_catalog_unref(options.catalog);
     for (uint32_t i = 0; status == FLX_OK && i < node->worker_count; i++) {
         status = flx_worker_thread_start(node->workers[i], reterr);
     }
@@ -213,15 +286,14 @@ static void stop_long_polls(void *arg)
     flx_api_stopping(arg);
 }
 
-/* Starts a listener; a busy port is taken from the system when the configuration allows it. */
-static flx_status start_http(const flx_node *node, const char *bind_text,
-                             flx_http_server_options *options, char *ret_address, size_t cap,
-                             flx_http_server **ret_server, flx_error *reterr)
+/* Starts a listener on host:port and writes down where it is. */
+static flx_status start_http_at(const char *bind_text, bool any_port,
+                                flx_http_server_options *options, char *ret_address, size_t cap,
+                                flx_http_server **ret_server, flx_error *reterr)
 {
     struct sockaddr_storage address;
     socklen_t address_len = 0;
-    flx_status status = flx_settings_address(bind_text, flx_node_config(node)->ephemeral_ports,
-                                             &address, &address_len, reterr);
+    flx_status status = flx_settings_address(bind_text, any_port, &address, &address_len, reterr);
     if (status != FLX_OK) {
         return status;
     }
@@ -239,13 +311,27 @@ static flx_status start_http(const flx_node *node, const char *bind_text,
     options->address = host;
     options->port = ntohs(*port);
     status = flx_http_server_start(options, ret_server, reterr);
+    if (status == FLX_OK) {
+        *port = htons(flx_http_server_port(*ret_server));
+        flx_settings_address_text(&address, ret_address, cap);
+    }
+    return status;
+}
+
+/* The same; a busy port is taken from the system where the configuration allows it. */
+static flx_status start_http(const flx_node *node, const char *bind_text,
+                             flx_http_server_options *options, char *ret_address, size_t cap,
+                             flx_http_server **ret_server, flx_error *reterr)
+{
+    flx_status status =
+        start_http_at(bind_text, false, options, ret_address, cap, ret_server, reterr);
+    if (status == FLX_ERR_CONFLICT && flx_node_config(node)->ephemeral_ports) {
+        status = start_http_at(bind_text, true, options, ret_address, cap, ret_server, reterr);
+    }
     if (status != FLX_OK) {
         flx_error_prefix(reterr, "listen on %s", bind_text);
-        return status;
     }
-    *port = htons(flx_http_server_port(*ret_server));
-    flx_settings_address_text(&address, ret_address, cap);
-    return FLX_OK;
+    return status;
 }
 
 static flx_status start_api(flx_node *node, flx_error *reterr)
@@ -309,7 +395,11 @@ flx_status flx_node_start(const flx_node_options *options, flx_node **ret_node, 
         }
     }
     atomic_store(&node->started, true);
+    char host[HOST_NAME_MAX + 1] = "";
+    (void)gethostname(host, sizeof host - 1);
+    const char *node_id = flx_node_config(node)->node_id;
     FLX_LOG(options->log, FLX_LOG_INFO, "node.started", "the node serves",
+            flx_kv_str("node", node_id[0] != '\0' ? node_id : host),
             flx_kv_str("quic", node->quic_address), flx_kv_str("api", node->api_address),
             flx_kv_str("health", node->health_address), flx_kv_u64("workers", node->worker_count));
     *ret_node = node;
@@ -342,12 +432,7 @@ flx_node *flx_node_free(flx_node *node)
     node->health_server = flx_http_server_stop(node->health_server, HTTP_GRACE_MS);
     node->api_server = flx_http_server_stop(node->api_server, HTTP_GRACE_MS);
     node->api = flx_api_free(node->api);
-    for (uint32_t i = 0; i < node->workers_made; i++) {
-        flx_worker_thread_stop(node->workers[i]); /* all of them, before any mailbox goes */
-    }
-    for (uint32_t i = 0; i < node->workers_made; i++) {
-        node->workers[i] = flx_worker_thread_free(node->workers[i]);
-    }
+    unmake_workers(node);
     flx_free(node->workers);
     node->group = flx_quic_group_free(node->group);
     node->store = flx_store_close(node->store);

@@ -92,12 +92,14 @@ void flx_node_reload_certificates(flx_node *node, const char *cause)
         status = flx_http_server_reload(node->api_server, &api_changed, &error);
     }
     if (status != FLX_OK) {
+        atomic_store(&node->disk_not_after_s, 0); /* what lies on the disk is not what is served */
         (void)atomic_fetch_add(&node->reload_failures, 1);
         FLX_LOG(node->options.log, FLX_LOG_ERROR, "certificate.reload_failed",
                 "certificate not reloaded, the old one is served", flx_kv_str("cause", cause),
                 flx_kv_err(&error));
         return;
     }
+    atomic_store(&node->disk_not_after_s, flx_credentials_not_after(node->credentials));
     if (changed) {
         FLX_LOG(node->options.log, FLX_LOG_INFO, "certificate.reloaded",
                 "new handshakes get the new certificate", flx_kv_str("cause", cause),

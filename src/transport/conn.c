@@ -492,8 +492,9 @@ static flx_status client_socket(flx_quic_endpoint *endpoint, sa_family_t family,
         struct sockaddr_storage any = {.ss_family = family};
         const socklen_t len =
             family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-        flx_status status = flx_udp_open(socket, (const struct sockaddr *)&any, len,
-                                         endpoint->options.socket_buffer_bytes, false, reterr);
+        flx_status status =
+            flx_udp_open(socket, (const struct sockaddr *)&any, len,
+                         endpoint->options.socket_buffer_bytes, FLX_UDP_ALONE, reterr);
         if (status == FLX_OK)
             status = flx_endpoint_watch(endpoint, socket, reterr);
         if (status != FLX_OK)

@@ -246,10 +246,13 @@ static flx_status listen_socket(flx_quic_endpoint *endpoint, const struct sockad
                                 socklen_t address_len, flx_error *reterr)
 {
     udp_socket *socket = &endpoint->sockets[0];
-    flx_status status =
-        flx_udp_open(socket, address, address_len, endpoint->options.socket_buffer_bytes,
-                     endpoint->count > 1, reterr);
-    if (status == FLX_OK && endpoint->count > 1 && endpoint->index == 0)
+    flx_udp_share share = FLX_UDP_ALONE;
+    if (endpoint->count > 1)
+        share = endpoint->index == 0 ? FLX_UDP_FIRST : FLX_UDP_JOIN;
+    flx_status status = flx_udp_open(socket, address, address_len,
+                                     endpoint->options.socket_buffer_bytes, share, reterr);
+    /* The kernel takes the program once the group exists, which the second socket made it do. */
+    if (status == FLX_OK && endpoint->count > 1 && endpoint->index == endpoint->count - 1)
         status = flx_steer_attach(socket->fd, endpoint->count, reterr);
     if (status == FLX_OK)
         status = flx_endpoint_watch(endpoint, socket, reterr);

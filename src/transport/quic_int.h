@@ -127,8 +127,15 @@ typedef struct udp_tx {
     uint8_t arena[UDP_TX_ARENA];
 } udp_tx;
 
+/*
+ * How a socket shares its port. With SO_REUSEPORT set before the bind, a second node of the same user
+ * would get half of our packets without a word. So the first socket of a group binds alone, which
+ * fails when anybody has the port, and opens it to the others of the group afterwards.
+ */
+typedef enum flx_udp_share { FLX_UDP_ALONE, FLX_UDP_FIRST, FLX_UDP_JOIN } flx_udp_share;
+
 flx_status flx_udp_open(udp_socket *socket, const struct sockaddr *address, socklen_t len,
-                        uint32_t buffer_bytes, bool shared, flx_error *reterr);
+                        uint32_t buffer_bytes, flx_udp_share share, flx_error *reterr);
 void flx_udp_close(udp_socket *socket);
 /* Receives once; returns messages, 0 when there are none. */
 int flx_udp_receive(udp_socket *socket, udp_rx *rx);

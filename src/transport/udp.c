@@ -96,7 +96,7 @@ static flx_status bind_socket(udp_socket *socket, const struct sockaddr *address
 }
 
 flx_status flx_udp_open(udp_socket *socket_, const struct sockaddr *address, socklen_t len,
-                        uint32_t buffer_bytes, bool shared, flx_error *reterr)
+                        uint32_t buffer_bytes, flx_udp_share share, flx_error *reterr)
 {
     const int family = address->sa_family;
     if (family != AF_INET && family != AF_INET6)
@@ -105,7 +105,7 @@ flx_status flx_udp_open(udp_socket *socket_, const struct sockaddr *address, soc
     socket_->fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (socket_->fd < 0)
         return flx_fail_errno(reterr, errno, "open a UDP socket");
-    if (shared)
+    if (share == FLX_UDP_JOIN)
         set_int(socket_->fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (family == AF_INET6)
         set_int(socket_->fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
@@ -115,6 +115,8 @@ flx_status flx_udp_open(udp_socket *socket_, const struct sockaddr *address, soc
         flx_udp_close(socket_);
         return status;
     }
+    if (share == FLX_UDP_FIRST)
+        set_int(socket_->fd, SOL_SOCKET, SO_REUSEPORT, 1);
     set_options(socket_, family, buffer_bytes);
     if (socket_->wildcard) {
         /* Answers must leave from the address the packet came to. */

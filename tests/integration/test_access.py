@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is let in and who is not: certificates, tokens, tenants. Each refusal is one line, has its exit
 code, and no token is ever printed."""
-import subprocess
+import re
 
 from felix_node import Node
 
@@ -9,7 +9,8 @@ DEV = ["stream.publish:stream:t1/*/*", "stream.subscribe:stream:t1/*/*"]
 
 
 def refused(done, code, *words):
-    text = done.stderr.strip()
+    """One line of error with this exit code; `felix pub` says its counts after it, as always."""
+    text = re.sub(r"\n\d+ sent, \d+ acked$", "", done.stderr.strip())
     assert done.returncode == code, f"exit {done.returncode} instead of {code}: {text}"
     assert len(text.splitlines()) == 1, f"not one line: {text}"
     for word in words:
@@ -61,7 +62,6 @@ def main():
         for path in list(node.data.rglob("*.key")) + list(node.data.rglob("*.token")) + \
                 list(node.data.rglob("issuer.pem")):
             assert path.stat().st_mode & 0o077 == 0, f"{path} may be read by others"
-        subprocess.run(["true"], check=True)
 
 
 if __name__ == "__main__":

@@ -823,10 +823,10 @@ static void do_append(mock_broker *broker, void *arg)
     feed_all(broker);
 }
 
-void mock_broker_append(mock_broker *broker, const char *name, uint32_t shard_index,
+void mock_broker_append(mock_broker *broker, const char *stream_name, uint32_t shard_index,
                         const char *text)
 {
-    addition what = {name, shard_index, text};
+    addition what = {stream_name, shard_index, text};
     run(broker, do_append, &what);
 }
 

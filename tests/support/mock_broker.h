@@ -64,7 +64,8 @@ void mock_broker_trim(mock_broker *broker, uint64_t oldest);
 void mock_broker_skip(mock_broker *broker, uint64_t count);
 /* Ends every subscription with subscription_lagged at `resume_from`. */
 void mock_broker_lag(mock_broker *broker, uint64_t resume_from);
-/* Appends one record to a shard of every stream known so far; `stream` is made when unknown. */
-void mock_broker_append(mock_broker *broker, const char *stream, uint32_t shard, const char *text);
+/* Appends one record to a shard of a stream, which is made when unknown. */
+void mock_broker_append(mock_broker *broker, const char *stream_name, uint32_t shard_index,
+                        const char *text);
 
 #endif /* FLX_TESTS_MOCK_BROKER_H */

@@ -131,7 +131,7 @@ static check_result pubsub_order(check_suite *suite)
     EXPECT_OK(flx_publisher_new(client, suite->target->sharded_stream, NULL, &publisher, &error));
     for (int i = 0; i < RECORDS; i++) {
         char payload[32];
-        char key[8];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i % 7);
         (void)snprintf(payload, sizeof payload, "%d %d", i % 7, i);
         const flx_slice key_slice = text(key);
@@ -270,7 +270,7 @@ static check_result sharded_every_shard(check_suite *suite)
     EXPECT_OK(flx_publisher_new(client, suite->target->sharded_stream, NULL, &publisher, &error));
     const int records = (int)shards * 32;
     for (int i = 0; i < records; i++) {
-        char key[16];
+        char key[24];
         (void)snprintf(key, sizeof key, "customer-%d", i);
         const flx_slice key_slice = text(key);
         EXPECT_OK(flx_publisher_publish(publisher, &key_slice, text("x"), NULL, NULL, &error));
@@ -372,7 +372,7 @@ static check_result error_unknown_stream(check_suite *suite)
 static check_result error_unauthorized(check_suite *suite)
 {
     if (suite->target->refused_token == NULL) {
-        return check_skip(suite, "needs --refused-token, one without permissions");
+        return check_skip(suite, "needs --refused-token-file, a token without permissions");
     }
     flx_error error = {0};
     flx_client *client = NULL;

@@ -341,6 +341,7 @@ static const char *node_advice(flx_status status)
     case FLX_ERR_DENIED:
         return "the node is there and refuses the token: get another one";
     case FLX_ERR_INVALID:
+    case FLX_ERR_UNTRUSTED:
         return "the node is there, but its certificate is not trusted: --ca-file and --server-name";
     default:
         return "see the checks above; is a firewall in between?";

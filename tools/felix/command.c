@@ -86,6 +86,7 @@ cli_exit cli_exit_of(flx_status status)
     case FLX_ERR_UNAUTHENTICATED:
         return CLI_EXIT_UNAUTHENTICATED;
     case FLX_ERR_UNAVAILABLE:
+    case FLX_ERR_UNTRUSTED: /* whoever answers is not the node */
     case FLX_ERR_CLOSED:
     case FLX_ERR_AGAIN:
         return CLI_EXIT_UNAVAILABLE;

@@ -84,11 +84,11 @@ bool cli_session_open(cli_run *run, const cli_session_options *options, flx_clie
     wanted.state_fn = options->tell_states ? on_state : NULL;
     wanted.state_arg = &watch;
     if (flx_client_connect(&wanted, timeout_ms, ret_client, &error) != FLX_OK) {
-        *ret_exit =
-            error.status == FLX_ERR_INVALID
-                ? cli_error(run, CLI_EXIT_USAGE, "check --address, --ca-file and --server-name",
-                            "connect to %s", error.message)
-                : cli_failed(run, &error, "connect to %s", settings->values.addresses);
+        *ret_exit = error.status == FLX_ERR_INVALID || error.status == FLX_ERR_UNTRUSTED
+                        ? cli_error(run, cli_exit_of(error.status),
+                                    "check --address, --ca-file and --server-name", "connect to %s",
+                                    error.message)
+                        : cli_failed(run, &error, "connect to %s", settings->values.addresses);
         return false;
     }
     return true;

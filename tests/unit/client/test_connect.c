@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Coming up, being refused, going away: the client itself, in its three ways to run. */
+#include "common/alloc.h"
 #include "rig.h"
 
 #include <poll.h>
@@ -63,7 +64,7 @@ static void not_trusted(void **state)
     flx_error error;
     options.ca_file = mock_broker_ca_file(other);
     const flx_status status = flx_client_connect(&options, 3000, &r.client, &error);
-    if (status != FLX_ERR_INVALID)
+    if (status != FLX_ERR_UNTRUSTED)
         fail_msg("%s: %s", flx_status_name(status), error.message);
     mock_broker_stop(other);
     mock_broker_stop(r.broker);
@@ -241,6 +242,27 @@ static void freed_while_connecting(void **state)
     mock_broker_stop(r.broker);
 }
 
+/* Out of memory anywhere in making a client is an error, not a crash or a leak. */
+static void out_of_memory(void **state)
+{
+    (void)state;
+    rig r = {.broker = mock_broker_start()};
+    flx_client_options options = rig_options(&r);
+    options.foreign_loop = true; /* everything on this thread, so the count is stable */
+    for (uint64_t nth = 1; nth < 10000; nth++) {
+        r.client = NULL;
+        flx_alloc_fail_nth(nth);
+        const flx_status status = flx_client_new(&options, &r.client, NULL);
+        const bool failed = flx_alloc_failed() != 0;
+        flx_alloc_fail_nth(0);
+        assert_true(status == FLX_OK || (failed && status == FLX_ERR_NOMEM));
+        r.client = flx_client_free(r.client);
+        if (!failed)
+            break;
+    }
+    mock_broker_stop(r.broker);
+}
+
 static size_t give_token(void *arg, char *buffer, size_t cap)
 {
     _Atomic int *calls = arg;
@@ -279,6 +301,7 @@ int main(void)
         cmocka_unit_test(foreign_loop),
         cmocka_unit_test(freed_while_connecting),
         cmocka_unit_test(token_function),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

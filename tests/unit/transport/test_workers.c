@@ -212,13 +212,31 @@ static void test_cidmap(void **state)
     flx_cidmap_done(&map);
 }
 
+/* A second node on the same port is refused, though the sockets of a group share it. */
+static void test_busy_port_of_a_group(void **state)
+{
+    (void)state;
+    static const flx_quic_events events = {0};
+    workers w;
+    flx_quic_group *group = NULL;
+    flx_quic_endpoint *second = NULL;
+    flx_error error;
+    workers_start(&w);
+    assert_int_equal(flx_quic_group_new(2, w.r.secret, NULL, &group, &error), FLX_OK);
+    assert_int_equal(flx_quic_listen(w.r.loop, group, 0, (struct sockaddr *)&w.r.address,
+                                     w.r.address_len, w.r.server_credentials, &events, NULL,
+                                     &second, &error),
+                     FLX_ERR_CONFLICT);
+    assert_null(flx_quic_group_free(group));
+    workers_stop(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kernel_steers),
-        cmocka_unit_test(test_strays),
-        cmocka_unit_test(test_ids_are_ours),
-        cmocka_unit_test(test_cidmap),
+        cmocka_unit_test(test_kernel_steers),        cmocka_unit_test(test_strays),
+        cmocka_unit_test(test_ids_are_ours),         cmocka_unit_test(test_cidmap),
+        cmocka_unit_test(test_busy_port_of_a_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

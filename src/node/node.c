@@ -29,6 +29,7 @@
 
 #define HOUSEKEEPING_NS   FLX_NS_PER_S
 #define HTTP_GRACE_MS     1000
+#define CA_PEM_BYTES_MAX  (64U << 10)
 #define CA_FILE_BYTES_MAX (64U << 10)
 
 /* ---- the catalog ------------------------------------------------------------------------------ */
@@ -142,7 +143,7 @@ static flx_status export_trust(const flx_node *node, flx_error *reterr)
                         "tls_cert_export is for a node that makes its own certificate");
     }
     flx_buffer pem;
-    flx_buffer_init(&pem, FLX_PKI_PEM_MAX);
+    flx_buffer_init(&pem, CA_PEM_BYTES_MAX);
     flx_status status = flx_file_read(node->identity.ca_file, &pem, reterr);
     if (status == FLX_OK) {
         status = flx_file_write_atomic(path, flx_buffer_slice(&pem), 0644, reterr);

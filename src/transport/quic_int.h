@@ -29,6 +29,7 @@
 #define CONTROL_BYTES       128                  /* ancillary data of one message */
 #define FLUSH_BATCHES_MAX   2                    /* per connection and pass; README rule 3 */
 #define PULL_LOW_BYTES      ((size_t)64 * 1024)  /* a queue below this is pulled */
+#define ACK_SLEEP_MIN_NS    20000                /* README rule 24 */
 #define GATHER_MAX          64                   /* ranges given to ngtcp2 at once (it takes 256) */
 #define CLOSE_PACKET_MAX    256                  /* a kept CONNECTION_CLOSE */
 #define LINGER_MAX          1024                 /* closed connections remembered by an endpoint */

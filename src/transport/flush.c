@@ -246,6 +246,8 @@ bool flx_conn_flush(flx_quic_conn *conn, uint64_t now_ns)
     if (conn->ending)
         return true;
     const bool room = write_batches(conn, now_ns, &sent, &more);
+    if (flx_mem_starved())
+        flx_conn_end_liberr(conn, NGTCP2_ERR_NOMEM);
     if (conn->ending)
         return true;
 

@@ -168,6 +168,8 @@ void flx_aead_disable_for_tests(bool off);
 bool flx_aead_serves(gnutls_cipher_algorithm_t cipher);
 /* A key of 16 or 32 bytes; NULL: out of memory. */
 packet_key *flx_aead_key_new(const uint8_t *key, size_t key_len);
+/* Makes its tables unless they are there; needed before seal and open. False: out of memory. */
+bool flx_aead_key_ready(packet_key *key);
 packet_key *flx_aead_hp_new(const uint8_t *key, size_t key_len);
 packet_key *flx_aead_key_free(packet_key *key);
 void flx_aead_seal(const packet_key *key, uint8_t *dest, const uint8_t *plain, size_t len,
@@ -421,6 +423,18 @@ void flx_endpoint_post_strays(flx_quic_endpoint *endpoint);
 /* A connection id of ours: steered to this endpoint, random otherwise. */
 void flx_endpoint_new_cid(const flx_quic_endpoint *endpoint, ngtcp2_cid *ret_cid);
 
+/* --- mem.c ---------------------------------------------------------------------------------- */
+
 extern const ngtcp2_mem flx_ngtcp2_mem;
+/* What a pool of ngtcp2 that asks for blocks of `asked` bytes gets; an eighth where that is safe. */
+size_t flx_pool_block_bytes(size_t asked);
+/* Whether ngtcp2 got memory of the reserve since the last question: end the connection. This thread. */
+bool flx_mem_starved(void);
+
+/* Whether the ngtcp2 that runs is the one whose internals we know (README rules 12, 21). */
+static inline bool flx_ngtcp2_known(void)
+{
+    return ngtcp2_version(0)->version_num == 0x000c01;
+}
 
 #endif /* FLX_TRANSPORT_QUIC_INT_H */

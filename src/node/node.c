@@ -29,7 +29,6 @@
 
 #define HOUSEKEEPING_NS   FLX_NS_PER_S
 #define HTTP_GRACE_MS     1000
-#define CA_PEM_BYTES_MAX  (64U << 10)
 #define CA_FILE_BYTES_MAX (64U << 10)
 
 /* ---- the catalog ------------------------------------------------------------------------------ */

@@ -19,7 +19,7 @@
 #define FLX_CONFIG_TABLE(KEY, SECTION)                                                             \
     SECTION("Node")                                                                                \
     KEY(node_id, TEXT, "FELIX_NODE_ID", NULL, "", 0, 253, NULL, RESTART,                           \
-        "name of this node; kept for clusters, nothing shows it yet")                              \
+        "name of this node, in its first log line; empty: the host name")                          \
     KEY(region_id, TEXT, "FELIX_REGION_ID", NULL, "local", 1, 63, NULL, RESTART,                   \
         "the sovereign region this node belongs to")                                               \
     KEY(data_dir, PATH, "FELIX_DATA_DIR", "FELIX_DURABLE_STORAGE_DIR", "", 0, 0, NULL, RESTART,    \

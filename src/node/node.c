@@ -24,6 +24,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define HOUSEKEEPING_NS   FLX_NS_PER_S
 #define HTTP_GRACE_MS     1000
@@ -112,8 +113,12 @@ static flx_status open_identity(flx_node *node, flx_error *reterr)
 static flx_status export_ca(const flx_node *node, flx_error *reterr)
 {
     const char *path = flx_node_config(node)->tls_cert_export;
-    if (!node->options.embedded || path[0] == '\0') {
+    if (path[0] == '\0') {
         return FLX_OK;
+    }
+    if (!node->options.embedded) {
+        return flx_fail(reterr, FLX_ERR_INVALID,
+                        "tls_cert_export is for a node that makes its own certificate");
     }
     flx_buffer text;
     flx_buffer_init(&text, CA_FILE_BYTES_MAX);
@@ -368,7 +373,11 @@ flx_status flx_node_start(const flx_node_options *options, flx_node **ret_node, 
         }
     }
     atomic_store(&node->started, true);
+    char host[HOST_NAME_MAX + 1] = "";
+    (void)gethostname(host, sizeof host - 1);
+    const char *node_id = flx_node_config(node)->node_id;
     FLX_LOG(options->log, FLX_LOG_INFO, "node.started", "the node serves",
+            flx_kv_str("node", node_id[0] != '\0' ? node_id : host),
             flx_kv_str("quic", node->quic_address), flx_kv_str("api", node->api_address),
             flx_kv_str("health", node->health_address), flx_kv_u64("workers", node->worker_count));
     *ret_node = node;

@@ -7,7 +7,7 @@
  */
 #include "authz/grants_int.h"
 #include "common/error.h"
-#include "crypto/json.h"
+#include "common/json.h"
 
 #include <math.h>
 #include <string.h>
@@ -60,7 +60,7 @@ static bool audience_matches(const json_t *aud, const char *audience)
 static bool read_bounded(const json_t *object, const char *member, size_t len_max,
                          flx_slice *ret_text)
 {
-    return flx_crypto_json_string(object, member, ret_text) && ret_text->len > 0 &&
+    return flx_json_find_text(object, member, ret_text) && ret_text->len > 0 &&
            ret_text->len <= len_max;
 }
 
@@ -77,7 +77,7 @@ static flx_status read_identity(const json_t *object, const char *issuer, const 
                                 flx_slice tenant_id, flx_claims *claims, flx_error *reterr)
 {
     flx_slice text = {0};
-    if (!flx_crypto_json_string(object, "iss", &text) || !slice_is(text, issuer)) {
+    if (!flx_json_find_text(object, "iss", &text) || !slice_is(text, issuer)) {
         return refuse(reterr, "iss is not the expected issuer");
     }
     if (!audience_matches(json_object_get(object, "aud"), audience)) {

@@ -10,8 +10,8 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/json.h"
 #include "crypto/digest.h"
-#include "crypto/json.h"
 #include "crypto/jws.h"
 
 #include <stdio.h>
@@ -275,12 +275,11 @@ static flx_status sign_claims(const flx_signing_key *key, const flx_token_claims
         return flx_fail(reterr, FLX_ERR_NOMEM, "out of memory, or a claim that is not UTF-8");
     }
     char *payload = NULL;
-    size_t len = 0;
-    status = flx_crypto_json_encode(object, &payload, &len, reterr);
+    status = flx_json_write(object, &payload, reterr);
     json_decref(object);
     if (status == FLX_OK) {
-        status =
-            flx_jws_sign(key, NULL, (flx_slice){(const uint8_t *)payload, len}, ret_token, reterr);
+        status = flx_jws_sign(key, NULL, (flx_slice){(const uint8_t *)payload, strlen(payload)},
+                              ret_token, reterr);
         flx_free(payload);
     }
     return status;

@@ -18,8 +18,8 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/json.h"
 #include "crypto/digest.h"
-#include "crypto/json.h"
 #include "crypto/jws.h"
 
 #include <string.h>
@@ -178,8 +178,8 @@ static flx_status read_grants(const flx_verifier *verifier, flx_slice payload, f
                               flx_grants **ret_grants, flx_error *reterr)
 {
     json_t *object = NULL;
-    flx_status status =
-        flx_crypto_json_decode(payload, FLX_JWS_BYTES_MAX, "token payload", &object, reterr);
+    flx_status status = flx_json_parse_object(payload, FLX_JWS_BYTES_MAX, FLX_JWS_DEPTH_MAX,
+                                              "token payload", &object, reterr);
     if (status != FLX_OK) {
         return status;
     }

@@ -9,9 +9,9 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/json.h"
 #include "controlplane/api_int.h"
 #include "crypto/base64url.h"
-#include "http/json.h"
 #include "http/server.h"
 
 #include <string.h>
@@ -25,7 +25,8 @@ static flx_slice text_slice(const char *text)
 
 static flx_status read_body(const flx_http_request *request, json_t **ret_json, flx_error *reterr)
 {
-    return flx_json_parse(request->body, FLX_HTTP_BODY_MAX, ret_json, reterr);
+    return flx_json_parse(request->body, FLX_HTTP_BODY_MAX, FLX_HTTP_DEPTH_MAX, "body", ret_json,
+                          reterr);
 }
 
 /* What a list or create of the kind is inside of: nothing, a tenant, a namespace. */

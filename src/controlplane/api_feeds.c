@@ -6,8 +6,8 @@
  *     GET .../changes?since=7&wait_ms=... {"items":[{"seq","op","key","stream"}],"next_seq":9}
  */
 #include "common/assert.h"
+#include "common/json.h"
 #include "controlplane/api_int.h"
-#include "http/json.h"
 
 #include <string.h>
 
@@ -60,10 +60,14 @@ typedef struct feed {
     flx_kind kind;
 } feed;
 
+/* A new reference; NULL when memory is out. */
 static json_t *decode(flx_slice text)
 {
-    return text.len == 0 ? json_null()
-                         : json_loadb((const char *)text.ptr, text.len, JSON_DECODE_ANY, NULL);
+    json_t *json = text.len == 0 ? json_null() : NULL;
+    if (json == NULL) {
+        (void)flx_json_parse_own(text, "change", &json, NULL);
+    }
+    return json;
 }
 
 static flx_status add_change(void *arg, const flx_change *change)

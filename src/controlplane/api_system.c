@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* controlplane/api_system.c - what anybody may ask: the system, its region, its keys, its API. */
 #include "common/alloc.h"
+#include "common/json.h"
 #include "controlplane/api_int.h"
-#include "http/json.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
-#include "http/json.h"
+#include "common/json.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 
 #include "common/assert.h"
 #include "common/error.h"
-#include "http/json.h"
+#include "common/json.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -15,7 +15,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
-#include "http/json.h"
+#include "common/json.h"
 #include "metadata/catalog_builder.h"
 #include "metadata/store_int.h"
 

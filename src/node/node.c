@@ -252,10 +252,11 @@ static flx_status give_jwks(void *arg, const char *tenant, char **ret_json, flx_
     const flx_slice name = {(const uint8_t *)tenant, strlen(tenant)};
     const bool known = flx_catalog_has_namespace(catalog, name, (flx_slice){NULL, 0});
     catalog = flx_catalog_unref(catalog);
-    if (!known || node->jwks_text == NULL) {
+    const char *text = atomic_load(&node->jwks_text);
+    if (!known || text == NULL) {
         return flx_fail(reterr, FLX_ERR_NOT_FOUND, "no tenant '%s'", tenant);
     }
-    *ret_json = flx_strdup(node->jwks_text);
+    *ret_json = flx_strdup(text);
     return *ret_json != NULL ? FLX_OK : flx_fail(reterr, FLX_ERR_NOMEM, "out of memory");
 }
 
@@ -362,7 +363,7 @@ flx_status flx_node_start(const flx_node_options *options, flx_node **ret_node, 
     node->identity.lock_fd = -1;
     node->started_wall_s = flx_clock_wall_us() / 1000000;
     flx_node_probes(node, &node->health);
-    flx_status (*const steps[])(flx_node *, flx_error *) = {
+    static flx_status (*const steps[])(flx_node *, flx_error *) = {
         open_identity, open_credentials, open_store, make_workers, start_api, start_health,
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
@@ -416,7 +417,7 @@ flx_node *flx_node_free(flx_node *node)
     node->store = flx_store_close(node->store);
     node->credentials = flx_credentials_free(node->credentials);
     node->keys = flx_keyset_unref(node->keys);
-    flx_free(node->jwks_text);
+    flx_free(atomic_load(&node->jwks_text));
     flx_identity_close(&node->identity);
     node->reloaded = flx_config_set_free(node->reloaded);
     flx_free(node);

@@ -22,7 +22,7 @@ struct flx_node {
 
     flx_identity identity;
     flx_keyset *keys;
-    char *jwks_text; /* served as the tenant's JWKS; NULL: not the issuer */
+    _Atomic(char *) jwks_text; /* the tenants' JWKS, made once; HTTP threads read it; NULL: none */
     flx_credentials *credentials;
     flx_store *store;
     flx_api *api;

@@ -32,14 +32,17 @@ const char *flx_node_key_file(const flx_node *node)
 
 static flx_status keys_of_issuer(flx_node *node, flx_keyset **ret_keys, flx_error *reterr)
 {
-    flx_public_key *key = flx_signing_key_public(node->identity.issuer);
-    flx_free(node->jwks_text);
-    node->jwks_text = NULL;
-    const flx_status status = flx_jwks_encode(&key, 1, &node->jwks_text, reterr);
-    if (status != FLX_OK) {
-        return status;
+    /* The issuer's key is the same as long as the node runs: never replaced under a reader. */
+    char *json = atomic_load(&node->jwks_text);
+    if (json == NULL) {
+        flx_public_key *key = flx_signing_key_public(node->identity.issuer);
+        const flx_status status = flx_jwks_encode(&key, 1, &json, reterr);
+        if (status != FLX_OK) {
+            return status;
+        }
+        atomic_store(&node->jwks_text, json);
     }
-    const flx_slice text = {(const uint8_t *)node->jwks_text, strlen(node->jwks_text)};
+    const flx_slice text = {(const uint8_t *)json, strlen(json)};
     return flx_keyset_parse_jwks(NULL, text, ret_keys, reterr);
 }
 
@@ -91,6 +94,9 @@ bool flx_node_reload_certificates(flx_node *node, const char *cause)
         bool api_changed = false;
         status = flx_http_server_reload(node->api_server, &api_changed, &error);
     }
+    /* What is on disk and could not be taken over is another one than what is served. */
+    atomic_store(&node->disk_not_after_s,
+                 status == FLX_OK ? flx_credentials_not_after(node->credentials) : 0);
     if (status != FLX_OK) {
         atomic_store(&node->disk_not_after_s, 0); /* what lies on the disk is not what is served */
         (void)atomic_fetch_add(&node->reload_failures, 1);

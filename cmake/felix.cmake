@@ -166,8 +166,10 @@ function(flx_library)
     install(FILES "${CMAKE_CURRENT_BINARY_DIR}/felix.pc"
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
     install(FILES "${CMAKE_CURRENT_BINARY_DIR}/felix-config.cmake" DESTINATION ${config})
-    file(GLOB pages "${PROJECT_SOURCE_DIR}/docs/man/*.3")
-    install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
+    foreach(section 1 3)
+        file(GLOB pages "${PROJECT_SOURCE_DIR}/docs/man/*.${section}")
+        install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+    endforeach()
 endfunction()
 
 # tests/unit/MODULE/test_X.c -> program and CTest case unit_MODULE_X, linked with that module.

@@ -167,7 +167,7 @@ typedef void (*flx_shards_fn)(void *arg, uint32_t shards, const flx_error *error
 FLX_API flx_status flx_client_stream_shards_async(flx_client *client, const char *stream,
                                                   flx_shards_fn done, void *arg, flx_error *reterr);
 
-/* What the broker offered when it last accepted the token: docs/spec/wire.md 2.2 and 2.7. All 0
+/* What the broker offered when it last accepted the token: docs/spec/wire.md 2 and 5. All 0
  * before that. */
 typedef struct flx_server_info {
     size_t struct_size; /* set by the caller: sizeof(flx_server_info) */

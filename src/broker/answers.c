@@ -50,6 +50,7 @@ flx_answer *flx_answers_push(flx_lane *lane)
     }
     flx_answer *answer = &answers->ring[answers->tail++ & (answers->cap - 1)];
     memset(answer, 0, sizeof *answer);
+    answer->arrived_ns = lane->peer->worker->now_ns;
     return answer;
 }
 
@@ -64,6 +65,26 @@ void flx_answers_done(flx_lane *lane)
     }
     flx_free(answers->ring);
     *answers = (flx_answers){0};
+}
+
+/* Counts the answers [head, head + count), which are about to be written: those of one tick, which
+ * is nearly always all of them, at once. */
+static void time_answers(flx_lane *lane, uint32_t count)
+{
+    flx_worker *worker = lane->peer->worker;
+    const flx_answers *answers = &lane->answers;
+    uint32_t same = 0;
+    for (uint32_t i = 0; i < count; i += same) {
+        const uint64_t arrived_ns =
+            answers->ring[(answers->head + i) & (answers->cap - 1)].arrived_ns;
+        for (same = 1; i + same < count; same++) {
+            if (answers->ring[(answers->head + i + same) & (answers->cap - 1)].arrived_ns !=
+                arrived_ns) {
+                break;
+            }
+        }
+        flx_histogram_add(&worker->stats.publish_time, (worker->now_ns - arrived_ns) / 1000, same);
+    }
 }
 
 /* Writes the run of plain binary acks at the front as one range; returns how many. */
@@ -86,6 +107,7 @@ static uint32_t write_ok_run(flx_lane *lane)
         flx_lane_break(lane);
         return 0;
     }
+    time_answers(lane, count);
     uint8_t *end = to;
     for (uint32_t i = 0; i < count; i++) {
         const flx_answer *answer = &answers->ring[answers->head++ & (answers->cap - 1)];
@@ -195,6 +217,7 @@ void flx_answers_write(flx_lane *lane)
         if (answer.outcome.kind == FLX_ANSWER_WAITING) {
             break;
         }
+        time_answers(lane, 1);
         answers->head++;
         if (answer.outcome.kind == FLX_ANSWER_OK && answer.form == FLX_ANSWER_BINARY) {
             continue; /* no memory to say it: the stream was reset */

@@ -19,23 +19,58 @@ bool flx_lane_may_read(const flx_lane *lane)
            flx_answers_has_room(lane);
 }
 
-/* Keeps bytes for later; they stay unconsumed, so the stream's window bounds them. */
+/* Room for `len` more bytes behind the backlog. What was read is only closed up when it is more than
+ * what is left, so that a byte is moved once on average however often the lane reads a little. */
+static bool backlog_reserve(flx_lane *lane, size_t len)
+{
+    const size_t needed = lane->backlog_len + len;
+    if (lane->backlog_cap - lane->backlog_start >= needed) {
+        return true;
+    }
+    if (lane->backlog_start > lane->backlog_len && lane->backlog_cap >= needed) {
+        memmove(lane->backlog, lane->backlog + lane->backlog_start, lane->backlog_len);
+        lane->backlog_start = 0;
+        return true;
+    }
+    size_t cap = lane->backlog_cap == 0 ? 4096 : lane->backlog_cap;
+    while (cap < needed + needed / 2) {
+        cap *= 2;
+    }
+    uint8_t *backlog = flx_alloc(cap);
+    if (backlog == NULL) {
+        return false;
+    }
+    if (lane->backlog_len > 0) {
+        memcpy(backlog, lane->backlog + lane->backlog_start, lane->backlog_len);
+    }
+    flx_free(lane->backlog);
+    lane->backlog = backlog;
+    lane->backlog_cap = cap;
+    lane->backlog_start = 0;
+    return true;
+}
+
+/* What a connection may leave unread before anything on it authenticated. */
+static uint64_t preauth_bytes_max(const flx_worker *worker)
+{
+    return (uint64_t)worker->limits.preauth_streams_max *
+           (worker->limits.preauth_frame_bytes_max + FLX_FRAME_HEADER_BYTES);
+}
+
+/* Keeps bytes for later; they stay unconsumed, so the windows bound them. Strangers have less. */
 static bool backlog_append(flx_lane *lane, flx_slice data)
 {
-    if (lane->backlog_cap - lane->backlog_len < data.len) {
-        size_t cap = lane->backlog_cap == 0 ? 4096 : lane->backlog_cap * 2;
-        while (cap < lane->backlog_len + data.len) {
-            cap *= 2;
-        }
-        uint8_t *backlog = flx_realloc(lane->backlog, cap);
-        if (backlog == NULL) {
-            return false;
-        }
-        lane->backlog = backlog;
-        lane->backlog_cap = cap;
+    flx_peer *peer = lane->peer;
+    if (!peer->is_authenticated &&
+        peer->backlog_bytes + data.len > preauth_bytes_max(peer->worker)) {
+        return false;
     }
-    memcpy(lane->backlog + lane->backlog_len, data.ptr, data.len);
+    if (!backlog_reserve(lane, data.len)) {
+        return false;
+    }
+    memcpy(lane->backlog + lane->backlog_start + lane->backlog_len, data.ptr, data.len);
     lane->backlog_len += data.len;
+    peer->backlog_bytes += data.len;
     return true;
 }
 
@@ -84,16 +119,21 @@ static void lane_consumed(flx_lane *lane, size_t len)
 
 static void backlog_free(flx_lane *lane)
 {
+    FLX_ASSERT(lane->peer->backlog_bytes >= lane->backlog_len);
+    lane->peer->backlog_bytes -= lane->backlog_len;
     flx_free(lane->backlog);
     lane->backlog = NULL;
+    lane->backlog_start = 0;
     lane->backlog_cap = 0;
     lane->backlog_len = 0;
 }
 
+/* Reads a part of what waits; a lane that could read on has its turn again after the others. */
 static void lane_read_backlog(flx_lane *lane)
 {
     const size_t len = lane->backlog_len;
-    const size_t taken = lane_process(lane, (flx_slice){lane->backlog, len});
+    const size_t part = len < FLX_LANE_READ_BYTES ? len : FLX_LANE_READ_BYTES;
+    const size_t taken = lane_process(lane, (flx_slice){lane->backlog + lane->backlog_start, part});
     FLX_ASSERT(lane->backlog_len == len || lane->backlog_len == 0);
     if (lane->backlog_len == 0) {
         return; /* closed on the way: given back already */
@@ -101,10 +141,14 @@ static void lane_read_backlog(flx_lane *lane)
     if (taken == len) {
         backlog_free(lane);
     } else {
-        memmove(lane->backlog, lane->backlog + taken, len - taken);
-        lane->backlog_len = len - taken;
+        lane->backlog_start += taken;
+        lane->backlog_len -= taken;
+        lane->peer->backlog_bytes -= taken;
     }
     lane_consumed(lane, taken);
+    if (lane->backlog_len > 0 && taken == part) {
+        flx_worker_mark_lane(lane->peer->worker, lane);
+    }
 }
 
 void flx_lane_run(flx_lane *lane)
@@ -381,7 +425,7 @@ void flx_lane_free(flx_lane *lane)
         flx_handles_drop(&worker->handles, lane->handle);
     }
     flx_frame_reader_done(&lane->reader);
-    flx_free(lane->backlog);
+    backlog_free(lane);
     flx_stat_sub(&worker->stats.lanes, 1);
     flx_free(lane);
 }

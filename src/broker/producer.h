@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * broker/producer.h - what a shard remembers of its idempotent producers, so that a batch sent
- * twice is appended once (docs/spec/wire.md 2.10).
+ * twice is appended once (docs/spec/wire.md 4).
  *
  * The last FLX_PRODUCER_BATCHES batches of each of at most FLX_PRODUCERS_MAX producers; the one
  * that was silent longest is forgotten first. Threads: one worker.

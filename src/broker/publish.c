@@ -140,15 +140,28 @@ static bool hold(flx_worker *worker, flx_owned *owned, const flx_mail *mail)
     }
     held->mail = *mail;
     held->next = NULL;
+    held->since_ns = worker->now_ns;
     *(owned->held_last != NULL ? &owned->held_last->next : &owned->held_first) = held;
     owned->held_last = held;
     owned->held_count++;
     owned->held_bytes += len;
     if (!flx_list_is_linked(&owned->held_node)) {
         flx_list_push_back(&worker->held_shards, &owned->held_node);
-        owned->blocked_ns = worker->now_ns;
     }
     return true;
+}
+
+/* Un-acked publishes that are done with, here or elsewhere. */
+static void credit_take(flx_worker *worker, uint64_t bytes)
+{
+    FLX_ASSERT(worker->publish_bytes >= bytes);
+    worker->publish_bytes -= bytes;
+    flx_stat_set(&worker->stats.publish_bytes, worker->publish_bytes);
+}
+
+void flx_publish_credit(flx_worker *worker, const flx_mail *mail)
+{
+    credit_take(worker, mail->value);
 }
 
 /* Tells whoever published, here or elsewhere. */
@@ -162,17 +175,20 @@ static void reply(flx_worker *worker, const flx_mail *mail, const flx_outcome *o
                        .number = mail->number,
                        .lane = mail->lane,
                        .published = *outcome};
+    if (mail->flag == 0 && outcome->kind != FLX_ANSWER_OK) {
+        const flx_drop drop =
+            outcome->code == FLX_CODE_OVERLOADED ? FLX_DROP_OVERLOADED : FLX_DROP_REFUSED;
+        flx_stat_add(&worker->stats.dropped[drop], mail->publish.count);
+    }
     if (mail->from == worker->index) {
+        if (mail->flag == 0) {
+            credit_take(worker, flx_range_len(&mail->publish.region));
+        }
         flx_publish_answered(worker, &answer);
-        return;
-    }
-    if (mail->flag != 0) {
+    } else if (mail->flag != 0) {
         flx_outbox_post(worker, mail->from, &answer);
-        return;
-    }
-    worker->credit[mail->from] += flx_range_len(&mail->publish.region);
-    if (outcome->kind != FLX_ANSWER_OK) {
-        flx_stat_add(&worker->stats.dropped[FLX_DROP_OVERLOADED], mail->publish.count);
+    } else {
+        worker->credit[mail->from] += flx_range_len(&mail->publish.region);
     }
 }
 
@@ -216,6 +232,18 @@ void flx_publish_gone(flx_worker *worker, flx_mail *mail)
     flx_worker_mail_discard(mail);
 }
 
+void flx_publish_lost(flx_worker *worker, flx_mail *mail)
+{
+    if (mail->flag != 0) {
+        const flx_outcome outcome = outcome_overloaded(text_no_memory);
+        reply(worker, mail, &outcome);
+    } else {
+        credit_take(worker, flx_range_len(&mail->publish.region));
+        flx_stat_add(&worker->stats.dropped[FLX_DROP_NOMEM], mail->publish.count);
+    }
+    flx_worker_mail_discard(mail);
+}
+
 static void held_pop(flx_worker *worker, flx_owned *owned)
 {
     flx_held *held = owned->held_first;
@@ -231,7 +259,6 @@ static void held_pop(flx_worker *worker, flx_owned *owned)
     /* Sealed one by one, so that the readers' room is counted in frames. */
     flx_shard_seal(&owned->shard);
     flx_owned_announce(worker, owned);
-    owned->blocked_ns = worker->now_ns;
 }
 
 /* The slow readers had their time: they are overrun, and publishers go on. */
@@ -253,16 +280,26 @@ static void evict_slow(flx_worker *worker, flx_owned *owned)
     }
 }
 
+/* Each publish waits its own `block_ms` at most: readers that move a little now and then must not
+ * add their delays up to more than a publisher waits for its ack. */
+static bool held_is_due(const flx_worker *worker, const flx_owned *owned)
+{
+    return worker->now_ns - owned->held_first->since_ns >=
+           (uint64_t)worker->limits.block_ms * 1000000;
+}
+
 void flx_publish_retry_held(flx_worker *worker)
 {
     for (flx_list *node = worker->held_shards.next; node != &worker->held_shards;) {
         flx_owned *owned = FLX_LIST_OWNER(node, flx_owned, held_node);
         node = node->next;
-        if (must_hold(owned) &&
-            worker->now_ns - owned->blocked_ns >= (uint64_t)worker->limits.block_ms * 1000000) {
-            evict_slow(worker, owned);
-        }
-        while (owned->held_count > 0 && !must_hold(owned)) {
+        while (owned->held_count > 0) {
+            if (must_hold(owned) && held_is_due(worker, owned)) {
+                evict_slow(worker, owned);
+            }
+            if (must_hold(owned)) {
+                break;
+            }
             held_pop(worker, owned);
         }
         if (owned->held_count == 0) {
@@ -360,7 +397,7 @@ static flx_code resolve(flx_lane *lane, const flx_publish_request *request)
 static bool region_keep(flx_worker *worker, const flx_publish_request *request,
                         flx_range *ret_range)
 {
-    if (request->holder != NULL && request->region.len >= FLX_SHARD_SHARE_BYTES) {
+    if (flx_shard_may_share(request->holder, request->region.len)) {
         const uint32_t start = (uint32_t)(request->region.ptr - request->holder->data);
         *ret_range = (flx_range){flx_chunk_ref(request->holder), start,
                                  start + (uint32_t)request->region.len};
@@ -409,10 +446,9 @@ static void send_away(flx_lane *lane, const flx_publish_request *request, flx_an
         answer->bytes = len;
         worker->answers_out++;
         flx_admit_charge(lane, len);
-    } else if (owner == worker->index) {
-        lane->held++;
     } else {
-        worker->publish_bytes += len; /* until the owner's credit comes back */
+        worker->publish_bytes += len; /* until it is applied, or the owner's credit comes back */
+        lane->held += owner == worker->index ? 1 : 0;
     }
     if (owner == worker->index) {
         flx_publish_mail(worker, &mail);

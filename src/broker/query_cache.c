@@ -152,6 +152,26 @@ void flx_cache_request(flx_lane *lane, const flx_msg *msg)
 
 /* ---- on the owner ---- */
 
+static flx_slice text_slice(const char *text)
+{
+    return (flx_slice){(const uint8_t *)text, strlen(text)};
+}
+
+/* Whether the cache of a job is (still, or already) there: a job of a worker that has not heard of a
+ * deletion must not bring the cache back. */
+static bool cache_is_there(const flx_worker *worker, const flx_job *job)
+{
+    const flx_cache_info *info = job->cache;
+    const flx_catalog *catalog = worker->catalog;
+    if (job->catalog == catalog ||
+        flx_catalog_version(job->catalog) > flx_catalog_version(catalog)) {
+        return true;
+    }
+    const flx_cache_info *here = flx_catalog_cache(
+        catalog, text_slice(info->tenant), text_slice(info->namespace_), text_slice(info->name));
+    return here != NULL && here->id == info->id;
+}
+
 static flx_status slot_get(flx_worker *worker, const flx_job *job, flx_cache_slot **ret_slot)
 {
     uint32_t cap = worker->cache_cap == 0 ? CACHES_CAP_FIRST : worker->cache_cap;
@@ -168,6 +188,9 @@ static flx_status slot_get(flx_worker *worker, const flx_job *job, flx_cache_slo
         worker->cache_cap = cap;
     }
     if (worker->caches[job->id] == NULL) {
+        if (!cache_is_there(worker, job)) {
+            return FLX_ERR_NOT_FOUND;
+        }
         const uint32_t shards = job->cache->shards;
         flx_cache_slot *slot = flx_calloc(1, sizeof *slot + shards * sizeof(void *));
         if (slot == NULL) {
@@ -272,11 +295,6 @@ void flx_cache_serve(flx_worker *worker, flx_job *job)
 }
 
 /* ---- back home ---- */
-
-static flx_slice text_slice(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
 
 static void answer_value(flx_lane *lane, const flx_job *job)
 {

@@ -151,8 +151,8 @@ flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t w
     if (!open_takes(shard, batch)) {
         flx_shard_seal(shard);
     }
-    const bool is_shared = batch->holder != NULL && batch->region.len >= FLX_SHARD_SHARE_BYTES &&
-                           shard->open_count == 0;
+    const bool is_shared =
+        shard->open_count == 0 && flx_shard_may_share(batch->holder, batch->region.len);
     const flx_status status =
         is_shared ? append_shared(shard, batch, wall_us) : append_copied(shard, batch, wall_us);
     if (status != FLX_OK) {

@@ -8,9 +8,9 @@
  *     chunk  | sealed frame | [24 B kept free][region][region][region] ...room... |
  *                             ^open_at: the head is written when the frame is sealed
  *
- * A region of FLX_SHARD_SHARE_BYTES or more that already lies in a counted chunk is referenced
- * instead. Sealing (at the end of a tick, or at a bound) fills in the head and pushes the frame into
- * the feed, which is what readers see; an offset is claimed, and may be acknowledged, at the append.
+ * A region of FLX_SHARD_SHARE_BYTES or more that is most of a counted chunk is referenced instead.
+ * Sealing (at the end of a tick, or at a bound) fills in the head and pushes the frame into the feed,
+ * which is what readers see; an offset is claimed, and may be acknowledged, at the append.
  *
  * Pure: no I/O, no clock. Threads: the owner's worker.
  */
@@ -24,6 +24,13 @@
 #include <felix/status.h>
 
 #define FLX_SHARD_SHARE_BYTES 4096
+
+/* Whether a region is worth keeping where it lies. It keeps the whole chunk, which bounds only count
+ * as the region, so it must be most of it. */
+static inline bool flx_shard_may_share(const flx_chunk *holder, size_t len)
+{
+    return holder != NULL && len >= FLX_SHARD_SHARE_BYTES && len >= holder->cap / 2;
+}
 
 /* One publish: `count` records as `u32 length, payload` one after the other, already checked. */
 typedef struct flx_batch {

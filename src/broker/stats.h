@@ -17,7 +17,8 @@
     X(OVERLOADED, "overloaded") /* un-acked publishes over a budget, in records */                 \
     X(TENANT_QUOTA, "tenant_quota")                                                                \
     X(REFUSED, "refused") /* un-acked: unknown stream, no permission, draining */                  \
-    X(NOMEM, "no_memory")
+    X(NOMEM, "no_memory")                                                                          \
+    X(TOO_LARGE, "too_large") /* records that fit no frame in the form a subscriber reads */
 
 typedef enum flx_drop {
 #define FLX_DROP_ENUM(name, text) FLX_DROP_##name,
@@ -27,6 +28,15 @@ typedef enum flx_drop {
 } flx_drop;
 
 #define FLX_STATS_CODES 16 /* wire error codes 0..15 */
+
+/* Times by powers of two: bucket b counts what took up to 2^b microseconds and more than half of it;
+ * the last one what took longer than all others. */
+#define FLX_HISTOGRAM_BUCKETS 26 /* up to 16.8 s */
+
+typedef struct flx_histogram {
+    _Atomic uint64_t buckets[FLX_HISTOGRAM_BUCKETS];
+    _Atomic uint64_t sum_us;
+} flx_histogram;
 
 typedef struct flx_worker_stats {
     _Atomic uint64_t connections; /* gauges: now */
@@ -59,6 +69,8 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t protocol_errors;         /* streams ended for broken frames or messages */
     _Atomic uint64_t errors[FLX_STATS_CODES]; /* answers by error code */
     _Atomic uint64_t dropped[FLX_DROP_COUNT]; /* records */
+    flx_histogram publish_time;  /* from the arrival of an acked publish to its answer */
+    flx_histogram delivery_time; /* from the append of a frame to its hand-over, one a hand-over */
 } flx_worker_stats;
 
 /* One writer: a relaxed load and store is enough, and costs what a plain one does. */
@@ -82,6 +94,20 @@ static inline void flx_stat_set(_Atomic uint64_t *stat, uint64_t value)
 static inline uint64_t flx_stat_get(const _Atomic uint64_t *stat)
 {
     return atomic_load_explicit(stat, memory_order_relaxed);
+}
+
+/* Of `time_us`. */
+static inline unsigned flx_histogram_bucket(uint64_t time_us)
+{
+    const unsigned bits = time_us <= 1 ? 0 : 64 - (unsigned)__builtin_clzll(time_us - 1);
+    return bits < FLX_HISTOGRAM_BUCKETS ? bits : FLX_HISTOGRAM_BUCKETS - 1;
+}
+
+/* `count` times that were all the same. */
+static inline void flx_histogram_add(flx_histogram *histogram, uint64_t time_us, uint64_t count)
+{
+    flx_stat_add(&histogram->buckets[flx_histogram_bucket(time_us)], count);
+    flx_stat_add(&histogram->sum_us, time_us * count);
 }
 
 /* "slow_lag"; static memory. */

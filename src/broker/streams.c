@@ -132,6 +132,7 @@ static void owned_free(flx_worker *worker, flx_owned *owned)
     flx_list_remove(&owned->dirty);
     flx_list_remove(&owned->warm);
     flx_list_remove(&owned->held_node);
+    flx_list_remove(&owned->late_node);
     worker->ring_bytes -= owned->ring_bytes;
     flx_view_done(&owned->view);
     flx_shard_done(&owned->shard);
@@ -205,10 +206,12 @@ flx_status flx_mirror_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_m
     return FLX_OK;
 }
 
-static void mirror_free(flx_slot *slot, uint32_t shard)
+static void mirror_free(flx_worker *worker, flx_slot *slot, uint32_t shard)
 {
     flx_mirror *mirror = slot->mirrors[shard];
-    FLX_ASSERT(mirror->view.count == 0);
+    FLX_ASSERT(mirror->view.count == 0 && worker->mirror_bytes >= mirror->bytes);
+    worker->mirror_bytes -= mirror->bytes;
+    flx_list_remove(&mirror->warm);
     flx_list_remove(&mirror->node);
     flx_view_done(&mirror->view);
     flx_feed_done(&mirror->feed);
@@ -222,7 +225,7 @@ void flx_mirror_release(flx_worker *worker, uint32_t id, uint32_t shard)
     if (slot->mirrors[shard]->view.count > 0) {
         return;
     }
-    mirror_free(slot, shard);
+    mirror_free(worker, slot, shard);
     const flx_mail mail = {
         .kind = FLX_MAIL_UNWATCH, .from = (uint8_t)worker->index, .id = id, .shard = shard};
     flx_outbox_post(worker, flx_worker_owner(id, shard, worker->count), &mail);
@@ -230,18 +233,61 @@ void flx_mirror_release(flx_worker *worker, uint32_t id, uint32_t shard)
 
 /* ---- frames out ---- */
 
-static void post_frame(flx_worker *worker, const flx_owned *owned, uint64_t sequence)
+static bool post_frame(flx_worker *worker, const flx_owned *owned, uint32_t to, uint64_t sequence)
 {
-    for (uint64_t left = owned->watchers; left != 0; left &= left - 1) {
-        const uint32_t to = (uint32_t)__builtin_ctzll(left);
-        flx_mail mail = {.kind = FLX_MAIL_FRAME,
-                         .from = (uint8_t)worker->index,
-                         .id = owned->view.id,
-                         .shard = owned->view.shard};
-        mail.frame.sequence = sequence;
-        mail.frame.frame = *flx_feed_at(&owned->shard.feed, sequence);
-        flx_sealed_ref(&mail.frame.frame);
-        flx_outbox_post(worker, to, &mail);
+    flx_mail mail = {.kind = FLX_MAIL_FRAME,
+                     .from = (uint8_t)worker->index,
+                     .id = owned->view.id,
+                     .shard = owned->view.shard};
+    mail.frame.sequence = sequence;
+    mail.frame.frame = *flx_feed_at(&owned->shard.feed, sequence);
+    flx_sealed_ref(&mail.frame.frame);
+    const bool is_posted = flx_outbox_post_frame(worker, to, &mail);
+    if (!is_posted) {
+        flx_sealed_unref(&mail.frame.frame);
+    }
+    return is_posted;
+}
+
+/* Remembers that a worker misses frames from `sequence` on: the ring keeps them meanwhile. */
+static void post_later(flx_worker *worker, flx_owned *owned, uint32_t to, uint64_t sequence)
+{
+    if (owned->late == 0 || sequence < owned->late_from) {
+        owned->late_from = sequence;
+    }
+    owned->late |= UINT64_C(1) << to;
+    if (!flx_list_is_linked(&owned->late_node)) {
+        flx_list_push_back(&worker->late_shards, &owned->late_node);
+    }
+}
+
+/* Frames [sequence, end) to one worker, or as many as there is room for. */
+static void post_frames(flx_worker *worker, flx_owned *owned, uint32_t to, uint64_t sequence)
+{
+    for (; sequence < owned->shard.feed.end; sequence++) {
+        if (!post_frame(worker, owned, to, sequence)) {
+            post_later(worker, owned, to, sequence);
+            return;
+        }
+    }
+}
+
+void flx_streams_post_late(flx_worker *worker)
+{
+    flx_list now;
+    flx_list_init(&now);
+    flx_list_splice_back(&now, &worker->late_shards);
+    flx_list *node;
+    while ((node = flx_list_pop_front(&now)) != NULL) {
+        flx_owned *owned = FLX_LIST_OWNER(node, flx_owned, late_node);
+        const uint64_t oldest = owned->shard.feed.first;
+        const uint64_t from = owned->late_from > oldest ? owned->late_from : oldest;
+        uint64_t left = owned->late & owned->watchers;
+        owned->late = 0;
+        for (; left != 0; left &= left - 1) {
+            /* Some of it may be there already; a mirror passes over what it has. */
+            post_frames(worker, owned, (uint32_t)__builtin_ctzll(left), from);
+        }
     }
 }
 
@@ -275,11 +321,9 @@ void flx_owned_announce(flx_worker *worker, flx_owned *owned)
     if (owned->announced == feed->end) {
         return;
     }
-    uint64_t sequence = owned->announced > feed->first ? owned->announced : feed->first;
-    if (owned->watchers != 0) {
-        for (; sequence < feed->end; sequence++) {
-            post_frame(worker, owned, sequence);
-        }
+    const uint64_t sequence = owned->announced > feed->first ? owned->announced : feed->first;
+    for (uint64_t left = owned->watchers & ~owned->late; left != 0; left &= left - 1) {
+        post_frames(worker, owned, (uint32_t)__builtin_ctzll(left), sequence);
     }
     owned->announced = feed->end;
     worker->ring_bytes += feed->bytes;
@@ -323,6 +367,31 @@ static void mirror_restart(flx_mirror *mirror, uint64_t sequence, uint64_t offse
     mirror->feed.next_offset = offset;
 }
 
+/* Counts what a mirror holds now. Past the bound of all mirrors the coldest give up frames; their
+ * owners may have dropped them already, so they are memory of this worker's. */
+static void mirror_count(flx_worker *worker, flx_mirror *mirror)
+{
+    worker->mirror_bytes += mirror->feed.bytes;
+    worker->mirror_bytes -= mirror->bytes;
+    mirror->bytes = mirror->feed.bytes;
+    flx_list_remove(&mirror->warm);
+    flx_list_push_back(&worker->warm_mirrors, &mirror->warm);
+    while (worker->mirror_bytes > worker->ring_bytes_max) {
+        flx_list *node = flx_list_first(&worker->warm_mirrors);
+        flx_mirror *coldest = FLX_LIST_OWNER(node, flx_mirror, warm);
+        if (flx_feed_is_empty(&coldest->feed)) {
+            flx_list_remove(node);
+            continue;
+        }
+        if (coldest == mirror && mirror->feed.end - mirror->feed.first == 1) {
+            break; /* the frame its readers are about to be woken for */
+        }
+        const uint64_t bytes = flx_feed_pop(&coldest->feed);
+        coldest->bytes -= bytes;
+        worker->mirror_bytes -= bytes;
+    }
+}
+
 void flx_streams_frame(flx_worker *worker, const flx_mail *mail)
 {
     const flx_sealed *frame = &mail->frame.frame;
@@ -341,6 +410,7 @@ void flx_streams_frame(flx_worker *worker, const flx_mail *mail)
         mirror_restart(mirror, mail->frame.sequence, frame->base_offset);
     }
     flx_feed_push_take(&mirror->feed, frame);
+    mirror_count(worker, mirror);
     flx_sub_wake(worker, &mirror->view);
 }
 
@@ -352,7 +422,7 @@ static flx_sealed job_take(flx_job *job, size_t index)
     return frame;
 }
 
-void flx_mirror_join(flx_mirror *mirror, flx_job *job)
+static void mirror_take(flx_mirror *mirror, flx_job *job)
 {
     flx_feed *feed = &mirror->feed;
     const uint64_t first = job->first_sequence;
@@ -371,6 +441,16 @@ void flx_mirror_join(flx_mirror *mirror, flx_job *job)
         if (!flx_feed_push_front_take(feed, &frame)) {
             break; /* more than this ring may hold: the reader starts where it begins */
         }
+    }
+}
+
+void flx_mirror_join(flx_worker *worker, flx_mirror *mirror, flx_job *job)
+{
+    const uint64_t end = mirror->feed.end;
+    mirror_take(mirror, job);
+    mirror_count(worker, mirror);
+    if (mirror->feed.end != end) {
+        flx_sub_wake(worker, &mirror->view); /* it brought frames that were late */
     }
 }
 
@@ -441,7 +521,7 @@ static void slot_end(flx_worker *worker, flx_slot *slot)
         if (slot->mirrors[shard] != NULL) {
             flx_sub_end_view(worker, &slot->mirrors[shard]->view);
             if (slot->mirrors[shard] != NULL) {
-                mirror_free(slot, shard);
+                mirror_free(worker, slot, shard);
             }
         }
     }

@@ -16,7 +16,9 @@
 
 #include <string.h>
 
-#define NO_SKIP UINT64_MAX
+#define NO_SKIP       UINT64_MAX
+#define PROPOSED_KEPT (UINT64_MAX / 2) /* ids a client proposes below this move ours behind them */
+#define VARIANT_BYTES (8u << 20)       /* of rewritten frames a view keeps, and one more frame */
 
 static bool is_mirrored(const flx_worker *worker, const flx_view *view)
 {
@@ -40,13 +42,13 @@ static uint64_t choose_id(flx_peer *peer, const struct flx_msg_subscribe *subscr
 {
     if (subscribe->has_subscription_id && !id_is_taken(peer, subscribe->subscription_id)) {
         if (subscribe->subscription_id >= peer->next_subscription_id &&
-            subscribe->subscription_id < UINT64_MAX / 2) {
+            subscribe->subscription_id < PROPOSED_KEPT) {
             peer->next_subscription_id = subscribe->subscription_id + 1; /* ours stay apart */
         }
         return subscribe->subscription_id;
     }
     uint64_t id = peer->next_subscription_id++;
-    while (subscribe->has_subscription_id && id_is_taken(peer, id)) {
+    while (id >= PROPOSED_KEPT && id_is_taken(peer, id)) { /* below, ours were never theirs */
         id = peer->next_subscription_id++;
     }
     return id;
@@ -278,9 +280,11 @@ void flx_subs_open_waiting(flx_worker *worker, flx_peer *peer)
     flx_list waiting;
     flx_list_init(&waiting);
     flx_list_splice_back(&waiting, &peer->opening);
-    while (!flx_list_is_empty(&waiting)) {
+    while (!flx_list_is_empty(&waiting) && flx_list_is_empty(&peer->opening)) {
         try_open(worker, FLX_LIST_OWNER(waiting.next, flx_sub, opening));
     }
+    /* The credit is used up: who could not open stands in front of those that were not asked. */
+    flx_list_splice_back(&peer->opening, &waiting);
 }
 
 void flx_subscribe_done(flx_worker *worker, flx_job *job)
@@ -301,7 +305,7 @@ void flx_subscribe_done(flx_worker *worker, flx_job *job)
         return;
     }
     if (is_mirrored(worker, sub->view)) {
-        flx_mirror_join(FLX_LIST_OWNER(sub->view, flx_mirror, view), job);
+        flx_mirror_join(worker, FLX_LIST_OWNER(sub->view, flx_mirror, view), job);
     }
     sub->cursor = job->first_sequence;
     sub->offset = job->offset;
@@ -442,19 +446,28 @@ static void form_names(flx_worker *worker, flx_sub *sub)
     sub->form.stream = (flx_slice){(const uint8_t *)info->name, strlen(info->name)};
 }
 
-static void variant_drop(flx_variant *variant)
+static void variant_drop(flx_view *view, flx_variant *variant)
 {
     for (uint8_t i = 0; i < variant->count; i++) {
         flx_chunk_unref(variant->ranges[i].chunk);
     }
+    FLX_ASSERT(view->variant_bytes >= variant->bytes);
+    view->variant_bytes -= variant->bytes;
+    variant->bytes = 0;
     variant->count = 0;
+}
+
+static void variants_drop_all(flx_view *view)
+{
+    for (uint32_t i = 0; view->variants != NULL && i < FLX_VARIANTS; i++) {
+        variant_drop(view, &view->variants[i]);
+    }
+    FLX_ASSERT(view->variant_bytes == 0);
 }
 
 void flx_view_done(flx_view *view)
 {
-    for (uint32_t i = 0; view->variants != NULL && i < FLX_VARIANTS; i++) {
-        variant_drop(&view->variants[i]);
-    }
+    variants_drop_all(view);
     flx_free(view->variants);
     view->variants = NULL;
 }
@@ -473,6 +486,34 @@ static flx_variant *variant_place(const flx_sub *sub, uint32_t skip)
     return view->variants == NULL ? NULL : &view->variants[sub->cursor % FLX_VARIANTS];
 }
 
+/* Rewrites a frame for all who read it at about the same time. They keep its bytes when the ring has
+ * let go of them, so together they are bounded: past that only this one stays. */
+static flx_status variant_make(flx_worker *worker, const flx_sub *sub, const flx_sealed *frame,
+                               flx_variant *variant)
+{
+    flx_view *view = sub->view;
+    size_t count = 0;
+    variant_drop(view, variant);
+    const flx_status status =
+        flx_event_ranges(frame, &sub->form, 0, &worker->scratch, variant->ranges, &count);
+    if (status != FLX_OK) {
+        return status;
+    }
+    uint32_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += flx_range_len(&variant->ranges[i]);
+    }
+    if (view->variant_bytes + bytes > VARIANT_BYTES) {
+        variants_drop_all(view); /* this one is not counted yet, and has no ranges to drop */
+    }
+    variant->sequence = sub->cursor;
+    variant->flags = sub->form.flags;
+    variant->count = (uint8_t)count;
+    variant->bytes = bytes;
+    view->variant_bytes += bytes;
+    return FLX_OK;
+}
+
 /* The frame in the subscription's form: made once for all who read it at about the same time. */
 static flx_status frame_ranges(flx_worker *worker, flx_sub *sub, const flx_sealed *frame,
                                uint32_t skip, flx_range ret_ranges[2], size_t *ret_count)
@@ -483,16 +524,10 @@ static flx_status frame_ranges(flx_worker *worker, flx_sub *sub, const flx_seale
     }
     if (variant->count == 0 || variant->sequence != sub->cursor ||
         variant->flags != sub->form.flags) {
-        size_t count = 0;
-        variant_drop(variant);
-        const flx_status status =
-            flx_event_ranges(frame, &sub->form, 0, &worker->scratch, variant->ranges, &count);
+        const flx_status status = variant_make(worker, sub, frame, variant);
         if (status != FLX_OK) {
             return status;
         }
-        variant->sequence = sub->cursor;
-        variant->flags = sub->form.flags;
-        variant->count = (uint8_t)count;
     }
     for (uint8_t i = 0; i < variant->count; i++) {
         ret_ranges[i] = variant->ranges[i];
@@ -500,6 +535,15 @@ static flx_status frame_ranges(flx_worker *worker, flx_sub *sub, const flx_seale
     }
     *ret_count = variant->count;
     return FLX_OK;
+}
+
+/* The frame is too large in this form: times and base64 add bytes. Its offsets show the gap. */
+static void pass_over(flx_worker *worker, flx_sub *sub, const flx_sealed *frame)
+{
+    const uint64_t end = flx_sealed_end_offset(frame);
+    flx_stat_add(&worker->stats.dropped[FLX_DROP_TOO_LARGE], end - sub->offset);
+    sub->offset = end;
+    sub->cursor++;
 }
 
 static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
@@ -522,6 +566,10 @@ static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
         if (status == FLX_ERR_NOMEM) {
             return false; /* try again when the transport asks again */
         }
+        if (status != FLX_OK) {
+            pass_over(worker, sub, frame);
+            return true;
+        }
         for (size_t i = 0; i < count; i++) {
             outflow_take(out, ranges[i]);
         }
@@ -533,10 +581,22 @@ static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
     return true;
 }
 
+/* How long the first frame of a hand-over waited; history was not waited for. */
+static void time_delivery(flx_worker *worker, const flx_sub *sub)
+{
+    const flx_feed *feed = sub->view->feed;
+    if (sub->cursor >= sub->join && sub->cursor < feed->end && sub->cursor >= feed->first) {
+        const uint64_t wall_us = flx_feed_at(feed, sub->cursor)->wall_us;
+        const uint64_t time_us = worker->wall_us > wall_us ? worker->wall_us - wall_us : 0;
+        flx_histogram_add(&worker->stats.delivery_time, time_us, 1);
+    }
+}
+
 void flx_sub_pull(flx_worker *worker, flx_sub *sub)
 {
     flx_lane *lane = sub->lane;
     if (sub->state != FLX_SUB_LIVE || lane->state == FLX_LANE_CLOSING) {
+        worker->link.want_pull(lane->link, false); /* was reset: its end is on the way */
         return;
     }
     const size_t queued = worker->link.queued(lane->link);
@@ -544,6 +604,9 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
         queued < worker->limits.pull_bytes ? worker->limits.pull_bytes - queued : 0;
     outflow out = {.lane = lane};
     bool is_caught_up = false;
+    if (room > 0) {
+        time_delivery(worker, sub);
+    }
     while (out.bytes < room) {
         if (!settle_position(worker, sub, &out)) {
             return;
@@ -632,6 +695,9 @@ void flx_sub_end(flx_worker *worker, flx_sub *sub)
     flx_handles_drop(&worker->handles, sub->handle);
     flx_stat_sub(&worker->stats.subscriptions, 1);
     flx_free(sub);
+    if (view->count == 0) {
+        variants_drop_all(view);
+    }
     if (is_mirrored(worker, view)) {
         flx_mirror_release(worker, view->id, view->shard);
     }

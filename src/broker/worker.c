@@ -87,6 +87,8 @@ static void lists_init(flx_worker *worker)
     flx_list_init(&worker->dirty_shards);
     flx_list_init(&worker->warm_shards);
     flx_list_init(&worker->held_shards);
+    flx_list_init(&worker->late_shards);
+    flx_list_init(&worker->warm_mirrors);
     flx_list_init(&worker->block_mirrors);
 }
 
@@ -364,9 +366,7 @@ void flx_worker_mail(flx_worker *worker, const void *mail)
         flx_publish_answered(worker, &copy);
         break;
     case FLX_MAIL_CREDIT:
-        FLX_ASSERT(worker->publish_bytes >= copy.value);
-        worker->publish_bytes -= copy.value;
-        flx_stat_set(&worker->stats.publish_bytes, worker->publish_bytes);
+        flx_publish_credit(worker, &copy);
         break;
     case FLX_MAIL_FRAME:
         flx_streams_frame(worker, &copy);
@@ -433,7 +433,8 @@ bool flx_worker_is_drained(const flx_worker *worker)
 {
     return worker->is_draining && worker->answers_out == 0 && worker->jobs_out == 0 &&
            worker->outbox_count == 0 && flx_list_is_empty(&worker->held_shards) &&
-           flx_list_is_empty(&worker->dirty_lanes) && flx_list_is_empty(&worker->dirty_shards);
+           flx_list_is_empty(&worker->dirty_lanes) && flx_list_is_empty(&worker->dirty_shards) &&
+           flx_list_is_empty(&worker->late_shards);
 }
 
 void flx_worker_close_all(flx_worker *worker)
@@ -483,6 +484,9 @@ static void post_credits(flx_worker *worker)
 void flx_worker_tick(flx_worker *worker)
 {
     flx_outbox_flush(worker);
+    if (worker->outbox_count == 0) {
+        flx_streams_post_late(worker);
+    }
     flx_publish_retry_held(worker);
     run_lanes(worker);
     flx_streams_tick(worker);
@@ -499,7 +503,7 @@ void flx_worker_tick(flx_worker *worker)
 uint64_t flx_worker_deadline_ns(const flx_worker *worker)
 {
     if (worker->outbox_count > 0 || !flx_list_is_empty(&worker->dirty_lanes) ||
-        !flx_list_is_empty(&worker->dirty_shards)) {
+        !flx_list_is_empty(&worker->dirty_shards) || !flx_list_is_empty(&worker->late_shards)) {
         return 0;
     }
     uint64_t deadline = FLX_WORKER_NEVER;

@@ -22,8 +22,9 @@
 #include "wire/frame.h"
 #include "wire/message.h"
 
-#define FLX_LANE_CLOSE_CODE     1          /* RESET_STREAM and STOP_SENDING after broken input */
-#define FLX_LANE_OUT_BYTES_MAX  (1u << 20) /* answers unsent at which a lane is not read on */
+#define FLX_LANE_CLOSE_CODE     1            /* RESET_STREAM and STOP_SENDING after broken input */
+#define FLX_LANE_OUT_BYTES_MAX  (1u << 20)   /* answers unsent at which a lane is not read on */
+#define FLX_LANE_READ_BYTES     (256u << 10) /* of a backlog at once; then others have their turn */
 #define FLX_TRANSIT_CHUNK_BYTES (256u << 10)
 
 /* ---- answers.c: the publishes of a lane that are not answered yet ---- */
@@ -51,6 +52,7 @@ typedef struct flx_outcome {
 typedef struct flx_answer {
     uint64_t request_id;
     flx_outcome outcome;
+    uint64_t arrived_ns;
     uint32_t bytes;  /* charged to the budgets until it is known */
     uint8_t form;    /* flx_answer_form */
     bool has_offset; /* outcome.value may be told */
@@ -178,7 +180,8 @@ static_assert(sizeof(flx_mail) <= FLX_WORKER_MAIL_BYTES, "a mail is copied by va
 typedef struct flx_variant {
     uint64_t sequence;
     uint16_t flags;
-    uint8_t count;
+    uint8_t count; /* of ranges; 0: none is kept */
+    uint32_t bytes;
     flx_range ranges[2]; /* owned */
 } flx_variant;
 
@@ -186,6 +189,7 @@ typedef struct flx_variant {
 typedef struct flx_view {
     flx_feed *feed;
     flx_variant *variants; /* [sequence % FLX_VARIANTS], NULL before the first */
+    uint64_t variant_bytes;
     flx_list idle;         /* subscriptions that have read everything */
     flx_list active;       /* those that have not, or whose stream is not open yet */
     uint32_t count;        /* of both, and of those still being resolved */
@@ -201,8 +205,10 @@ typedef struct flx_owned {
     flx_view view;
     uint64_t announced;          /* sequence up to which other workers and readers were told */
     uint64_t watchers;           /* bit w: worker w has subscribers */
+    uint64_t late;               /* bit w: frames from late_from on did not fit its outbox */
+    uint64_t late_from;          /* sequence */
+    flx_list late_node;          /* in worker.late_shards */
     uint64_t *progress;          /* `block`: by worker, its readers' allowance */
-    uint64_t blocked_ns;         /* since when publishers wait; 0: they do not */
     flx_list dirty;              /* in worker.dirty_shards */
     flx_list warm;               /* in worker.warm_shards, coldest first */
     flx_list held_node;          /* in worker.held_shards */
@@ -216,6 +222,7 @@ typedef struct flx_owned {
 /* One publish waiting at a `block` shard. */
 typedef struct flx_held {
     struct flx_held *next;
+    uint64_t since_ns;
     flx_mail mail; /* a PUBLISH with its references */
 } flx_held;
 
@@ -226,6 +233,8 @@ typedef struct flx_mirror {
     bool is_started;   /* the first subscribe was answered: sequence numbers are right */
     uint64_t reported; /* last PROGRESS */
     flx_list node;     /* in worker.block_mirrors */
+    flx_list warm;     /* in worker.warm_mirrors */
+    uint64_t bytes;    /* as counted in worker.mirror_bytes */
 } flx_mirror;
 
 /* A stream of the catalog, by its id. */
@@ -276,6 +285,7 @@ struct flx_peer {
     uint32_t subscriptions;
     uint64_t next_subscription_id;
     uint64_t publish_bytes;
+    uint64_t backlog_bytes; /* of all lanes */
     uint64_t opened_ns;
     bool is_authenticated;
     bool is_closing;
@@ -308,7 +318,7 @@ struct flx_lane {
     uint32_t features; /* client's */
     flx_frame_reader reader;
     uint8_t *backlog; /* bytes that arrived and may not be read yet; not consumed */
-    size_t backlog_len, backlog_cap;
+    size_t backlog_start, backlog_len, backlog_cap; /* [start, start + len) of [0, cap) */
     flx_identity *identity;
     flx_route route;
     flx_answers answers;
@@ -388,6 +398,9 @@ struct flx_worker {
     flx_list dirty_shards;
     flx_list warm_shards;
     flx_list held_shards;
+    flx_list late_shards;   /* frames of them did not fit an outbox */
+    flx_list warm_mirrors;  /* coldest first */
+    uint64_t mirror_bytes;  /* of all mirrors; bounded as ring_bytes is */
     flx_list block_mirrors; /* mirrors whose owner waits for our readers */
     flx_list silent_peers;  /* not authenticated, longest first */
     uint64_t ring_bytes;
@@ -429,6 +442,8 @@ uint64_t flx_worker_random(flx_worker *worker);
 
 /* outbox.c: mails that found a full mailbox wait in order. */
 void flx_outbox_post(flx_worker *worker, uint32_t to, const flx_mail *mail);
+/* False: there is no room, and the mail's references are still the caller's. */
+bool flx_outbox_post_frame(flx_worker *worker, uint32_t to, const flx_mail *mail);
 void flx_outbox_flush(flx_worker *worker);
 void flx_outbox_done(flx_worker *worker);
 
@@ -444,8 +459,10 @@ void flx_owned_touch(flx_worker *worker, flx_owned *owned);
 void flx_streams_tick(flx_worker *worker);
 void flx_streams_frame(flx_worker *worker, const flx_mail *mail);
 void flx_streams_report(flx_worker *worker); /* PROGRESS of `block` mirrors */
+/* Posts what did not fit an outbox, as far as the rings still have it. */
+void flx_streams_post_late(flx_worker *worker);
 /* Joins what a subscribe brought to what is here. Takes frames it marks with a count of 0. */
-void flx_mirror_join(flx_mirror *mirror, flx_job *job);
+void flx_mirror_join(flx_worker *worker, flx_mirror *mirror, flx_job *job);
 void flx_streams_unwatch(flx_worker *worker, const flx_mail *mail);
 void flx_streams_progress(flx_worker *worker, const flx_mail *mail);
 void flx_streams_evict(flx_worker *worker, const flx_mail *mail);
@@ -469,6 +486,9 @@ void flx_publish_frame(flx_lane *lane, const flx_frame *frame);
 void flx_publish_message(flx_lane *lane, const flx_msg *msg);
 void flx_publish_mail(flx_worker *worker, flx_mail *mail); /* takes what the mail carries */
 void flx_publish_answered(flx_worker *worker, const flx_mail *mail);
+void flx_publish_credit(flx_worker *worker, const flx_mail *mail);
+/* A publish of ours that memory was out to hand on. Takes what the mail carries. */
+void flx_publish_lost(flx_worker *worker, flx_mail *mail);
 void flx_publish_retry_held(flx_worker *worker);
 /* The stream a held publish waited for is gone. Takes what the mail carries. */
 void flx_publish_gone(flx_worker *worker, flx_mail *mail);

@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What every channel of ours can read (wire.md 2.2); times and publishers only for who asks. */
+/* What every channel of ours can read (docs/spec/wire.md 2); times, publishers only for who asks. */
 #define PROBE_FLAGS                                                                                \
     (FLX_FLAGS_KNOWN & ~(FLX_FLAG_EVENT_BATCH_TIMESTAMPS | FLX_FLAG_EVENT_BATCH_PUBLISHER))
 

@@ -19,13 +19,14 @@
 #define FLX_CONFIG_TABLE(KEY, SECTION)                                                             \
     SECTION("Node")                                                                                \
     KEY(node_id, TEXT, "FELIX_NODE_ID", NULL, "", 0, 253, NULL, RESTART,                           \
-        "name of this node in logs, metrics and answers; empty: the host name")                    \
+        "name of this node, in its first log line; empty: the host name")                          \
     KEY(region_id, TEXT, "FELIX_REGION_ID", NULL, "local", 1, 63, NULL, RESTART,                   \
         "the sovereign region this node belongs to")                                               \
     KEY(data_dir, PATH, "FELIX_DATA_DIR", "FELIX_DURABLE_STORAGE_DIR", "", 0, 0, NULL, RESTART,    \
-        "directory of catalog, certificates and logs; empty: nothing is kept and durable streams " \
-        "are refused")                                                                             \
-    KEY(workers, U32, "FELIX_WORKERS", NULL, "0", 0, 255, NULL, RESTART,                           \
+        "directory of catalog, keys, certificates and tokens; felix-broker needs it, felix up "    \
+        "has "                                                                                     \
+        "$XDG_STATE_HOME/felix")                                                                   \
+    KEY(workers, U32, "FELIX_WORKERS", NULL, "0", 0, 64, NULL, RESTART,                            \
         "threads that carry data, one loop each; 0: one a processor")                              \
     KEY(busy_poll_us, US, "FELIX_BUSY_POLL_US", NULL, "0", 0, 1000000, NULL, RESTART,              \
         "how long a worker looks again before it sleeps; buys latency with processor time")        \
@@ -39,19 +40,23 @@
     KEY(ephemeral_ports, BOOL, "FELIX_EPHEMERAL_PORTS", NULL, "false", 0, 0, NULL, RESTART,        \
         "take a free port where a configured one is busy")                                         \
     SECTION("TLS and tokens")                                                                      \
-    KEY(tls_cert, PATH, "FELIX_TLS_CERT", NULL, "", 0, 0, NULL, LIVE,                              \
-        "PEM chain of the server, leaf first; empty: one is made at the first start")              \
-    KEY(tls_key, PATH, "FELIX_TLS_KEY", NULL, "", 0, 0, NULL, LIVE, "PEM private key of tls_cert") \
-    KEY(tls_client_ca, PATH, "FELIX_TLS_CLIENT_CA", NULL, "", 0, 0, NULL, LIVE,                    \
-        "PEM file of CAs that client certificates are checked against")                            \
+    KEY(tls_cert, PATH, "FELIX_TLS_CERT", NULL, "", 0, 0, NULL, RESTART,                           \
+        "PEM chain of the server, leaf first; new content is served at once. Empty: felix up "     \
+        "makes one")                                                                               \
+    KEY(tls_key, PATH, "FELIX_TLS_KEY", NULL, "", 0, 0, NULL, RESTART,                             \
+        "PEM private key of tls_cert; new content counts at once")                                 \
+    KEY(tls_client_ca, PATH, "FELIX_TLS_CLIENT_CA", NULL, "", 0, 0, NULL, RESTART,                 \
+        "PEM file of CAs that client certificates are checked against; new content counts at "     \
+        "once")                                                                                    \
     KEY(tls_require_client_cert, BOOL, "FELIX_TLS_REQUIRE_CLIENT_CERT", NULL, "false", 0, 0, NULL, \
         RESTART, "refuse clients without a certificate of tls_client_ca")                          \
     KEY(tls_require_alpn, BOOL, "FELIX_TLS_REQUIRE_ALPN", NULL, "false", 0, 0, NULL, RESTART,      \
         "refuse clients that offer no ALPN; published clients offer none")                         \
     KEY(tls_cert_export, PATH, "FELIX_TLS_CERT_EXPORT", NULL, "", 0, 0, NULL, RESTART,             \
-        "where to write the certificate clients should trust, at start")                           \
+        "where felix up writes the CA certificate clients should trust, at every start")           \
     KEY(jwks_file, PATH, "FELIX_JWKS_FILE", NULL, "", 0, 0, NULL, LIVE,                            \
-        "JWKS file with the public keys that tokens are checked against; empty: the catalog's")    \
+        "JWKS file with the public keys that tokens are checked against; empty: felix up is its "  \
+        "own issuer, felix-broker does not start")                                                 \
     KEY(auth_timeout_ms, MS, "FELIX_AUTH_TIMEOUT_MS", NULL, "30000", 0, 3600000, NULL, RESTART,    \
         "a connection that authenticates no stream for so long is closed; 0: never")               \
     KEY(preauth_max_frame_bytes, SIZE, "FELIX_PREAUTH_MAX_FRAME_BYTES", NULL, "64KiB", 1024,       \
@@ -95,11 +100,11 @@
         NULL, "0", 0, 1099511627776, NULL, RESTART,                                                \
         "the same for one connection; 0: four times pub_conn_inflight_bytes, 64 MiB at most")      \
     KEY(tenant_publish_bytes_per_sec, SIZE, "FELIX_TENANT_PUBLISH_BYTES_PER_SEC", NULL, "0", 0,    \
-        1099511627776, NULL, LIVE, "what each tenant may publish; 0: no bound")                    \
+        1099511627776, NULL, RESTART, "what each tenant may publish; 0: no bound")                 \
     KEY(tenant_publish_msgs_per_sec, U64, "FELIX_TENANT_PUBLISH_MSGS_PER_SEC", NULL, "0", 0,       \
-        1000000000000, NULL, LIVE, "records each tenant may publish; 0: no bound")                 \
+        1000000000000, NULL, RESTART, "records each tenant may publish; 0: no bound")              \
     KEY(tenant_publish_burst_ms, MS, "FELIX_TENANT_PUBLISH_BURST_MS", NULL, "1000", 1, 60000,      \
-        NULL, LIVE, "how much of the rate may come at once")                                       \
+        NULL, RESTART, "how much of the rate may come at once")                                    \
     SECTION("Delivery")                                                                            \
     KEY(event_batch_max_events, U32, "FELIX_EVENT_BATCH_MAX_EVENTS", NULL, "64", 1, 65536, NULL,   \
         RESTART, "records that are joined into one event frame at the most")                       \

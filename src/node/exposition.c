@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -148,6 +149,52 @@ static void put_workers(text_writer *writer, const flx_exposition *exposition)
     }
 }
 
+/* Seconds without rounding: powers of two of a microsecond have few digits. */
+static void put_seconds(char *text, size_t cap, uint64_t us)
+{
+    int len = snprintf(text, cap, "%" PRIu64 ".%06" PRIu64, us / 1000000, us % 1000000);
+    while (len > 2 && text[len - 1] == '0' && text[len - 2] != '.') {
+        text[--len] = '\0';
+    }
+}
+
+static void put_histogram(text_writer *writer, const flx_exposition *exposition, const char *name,
+                          const char *help, size_t offset)
+{
+    char row[80];
+    char labels[48];
+    char seconds[32];
+    uint64_t count = 0;
+    put_head(writer, name, "histogram", help);
+    (void)snprintf(row, sizeof row, "%s_bucket", name);
+    for (size_t b = 0; b < FLX_HISTOGRAM_BUCKETS; b++) {
+        count +=
+            sum_at(exposition, offset + offsetof(flx_histogram, buckets) + b * sizeof(uint64_t));
+        put_seconds(seconds, sizeof seconds, UINT64_C(1) << b);
+        (void)snprintf(labels, sizeof labels, "{le=\"%s\"}",
+                       b + 1 < FLX_HISTOGRAM_BUCKETS ? seconds : "+Inf");
+        put_value(writer, row, labels, count);
+    }
+    put_seconds(seconds, sizeof seconds,
+                sum_at(exposition, offset + offsetof(flx_histogram, sum_us)));
+    if (writer->status == FLX_OK) {
+        writer->status = flx_buffer_printf(writer->buffer, "%s_sum %s\n", name, seconds);
+    }
+    (void)snprintf(row, sizeof row, "%s_count", name);
+    put_value(writer, row, "", count);
+}
+
+static void put_times(text_writer *writer, const flx_exposition *exposition)
+{
+    put_histogram(writer, exposition, "felix_publish_latency_seconds",
+                  "From the arrival of an acked publish to its answer.",
+                  offsetof(flx_worker_stats, publish_time));
+    put_histogram(writer, exposition, "felix_delivery_latency_seconds",
+                  "From the append of a record to its hand-over to a subscriber's stream, the "
+                  "oldest of each hand-over.",
+                  offsetof(flx_worker_stats, delivery_time));
+}
+
 static void put_quic(text_writer *writer, const flx_exposition *exposition)
 {
     uint64_t sums[sizeof quic_families / sizeof quic_families[0]] = {0};
@@ -177,15 +224,16 @@ static void put_quic(text_writer *writer, const flx_exposition *exposition)
 /* Resident memory and processor time, so that a scrape tells what the figures above cost. */
 static void put_process(text_writer *writer)
 {
-    unsigned long total_pages = 0;
-    unsigned long resident_pages = 0;
+    char text[128] = ""; /* "total resident ...", in pages */
     FILE *statm = fopen("/proc/self/statm", "re");
     if (statm != NULL) {
-        if (fscanf(statm, "%lu %lu", &total_pages, &resident_pages) != 2) {
-            resident_pages = 0;
-        }
+        if (fgets(text, sizeof(text), statm) == NULL)
+            text[0] = '\0';
         (void)fclose(statm);
     }
+    char *resident = text;
+    (void)strtoul(text, &resident, 10);
+    const unsigned long resident_pages = strtoul(resident, NULL, 10);
     put_one(writer, "process_resident_memory_bytes", "gauge", "Resident memory.",
             (uint64_t)resident_pages * (uint64_t)sysconf(_SC_PAGESIZE));
     struct timespec cpu = {0};
@@ -228,6 +276,7 @@ flx_status flx_exposition_render(const flx_exposition *exposition, flx_buffer *b
     text_writer writer = {.buffer = buffer, .status = FLX_OK};
     put_node(&writer, exposition);
     put_workers(&writer, exposition);
+    put_times(&writer, exposition);
     put_quic(&writer, exposition);
     put_process(&writer);
     return writer.status;

@@ -2,8 +2,8 @@
 /*
  * node/exposition.h - /metrics: the workers' counters added up, as Prometheus text.
  *
- * The table of families is the documentation of every metric; docs/ops/metrics.md is printed from
- * it. Any thread: it reads each figure on its own.
+ * docs/ops/metrics.md explains every family; a test holds the two together. Any thread: it reads
+ * each figure on its own.
  */
 #ifndef FLX_NODE_EXPOSITION_H
 #define FLX_NODE_EXPOSITION_H

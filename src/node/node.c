@@ -15,17 +15,22 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/file.h"
 #include "common/loop.h"
 #include "common/signals.h"
+#include "crypto/pki.h"
 #include "node/certificate_watch.h"
 #include "node/node_int.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#define HOUSEKEEPING_NS FLX_NS_PER_S
-#define HTTP_GRACE_MS   1000
+#define HOUSEKEEPING_NS   FLX_NS_PER_S
+#define HTTP_GRACE_MS     1000
+#define CA_PEM_BYTES_MAX  (64U << 10)
+#define CA_FILE_BYTES_MAX (64U << 10)
 
 /* ---- the catalog ------------------------------------------------------------------------------ */
 
@@ -106,6 +111,26 @@ static flx_status open_identity(flx_node *node, flx_error *reterr)
                              flx_clock_wall_us() / 1000000, &node->identity, reterr);
 }
 
+/* The CA for clients that do not look into the data directory. */
+static flx_status export_ca(const flx_node *node, flx_error *reterr)
+{
+    const char *path = flx_node_config(node)->tls_cert_export;
+    if (!node->options.embedded || path[0] == '\0') {
+        return FLX_OK;
+    }
+    flx_buffer text;
+    flx_buffer_init(&text, CA_FILE_BYTES_MAX);
+    flx_status status = flx_file_read(node->identity.ca_file, &text, reterr);
+    if (status == FLX_OK) {
+        status = flx_file_write_atomic(path, flx_buffer_slice(&text), 0644, reterr);
+    }
+    flx_buffer_done(&text);
+    if (status != FLX_OK) {
+        flx_error_prefix(reterr, "tls_cert_export '%s'", path);
+    }
+    return status;
+}
+
 static flx_status open_credentials(flx_node *node, flx_error *reterr)
 {
     const flx_config *config = flx_node_config(node);
@@ -118,6 +143,9 @@ static flx_status open_credentials(flx_node *node, flx_error *reterr)
     flx_status status = flx_credentials_new(true, &options, &node->credentials, reterr);
     if (status == FLX_OK) {
         atomic_store(&node->disk_not_after_s, flx_credentials_not_after(node->credentials));
+        status = export_ca(node, reterr);
+    }
+    if (status == FLX_OK) {
         status = flx_node_load_keys(node, &node->keys, reterr);
     }
     return status;
@@ -222,10 +250,11 @@ static flx_status give_jwks(void *arg, const char *tenant, char **ret_json, flx_
     const flx_slice name = {(const uint8_t *)tenant, strlen(tenant)};
     const bool known = flx_catalog_has_namespace(catalog, name, (flx_slice){NULL, 0});
     catalog = flx_catalog_unref(catalog);
-    if (!known || node->jwks_text == NULL) {
+    const char *text = atomic_load(&node->jwks_text);
+    if (!known || text == NULL) {
         return flx_fail(reterr, FLX_ERR_NOT_FOUND, "no tenant '%s'", tenant);
     }
-    *ret_json = flx_strdup(node->jwks_text);
+    *ret_json = flx_strdup(text);
     return *ret_json != NULL ? FLX_OK : flx_fail(reterr, FLX_ERR_NOMEM, "out of memory");
 }
 
@@ -332,7 +361,7 @@ flx_status flx_node_start(const flx_node_options *options, flx_node **ret_node, 
     node->identity.lock_fd = -1;
     node->started_wall_s = flx_clock_wall_us() / 1000000;
     flx_node_probes(node, &node->health);
-    flx_status (*const steps[])(flx_node *, flx_error *) = {
+    static flx_status (*const steps[])(flx_node *, flx_error *) = {
         open_identity, open_credentials, open_store, make_workers, start_api, start_health,
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
@@ -343,7 +372,11 @@ flx_status flx_node_start(const flx_node_options *options, flx_node **ret_node, 
         }
     }
     atomic_store(&node->started, true);
+    char host[HOST_NAME_MAX + 1] = "";
+    (void)gethostname(host, sizeof host - 1);
+    const char *node_id = flx_node_config(node)->node_id;
     FLX_LOG(options->log, FLX_LOG_INFO, "node.started", "the node serves",
+            flx_kv_str("node", node_id[0] != '\0' ? node_id : host),
             flx_kv_str("quic", node->quic_address), flx_kv_str("api", node->api_address),
             flx_kv_str("health", node->health_address), flx_kv_u64("workers", node->worker_count));
     *ret_node = node;
@@ -382,7 +415,7 @@ flx_node *flx_node_free(flx_node *node)
     node->store = flx_store_close(node->store);
     node->credentials = flx_credentials_free(node->credentials);
     node->keys = flx_keyset_unref(node->keys);
-    flx_free(node->jwks_text);
+    flx_free(atomic_load(&node->jwks_text));
     flx_identity_close(&node->identity);
     node->reloaded = flx_config_set_free(node->reloaded);
     flx_free(node);
@@ -413,7 +446,7 @@ static void on_signal(void *arg, int number)
 
 static void on_certificates_changed(void *arg)
 {
-    flx_node_reload_certificates(arg, "changed on disk");
+    (void)flx_node_reload_certificates(arg, "changed on disk");
 }
 
 static void on_housekeeping(void *arg, uint64_t now_ns)

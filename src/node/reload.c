@@ -32,14 +32,17 @@ const char *flx_node_key_file(const flx_node *node)
 
 static flx_status keys_of_issuer(flx_node *node, flx_keyset **ret_keys, flx_error *reterr)
 {
-    flx_public_key *key = flx_signing_key_public(node->identity.issuer);
-    flx_free(node->jwks_text);
-    node->jwks_text = NULL;
-    const flx_status status = flx_jwks_encode(&key, 1, &node->jwks_text, reterr);
-    if (status != FLX_OK) {
-        return status;
+    /* The issuer's key is the same as long as the node runs: never replaced under a reader. */
+    char *json = atomic_load(&node->jwks_text);
+    if (json == NULL) {
+        flx_public_key *key = flx_signing_key_public(node->identity.issuer);
+        const flx_status status = flx_jwks_encode(&key, 1, &json, reterr);
+        if (status != FLX_OK) {
+            return status;
+        }
+        atomic_store(&node->jwks_text, json);
     }
-    const flx_slice text = {(const uint8_t *)node->jwks_text, strlen(node->jwks_text)};
+    const flx_slice text = {(const uint8_t *)json, strlen(json)};
     return flx_keyset_parse_jwks(NULL, text, ret_keys, reterr);
 }
 
@@ -79,7 +82,7 @@ static flx_status renew_own_certificate(flx_node *node, flx_error *reterr)
     return flx_pki_ensure(dir, &pki, flx_clock_wall_us() / 1000000, &made, reterr);
 }
 
-void flx_node_reload_certificates(flx_node *node, const char *cause)
+bool flx_node_reload_certificates(flx_node *node, const char *cause)
 {
     flx_error error = {0};
     bool changed = false;
@@ -91,21 +94,27 @@ void flx_node_reload_certificates(flx_node *node, const char *cause)
         bool api_changed = false;
         status = flx_http_server_reload(node->api_server, &api_changed, &error);
     }
+    /* What is on disk and could not be taken over is another one than what is served. */
+    atomic_store(&node->disk_not_after_s,
+                 status == FLX_OK ? flx_credentials_not_after(node->credentials) : 0);
     if (status != FLX_OK) {
+        atomic_store(&node->disk_not_after_s, 0); /* what lies on the disk is not what is served */
         (void)atomic_fetch_add(&node->reload_failures, 1);
         FLX_LOG(node->options.log, FLX_LOG_ERROR, "certificate.reload_failed",
                 "certificate not reloaded, the old one is served", flx_kv_str("cause", cause),
                 flx_kv_err(&error));
-        return;
+        return false;
     }
+    atomic_store(&node->disk_not_after_s, flx_credentials_not_after(node->credentials));
     if (changed) {
         FLX_LOG(node->options.log, FLX_LOG_INFO, "certificate.reloaded",
                 "new handshakes get the new certificate", flx_kv_str("cause", cause),
                 flx_kv_i64("not_after", flx_credentials_not_after(node->credentials)));
     }
+    return true;
 }
 
-static void reload_keys(flx_node *node)
+static bool reload_keys(flx_node *node)
 {
     flx_error error = {0};
     flx_keyset *keys = NULL;
@@ -113,7 +122,7 @@ static void reload_keys(flx_node *node)
         (void)atomic_fetch_add(&node->reload_failures, 1);
         FLX_LOG(node->options.log, FLX_LOG_ERROR, "keys.reload_failed",
                 "token keys not reloaded, the old ones count", flx_kv_err(&error));
-        return;
+        return false;
     }
     for (uint32_t i = 0; i < node->worker_count; i++) {
         flx_worker_thread_set_keys(node->workers[i], keys);
@@ -121,6 +130,7 @@ static void reload_keys(flx_node *node)
     flx_api_set_keys(node->api, keys);
     node->keys = flx_keyset_unref(node->keys);
     node->keys = keys;
+    return true;
 }
 
 static void report_change(void *arg, const flx_config_key *key, const char *from, const char *to)
@@ -153,7 +163,10 @@ void flx_node_reload(flx_node *node)
         node->reloaded = set;
         flx_log_set_level(node->options.log, (flx_log_level)flx_config_values(set)->log_level);
     }
-    reload_keys(node);
-    flx_node_reload_certificates(node, "SIGHUP");
-    (void)atomic_fetch_add(&node->reloads, 1);
+    const bool has_keys = reload_keys(node);
+    if (flx_node_reload_certificates(node, "SIGHUP") && has_keys) {
+        (void)atomic_fetch_add(&node->reloads, 1);
+        FLX_LOG(node->options.log, FLX_LOG_INFO, "node.reloaded",
+                "configuration, token keys and certificates were read again");
+    }
 }

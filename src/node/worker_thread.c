@@ -58,6 +58,7 @@ struct flx_worker_thread {
     uint64_t peers_open;
     bool closing;
     bool running;
+    bool ended; /* its thread is gone, and others may be: nothing is posted any more */
     pthread_t thread;
     _Atomic uint64_t last_tick_ns;
     _Atomic bool drained;
@@ -270,6 +271,9 @@ static bool post_mail(void *arg, uint32_t to, const void *mail, size_t len)
 {
     const flx_worker_thread *thread = arg;
     FLX_ASSERT(to < thread->options.count);
+    if (thread->ended) {
+        return false; /* the worker keeps it, and drops it when it is freed */
+    }
     return flx_mailbox_push(thread->options.peers[to]->mails, mail, len);
 }
 
@@ -282,7 +286,7 @@ static bool give_order(flx_worker_thread *thread, order_kind kind, void *object)
 static bool post_stray(void *arg, uint32_t to, flx_chunk *packets)
 {
     const flx_worker_thread *thread = arg;
-    return to < thread->options.count &&
+    return to < thread->options.count && !thread->ended &&
            give_order(thread->options.peers[to], ORDER_STRAY, packets);
 }
 
@@ -499,6 +503,9 @@ void flx_worker_thread_stop(flx_worker_thread *thread)
         flx_loop_stop(thread->loop);
         (void)pthread_join(thread->thread, NULL);
         thread->running = false;
+    }
+    if (thread != NULL) {
+        thread->ended = true;
     }
 }
 

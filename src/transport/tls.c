@@ -5,7 +5,7 @@
  * Suites: AES-128-GCM first and the server's order wins, because published clients put AES-256
  * first and the fast path is half as wide there. X25519 first; one key share is offered.
  *
- * ALPN is the rule of docs/spec/wire.md 1.1: no list is fine (published clients send none), a list
+ * ALPN is the rule of docs/spec/wire.md 1: no list is fine (published clients send none), a list
  * with our id selects it, a list without it fails the handshake. GnuTLS does the first two when its
  * list is not mandatory, and would let the third pass, so a hook looks at the ClientHello.
  *

@@ -21,7 +21,9 @@ def http(node, path):
 
 
 def main():
-    with Node() as node:
+    with Node("--node-id", "node-of-the-test") as node:
+        assert "node-of-the-test" in (node.folder / "up.log").read_text()
+
         # Health and metrics.
         for path in ("/live", "/ready", "/startup", "/livez", "/readyz", "/healthz"):
             assert http(node, path)[0] == 200, path
@@ -41,6 +43,9 @@ def main():
         renewed = node.data / "tls" / "server.pem"
         node.process.send_signal(signal.SIGHUP)
         wait_until("the renewed certificate", renewed.exists)
+        wait_until("the reload to be counted",
+                   lambda: "\nfelix_config_reloads_total 1\n" in http(node, "/metrics")[1])
+        assert "\nfelix_certificate_on_disk_is_served 1\n" in http(node, "/metrics")[1]
         node.felix("doctor")
         node.felix("pub", "orders", "two")
         node.felix("pub", "orders", "three")

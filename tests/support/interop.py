@@ -14,6 +14,16 @@ def cannot_run(why):
     sys.exit(77)
 
 
+def install(what, command):
+    """Runs an installer; a registry that cannot be reached, or hangs, means the test cannot run."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        cannot_run(f"{what} cannot be installed: no answer in 120 s")
+    if done.returncode != 0:
+        cannot_run(f"{what} cannot be installed: {done.stderr.strip()[-300:]}")
+
+
 def python_with(*packages):
     """A Python that has `packages` from PyPI, in a virtual environment under build/interop."""
     folder = CACHE / ("python-" + "-".join(p.replace("==", "-") for p in packages))
@@ -26,11 +36,8 @@ def python_with(*packages):
         venv.create(folder, with_pip=True)
     except (OSError, subprocess.CalledProcessError) as error:
         cannot_run(f"no virtual environment can be made: {error}")
-    done = subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-input",
-                           "--disable-pip-version-check", *packages],
-                          capture_output=True, text=True, timeout=180)
-    if done.returncode != 0:
-        cannot_run(f"{', '.join(packages)} cannot be installed: {done.stderr.strip()[-300:]}")
+    install(", ".join(packages), [python, "-m", "pip", "install", "--quiet", "--no-input",
+                                  "--retries", "1", "--disable-pip-version-check", *packages])
     stamp.touch()
     return python
 
@@ -42,8 +49,7 @@ def node_with(package, version):
     folder = CACHE / f"npm-{package}-{version}"
     if not (folder / "node_modules" / package).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", folder,
-                               f"{package}@{version}"], capture_output=True, text=True, timeout=180)
-        if done.returncode != 0:
-            cannot_run(f"{package}@{version} cannot be installed: {done.stderr.strip()[-300:]}")
+        install(f"{package}@{version}", ["npm", "install", "--no-audit", "--no-fund",
+                                         "--fetch-retries=1", "--prefix", folder,
+                                         f"{package}@{version}"])
     return folder

@@ -8,6 +8,7 @@
  * Prints a table; exits 1 when anything failed, 2 on wrong usage, 7 when the broker is not there.
  */
 #include "context.h"
+#include "run.h"
 #include "suite.h"
 
 #include <getopt.h>
@@ -25,7 +26,7 @@ static const char usage[] =
     "       felix-conformance [--context NAME] [options]\n"
     "\n"
     "Checks any broker against the Felix wire protocol v1. Without options the broker is that of\n"
-    "the current context (see 'felix context').\n"
+    "the current context (see 'felix context'); in one for development its streams are created.\n"
     "\n"
     "  --context NAME         another context\n"
     "  --address HOST:PORT    the broker; with --ca, --token-file and --tenant no context is read\n"
@@ -116,6 +117,21 @@ static const char *only_context(const void *arg, const char *flag)
     return strcmp(flag, "context") == 0 ? arg : NULL;
 }
 
+/* In a context for development the streams that the checks use are made when they are missing. */
+static void make_stream(const char *context, const char *stream, const char *shards)
+{
+    const char *const words[] = {"stream", "create",      stream,      "--shards",
+                                 shards,   "--if-absent", "--context", context};
+    char *argv[sizeof words / sizeof words[0]];
+    char text[sizeof words / sizeof words[0]][CLI_VALUE_MAX];
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        (void)snprintf(text[i], sizeof text[i], "%s", words[i]);
+        argv[i] = text[i];
+    }
+    /* A failure was told; the checks that need the stream fail with their own words. */
+    (void)cli_main(sizeof words / sizeof words[0], argv, environ, stderr, stderr);
+}
+
 /* The broker, trust and token of a context. Ends the program when there is none. */
 static void fill_from_context(const char *name, raw_target *target)
 {
@@ -139,6 +155,10 @@ static void fill_from_context(const char *name, raw_target *target)
     if (target->token == NULL) {
         target->token =
             settings.token != NULL ? settings.token : read_token(settings.values.token_file);
+    }
+    if (settings.values.dev) {
+        make_stream(settings.values.name, target->stream, "1");
+        make_stream(settings.values.name, target->sharded_stream, "4");
     }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * raw_suite.c - the protocol frame by frame: the walk of an old client, then every kind of bad input
- * with the answer it must get (docs/spec/wire.md, "What a broken peer gets").
+ * with the answer it must get (docs/spec/wire.md 2; the list is in docs/spec/conformance.md).
  */
 #include "suite.h"
 #include "wire/ack.h"

@@ -195,7 +195,7 @@ void cli_write_man(FILE *out)
     (void)fputs(
         ".\\\" Written by tools/docs from tools/felix/commands.c; edit that.\n"
         ".TH FELIX 1 \"\" \"felix " FLX_VERSION "\" \"User Commands\"\n"
-        ".SH NAME\nfelix \\- streams, queues and caches over QUIC\n"
+        ".SH NAME\nfelix \\- streams and caches over QUIC\n"
         ".SH SYNOPSIS\n.B felix\n\\fICOMMAND\\fR [\\fIARGUMENTS\\fR] [\\fIFLAGS\\fR]\n"
         ".SH DESCRIPTION\n"
         "A noun, then a verb; commands that carry data stand alone. STREAM and CACHE are NAME, "

@@ -80,7 +80,7 @@ static void write_rows(FILE *out, const char *noun)
 
 void cli_help_all(FILE *out)
 {
-    (void)fputs("felix - streams, queues and caches over QUIC\n\n"
+    (void)fputs("felix - streams and caches over QUIC\n\n"
                 "Usage: felix COMMAND [ARGUMENTS] [FLAGS]\n\nCommands:\n",
                 out);
     write_rows(out, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The in-process raw protocol suite of docs/spec/conformance.md, step by step. */
+/* The in-process raw protocol suite of docs/spec/conformance.md 1 and 2, step by step. */
 #include "broker_harness.h"
 #include "unit.h"
 

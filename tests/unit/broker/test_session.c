@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a client stream may say and what it hears: docs/spec/wire.md 1.5 (before authentication) and
- * 1.7 (bad input), row by row, and the negotiation.
+ * What a client stream may say and what it hears: docs/spec/wire.md 1 (before authentication) and
+ * 2 (broken input), row by row, and the negotiation.
  */
 #include "broker_harness.h"
 #include "unit.h"
@@ -19,7 +19,7 @@ static hx *one(void)
     return hx_new(&(hx_options){0});
 }
 
-/* ---- 1.7, JSON ---- */
+/* ---- broken input: JSON ---- */
 
 typedef enum ending { STAYS, FINISHED, RESET } ending;
 
@@ -133,7 +133,7 @@ static void test_bad_messages(void **state)
     }
 }
 
-/* ---- 1.7, frames ---- */
+/* ---- broken input: frames ---- */
 
 static void test_broken_envelopes_reset_the_stream(void **state)
 {
@@ -265,7 +265,7 @@ static void test_negotiation(void **state)
     hx_free(h);
 }
 
-/* ---- 1.5 ---- */
+/* ---- before authentication ---- */
 
 static void test_large_frame_before_auth_ends_the_stream(void **state)
 {

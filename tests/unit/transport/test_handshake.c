@@ -2,7 +2,7 @@
 /* Who gets a connection: ALPN, certificates, names, reloads, client certificates. */
 #include "rig.h"
 
-/* --- ALPN: docs/spec/wire.md 1.1 ------------------------------------------------------------- */
+/* --- ALPN: docs/spec/wire.md 1 --------------------------------------------------------------- */
 
 typedef struct alpn_case {
     const char *name;

@@ -200,12 +200,15 @@ function(flx_unit_tests)
 endfunction()
 
 # tests/fuzz/MODULE_X.c -> fuzz_MODULE_X; seeds, where there are any, in tests/fuzz/corpus/MODULE_X/.
+# The target fuzz_targets builds them and the rooms they stand on, nothing else.
 function(flx_fuzz_targets)
+    add_custom_target(fuzz_targets)
     file(GLOB files CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/fuzz/*.c")
     foreach(file ${files})
         get_filename_component(base ${file} NAME_WE)
         string(REGEX REPLACE "_.*" "" module ${base})
         add_executable(fuzz_${base} ${file})
+        add_dependencies(fuzz_targets fuzz_${base})
         target_link_options(fuzz_${base} PRIVATE -fsanitize=fuzzer)
         target_link_libraries(fuzz_${base} PRIVATE flx_${module} flx_quic_static)
         set_target_properties(fuzz_${base} PROPERTIES

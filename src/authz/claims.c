@@ -7,7 +7,8 @@
  */
 #include "authz/grants_int.h"
 #include "common/error.h"
-#include "crypto/json.h"
+#include "common/json.h"
+#include "common/slice.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,12 +16,6 @@
 static flx_status refuse(flx_error *reterr, const char *reason)
 {
     return flx_fail(reterr, FLX_ERR_UNAUTHENTICATED, "token: %s", reason);
-}
-
-static bool slice_is(flx_slice slice, const char *text)
-{
-    const size_t len = strlen(text);
-    return slice.len == len && memcmp(slice.ptr, text, len) == 0;
 }
 
 /* RFC 7519: a number of seconds, perhaps with a fraction, which is cut off. */
@@ -60,7 +55,7 @@ static bool audience_matches(const json_t *aud, const char *audience)
 static bool read_bounded(const json_t *object, const char *member, size_t len_max,
                          flx_slice *ret_text)
 {
-    return flx_crypto_json_string(object, member, ret_text) && ret_text->len > 0 &&
+    return flx_json_find_text(object, member, ret_text) && ret_text->len > 0 &&
            ret_text->len <= len_max;
 }
 
@@ -77,7 +72,7 @@ static flx_status read_identity(const json_t *object, const char *issuer, const 
                                 flx_slice tenant_id, flx_claims *claims, flx_error *reterr)
 {
     flx_slice text = {0};
-    if (!flx_crypto_json_string(object, "iss", &text) || !slice_is(text, issuer)) {
+    if (!flx_json_find_text(object, "iss", &text) || !flx_slice_is(text, issuer)) {
         return refuse(reterr, "iss is not the expected issuer");
     }
     if (!audience_matches(json_object_get(object, "aud"), audience)) {
@@ -86,8 +81,7 @@ static flx_status read_identity(const json_t *object, const char *issuer, const 
     if (!read_bounded(object, "tid", FLX_TENANT_BYTES_MAX, &claims->tenant)) {
         return refuse(reterr, "tid is not a tenant");
     }
-    if (claims->tenant.len != tenant_id.len ||
-        memcmp(claims->tenant.ptr, tenant_id.ptr, tenant_id.len) != 0) {
+    if (!flx_slice_equal(claims->tenant, tenant_id)) {
         return refuse(reterr, "tid is another tenant");
     }
     if (!read_bounded(object, "sub", FLX_CLAIM_BYTES_MAX, &claims->subject)) {

@@ -18,8 +18,9 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/json.h"
+#include "common/slice.h"
 #include "crypto/digest.h"
-#include "crypto/json.h"
 #include "crypto/jws.h"
 
 #include <string.h>
@@ -159,7 +160,7 @@ static flx_status check_remembered(flx_verifier *verifier, remembered_token *slo
                                    flx_error *reterr)
 {
     const flx_slice tenant = flx_grants_tenant(slot->grants);
-    if (tenant.len != tenant_id.len || memcmp(tenant.ptr, tenant_id.ptr, tenant.len) != 0) {
+    if (!flx_slice_equal(tenant, tenant_id)) {
         return flx_fail(reterr, FLX_ERR_UNAUTHENTICATED, "token: tid is another tenant");
     }
     const flx_status status =
@@ -178,8 +179,8 @@ static flx_status read_grants(const flx_verifier *verifier, flx_slice payload, f
                               flx_grants **ret_grants, flx_error *reterr)
 {
     json_t *object = NULL;
-    flx_status status =
-        flx_crypto_json_decode(payload, FLX_JWS_BYTES_MAX, "token payload", &object, reterr);
+    flx_status status = flx_json_parse_object(payload, FLX_JWS_BYTES_MAX, FLX_JWS_DEPTH_MAX,
+                                              "token payload", &object, reterr);
     if (status != FLX_OK) {
         return status;
     }

@@ -15,4 +15,11 @@ flx_status flx_fail_errno(flx_error *reterr, int sys_errno, const char *format, 
 /* Puts context before the message of an error that is already set: "load 'x.yaml': " + message. */
 void flx_error_prefix(flx_error *reterr, const char *format, ...) FLX_PRINTF(2, 3);
 
+#ifdef __clang_analyzer__
+/* The analyser sees one file at a time: this tells it that a failure never answers FLX_OK. */
+#define flx_fail(reterr, status, ...) ((void)(flx_fail)((reterr), (status), __VA_ARGS__), (status))
+#define flx_fail_errno(reterr, sys_errno, ...)                                                     \
+    ((void)(flx_fail_errno)((reterr), (sys_errno), __VA_ARGS__), FLX_ERR_IO)
+#endif
+
 #endif /* FLX_COMMON_ERROR_H */

@@ -7,9 +7,11 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/json.h"
+#include "common/slice.h"
 #include "controlplane/api_int.h"
 #include "crypto/base64url.h"
-#include "http/json.h"
+#include "crypto/jws.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -61,8 +63,7 @@ flx_status flx_api_new(const flx_api_options *options, flx_api **ret_api, flx_er
     FLX_ASSERT(options->store != NULL && options->keyset != NULL);
     const char *region = options->region_id == NULL ? "local" : options->region_id;
     const char *name = options->region_name == NULL ? region : options->region_name;
-    flx_status status =
-        flx_name_check("region", (flx_slice){(const uint8_t *)region, strlen(region)}, reterr);
+    flx_status status = flx_name_check("region", flx_slice_of(region), reterr);
     if (status == FLX_OK) {
         status = flx_display_name_check(name, reterr);
     }
@@ -143,8 +144,8 @@ static bool claimed_tenant(flx_slice token, char tenant[FLX_NAME_MAX + 1])
         decoded != NULL &&
         flx_base64url_decode((flx_slice){payload, (size_t)(second - payload)}, decoded,
                              TOKEN_BYTES_MAX, &len) &&
-        flx_json_parse((flx_slice){decoded, len}, TOKEN_BYTES_MAX, &json, NULL) == FLX_OK &&
-        json_is_object(json) &&
+        flx_json_parse_object((flx_slice){decoded, len}, TOKEN_BYTES_MAX, FLX_JWS_DEPTH_MAX,
+                              "token payload", &json, NULL) == FLX_OK &&
         flx_json_get_text(json, "tid", FLX_JSON_REQUIRED, FLX_NAME_MAX, &text, NULL) == FLX_OK;
     if (found) {
         (void)snprintf(tenant, FLX_NAME_MAX + 1, "%s", text);

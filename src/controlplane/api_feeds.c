@@ -6,8 +6,8 @@
  *     GET .../changes?since=7&wait_ms=... {"items":[{"seq","op","key","stream"}],"next_seq":9}
  */
 #include "common/assert.h"
+#include "common/json.h"
 #include "controlplane/api_int.h"
-#include "http/json.h"
 
 #include <string.h>
 
@@ -60,10 +60,14 @@ typedef struct feed {
     flx_kind kind;
 } feed;
 
+/* A new reference; NULL when memory is out. */
 static json_t *decode(flx_slice text)
 {
-    return text.len == 0 ? json_null()
-                         : json_loadb((const char *)text.ptr, text.len, JSON_DECODE_ANY, NULL);
+    json_t *json = text.len == 0 ? json_null() : NULL;
+    if (json == NULL) {
+        (void)flx_json_parse_own(text, "change", &json, NULL);
+    }
+    return json;
 }
 
 static flx_status add_change(void *arg, const flx_change *change)
@@ -121,17 +125,11 @@ static void changes(flx_api *api, flx_kind kind, const flx_http_request *request
     reply_feed(into.items, next_seq, status, &error, response);
 }
 
-#define HANDLER(name, does, kind)                                                                  \
-    void name(void *arg, const flx_http_request *request, flx_http_response *response)             \
-    {                                                                                              \
-        does(arg, kind, request, response);                                                        \
-    }
-
-HANDLER(flx_api_tenant_snapshot, snapshot, FLX_KIND_TENANT)
-HANDLER(flx_api_tenant_changes, changes, FLX_KIND_TENANT)
-HANDLER(flx_api_namespace_snapshot, snapshot, FLX_KIND_NAMESPACE)
-HANDLER(flx_api_namespace_changes, changes, FLX_KIND_NAMESPACE)
-HANDLER(flx_api_stream_snapshot, snapshot, FLX_KIND_STREAM)
-HANDLER(flx_api_stream_changes, changes, FLX_KIND_STREAM)
-HANDLER(flx_api_cache_snapshot, snapshot, FLX_KIND_CACHE)
-HANDLER(flx_api_cache_changes, changes, FLX_KIND_CACHE)
+FLX_API_HANDLER(flx_api_tenant_snapshot, snapshot, FLX_KIND_TENANT)
+FLX_API_HANDLER(flx_api_tenant_changes, changes, FLX_KIND_TENANT)
+FLX_API_HANDLER(flx_api_namespace_snapshot, snapshot, FLX_KIND_NAMESPACE)
+FLX_API_HANDLER(flx_api_namespace_changes, changes, FLX_KIND_NAMESPACE)
+FLX_API_HANDLER(flx_api_stream_snapshot, snapshot, FLX_KIND_STREAM)
+FLX_API_HANDLER(flx_api_stream_changes, changes, FLX_KIND_STREAM)
+FLX_API_HANDLER(flx_api_cache_snapshot, snapshot, FLX_KIND_CACHE)
+FLX_API_HANDLER(flx_api_cache_changes, changes, FLX_KIND_CACHE)

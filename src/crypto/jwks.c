@@ -4,8 +4,9 @@
 
 #include "common/alloc.h"
 #include "common/error.h"
+#include "common/json.h"
+#include "common/slice.h"
 #include "crypto/base64url.h"
-#include "crypto/json.h"
 #include "crypto/jws.h"
 
 #include <string.h>
@@ -13,8 +14,7 @@
 static bool member_is(const json_t *jwk, const char *member, const char *value)
 {
     flx_slice text = {0};
-    return flx_crypto_json_string(jwk, member, &text) && text.len == strlen(value) &&
-           memcmp(text.ptr, value, text.len) == 0;
+    return flx_json_find_text(jwk, member, &text) && flx_slice_is(text, value);
 }
 
 /* Missing is fine: use and alg are optional (RFC 7517 section 4). */
@@ -45,8 +45,7 @@ static flx_status read_point(const json_t *jwk, flx_public_key **ret_key, flx_er
     flx_slice text = {0};
     uint8_t x[FLX_PUBLIC_KEY_BYTES];
     size_t len = 0;
-    if (!flx_crypto_json_string(jwk, "x", &text) ||
-        !flx_base64url_decode(text, x, sizeof x, &len)) {
+    if (!flx_json_find_text(jwk, "x", &text) || !flx_base64url_decode(text, x, sizeof x, &len)) {
         return flx_fail(reterr, FLX_ERR_INVALID, "x is not base64url of %d bytes",
                         FLX_PUBLIC_KEY_BYTES);
     }
@@ -60,7 +59,7 @@ static flx_status read_name(const json_t *jwk, const flx_public_key *key, char *
     flx_slice text = {0};
     if (json_object_get(jwk, "kid") == NULL) {
         text = (flx_slice){(const uint8_t *)flx_public_key_id(key), FLX_KEY_ID_CHARS};
-    } else if (!flx_crypto_json_string(jwk, "kid", &text) || text.len == 0 ||
+    } else if (!flx_json_find_text(jwk, "kid", &text) || text.len == 0 ||
                text.len > FLX_JWS_KID_BYTES_MAX) {
         return flx_fail(reterr, FLX_ERR_INVALID, "kid is not a string of 1 to %u",
                         FLX_JWS_KID_BYTES_MAX);
@@ -130,8 +129,8 @@ static flx_status add_keys(const json_t *document, flx_jwks *jwks, flx_error *re
 flx_status flx_jwks_decode(flx_slice json, flx_jwks *ret_jwks, flx_error *reterr)
 {
     json_t *document = NULL;
-    flx_status status =
-        flx_crypto_json_decode(json, FLX_JWKS_BYTES_MAX, "JWK set", &document, reterr);
+    flx_status status = flx_json_parse_object(json, FLX_JWKS_BYTES_MAX, FLX_JWS_DEPTH_MAX,
+                                              "JWK set", &document, reterr);
     if (status != FLX_OK) {
         return status;
     }
@@ -178,8 +177,7 @@ flx_status flx_jwks_encode(flx_public_key *const *keys, size_t count, char **ret
     if (document == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "out of memory for a JWK set");
     }
-    size_t len = 0;
-    const flx_status status = flx_crypto_json_encode(document, ret_text, &len, reterr);
+    const flx_status status = flx_json_write(document, ret_text, reterr);
     json_decref(document);
     return status;
 }

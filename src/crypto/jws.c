@@ -13,8 +13,9 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/json.h"
+#include "common/slice.h"
 #include "crypto/base64url.h"
-#include "crypto/json.h"
 
 #include <string.h>
 
@@ -48,7 +49,7 @@ static flx_status read_kid(const json_t *header, flx_jws *jws, flx_error *reterr
         return FLX_OK;
     }
     flx_slice kid = {0};
-    if (!flx_crypto_json_string(header, "kid", &kid) || kid.len == 0 ||
+    if (!flx_json_find_text(header, "kid", &kid) || kid.len == 0 ||
         kid.len > FLX_JWS_KID_BYTES_MAX) {
         return flx_fail(reterr, FLX_ERR_INVALID, "token header: kid is not a string of 1 to %u",
                         FLX_JWS_KID_BYTES_MAX);
@@ -64,10 +65,10 @@ static flx_status read_kid(const json_t *header, flx_jws *jws, flx_error *reterr
 static flx_status check_header(const json_t *header, flx_jws *jws, flx_error *reterr)
 {
     flx_slice alg = {0};
-    if (!flx_crypto_json_string(header, "alg", &alg)) {
+    if (!flx_json_find_text(header, "alg", &alg)) {
         return flx_fail(reterr, FLX_ERR_INVALID, "token header: alg is missing");
     }
-    if (alg.len != 5 || memcmp(alg.ptr, "EdDSA", 5) != 0) {
+    if (!flx_slice_is(alg, "EdDSA")) {
         return flx_fail(reterr, FLX_ERR_INVALID, "token header: alg is not EdDSA");
     }
     if (json_object_get(header, "crit") != NULL) {
@@ -88,8 +89,8 @@ static flx_status decode_header(flx_slice text, flx_jws *jws, flx_error *reterr)
                         FLX_JWS_HEADER_BYTES_MAX);
     }
     json_t *header = NULL;
-    flx_status status = flx_crypto_json_decode((flx_slice){bytes, len}, sizeof bytes,
-                                               "token header", &header, reterr);
+    flx_status status = flx_json_parse_object((flx_slice){bytes, len}, sizeof bytes,
+                                              FLX_JWS_DEPTH_MAX, "token header", &header, reterr);
     if (status == FLX_OK) {
         status = check_header(header, jws, reterr);
         json_decref(header);
@@ -158,8 +159,7 @@ bool flx_jws_verify(const flx_jws *jws, const flx_public_key *key)
 }
 
 /* {"alg":"EdDSA","kid":...,"typ":"JWT"} as text in flx_alloc memory. */
-static flx_status encode_header(const char *kid, char **ret_text, size_t *ret_len,
-                                flx_error *reterr)
+static flx_status encode_header(const char *kid, char **ret_text, flx_error *reterr)
 {
     const size_t kid_len = strlen(kid);
     if (kid_len == 0 || kid_len > FLX_JWS_KID_BYTES_MAX) {
@@ -170,7 +170,7 @@ static flx_status encode_header(const char *kid, char **ret_text, size_t *ret_le
     if (header == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "out of memory, or a kid that is not UTF-8");
     }
-    const flx_status status = flx_crypto_json_encode(header, ret_text, ret_len, reterr);
+    const flx_status status = flx_json_write(header, ret_text, reterr);
     json_decref(header);
     return status;
 }
@@ -221,14 +221,12 @@ flx_status flx_jws_sign(const flx_signing_key *key, const char *kid, flx_slice p
                         flx_secret *ret_token, flx_error *reterr)
 {
     char *header = NULL;
-    size_t header_len = 0;
     const char *id = kid != NULL ? kid : flx_public_key_id(flx_signing_key_public(key));
-    flx_status status = encode_header(id, &header, &header_len, reterr);
+    flx_status status = encode_header(id, &header, reterr);
     if (status != FLX_OK) {
         return status;
     }
-    status = sign_parts(key, (flx_slice){(const uint8_t *)header, header_len}, payload, ret_token,
-                        reterr);
+    status = sign_parts(key, flx_slice_of(header), payload, ret_token, reterr);
     flx_free(header);
     return status;
 }

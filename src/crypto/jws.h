@@ -16,6 +16,7 @@
 #define FLX_JWS_BYTES_MAX        16384U
 #define FLX_JWS_HEADER_BYTES_MAX 1024U /* decoded */
 #define FLX_JWS_KID_BYTES_MAX    128U
+#define FLX_JWS_DEPTH_MAX        8U /* levels of JSON, in key sets too */
 
 /* A token taken apart, not yet verified. */
 typedef struct flx_jws {

@@ -5,7 +5,8 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
-#include "http/json.h"
+#include "common/json.h"
+#include "http/message.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -297,7 +298,8 @@ flx_status flx_http_answer_status(const flx_http_answer *answer, flx_error *rete
     const flx_slice text = {(const uint8_t *)answer->body, answer->len};
     json_t *json = NULL;
     const char *message = NULL;
-    if (flx_json_parse(text, BODY_MAX, &json, NULL) == FLX_OK && json_is_object(json) &&
+    if (flx_json_parse_object(text, BODY_MAX, FLX_HTTP_DEPTH_MAX, "answer", &json, NULL) ==
+            FLX_OK &&
         flx_json_get_text(json, "message", FLX_JSON_REQUIRED, 200, &message, NULL) == FLX_OK) {
         (void)flx_fail(reterr, status, "%s", message);
     } else {

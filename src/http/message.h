@@ -22,6 +22,7 @@
 #define FLX_HTTP_PARAMS_MAX   8
 #define FLX_HTTP_HEADERS_MAX  8
 #define FLX_HTTP_ID_MAX       64
+#define FLX_HTTP_DEPTH_MAX    16 /* levels of JSON in a body */
 
 /* A target taken apart; everything points into `text`, decoded and terminated. */
 typedef struct flx_http_target {

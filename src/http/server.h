@@ -44,8 +44,13 @@ typedef struct flx_http_server_options {
 } flx_http_server_options;
 
 /*
- * Starts to serve. FLX_ERR_INVALID (address, certificate or key), FLX_ERR_CONFLICT (the port is
- * taken), FLX_ERR_IO, FLX_ERR_NOMEM.
+ * Starts to serve.
+ *
+ * FLX_ERR_INVALID    the address, or a certificate and key that are no pair
+ * FLX_ERR_NOT_FOUND  the certificate or key file is missing
+ * FLX_ERR_TOO_LARGE  one of them has 256 KiB or more
+ * FLX_ERR_CONFLICT   the port is taken
+ * FLX_ERR_IO, FLX_ERR_NOMEM
  */
 flx_status flx_http_server_start(const flx_http_server_options *options,
                                  flx_http_server **ret_server, flx_error *reterr);
@@ -55,7 +60,8 @@ uint16_t flx_http_server_port(const flx_http_server *server);
 
 /*
  * Reads certificate and key again; new connections get the new ones, running ones keep theirs.
- * *ret_changed: they differ. On error the old ones stay. One thread at a time.
+ * *ret_changed: they differ. On error the old ones stay. Fails as start does, for its files and for
+ * lack of memory. One thread at a time.
  */
 flx_status flx_http_server_reload(flx_http_server *server, bool *ret_changed, flx_error *reterr);
 

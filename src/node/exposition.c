@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -223,15 +224,16 @@ static void put_quic(text_writer *writer, const flx_exposition *exposition)
 /* Resident memory and processor time, so that a scrape tells what the figures above cost. */
 static void put_process(text_writer *writer)
 {
-    unsigned long total_pages = 0;
-    unsigned long resident_pages = 0;
+    char text[128] = ""; /* "total resident ...", in pages */
     FILE *statm = fopen("/proc/self/statm", "re");
     if (statm != NULL) {
-        if (fscanf(statm, "%lu %lu", &total_pages, &resident_pages) != 2) {
-            resident_pages = 0;
-        }
+        if (fgets(text, sizeof(text), statm) == NULL)
+            text[0] = '\0';
         (void)fclose(statm);
     }
+    char *resident = text;
+    (void)strtoul(text, &resident, 10);
+    const unsigned long resident_pages = strtoul(resident, NULL, 10);
     put_one(writer, "process_resident_memory_bytes", "gauge", "Resident memory.",
             (uint64_t)resident_pages * (uint64_t)sysconf(_SC_PAGESIZE));
     struct timespec cpu = {0};

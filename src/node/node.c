@@ -18,7 +18,6 @@
 #include "common/file.h"
 #include "common/loop.h"
 #include "common/signals.h"
-#include "crypto/pki.h"
 #include "node/certificate_watch.h"
 #include "node/node_int.h"
 
@@ -29,7 +28,6 @@
 
 #define HOUSEKEEPING_NS   FLX_NS_PER_S
 #define HTTP_GRACE_MS     1000
-#define CA_PEM_BYTES_MAX  (64U << 10)
 #define CA_FILE_BYTES_MAX (64U << 10)
 
 /* ---- the catalog ------------------------------------------------------------------------------ */
@@ -115,8 +113,12 @@ static flx_status open_identity(flx_node *node, flx_error *reterr)
 static flx_status export_ca(const flx_node *node, flx_error *reterr)
 {
     const char *path = flx_node_config(node)->tls_cert_export;
-    if (!node->options.embedded || path[0] == '\0') {
+    if (path[0] == '\0') {
         return FLX_OK;
+    }
+    if (!node->options.embedded) {
+        return flx_fail(reterr, FLX_ERR_INVALID,
+                        "tls_cert_export is for a node that makes its own certificate");
     }
     flx_buffer text;
     flx_buffer_init(&text, CA_FILE_BYTES_MAX);
@@ -131,27 +133,6 @@ static flx_status export_ca(const flx_node *node, flx_error *reterr)
     return status;
 }
 
-/* Writes what clients must trust to the file the operator named. */
-static flx_status export_trust(const flx_node *node, flx_error *reterr)
-{
-    const char *path = flx_node_config(node)->tls_cert_export;
-    if (path[0] == '\0') {
-        return FLX_OK;
-    }
-    if (!node->options.embedded) {
-        return flx_fail(reterr, FLX_ERR_INVALID,
-                        "tls_cert_export is for a node that makes its own certificate");
-    }
-    flx_buffer pem;
-    flx_buffer_init(&pem, CA_PEM_BYTES_MAX);
-    flx_status status = flx_file_read(node->identity.ca_file, &pem, reterr);
-    if (status == FLX_OK) {
-        status = flx_file_write_atomic(path, flx_buffer_slice(&pem), 0644, reterr);
-    }
-    flx_buffer_done(&pem);
-    return status;
-}
-
 static flx_status open_credentials(flx_node *node, flx_error *reterr)
 {
     const flx_config *config = flx_node_config(node);
@@ -162,9 +143,6 @@ static flx_status open_credentials(flx_node *node, flx_error *reterr)
         .client_certificate_required = config->tls_require_client_cert,
     };
     flx_status status = flx_credentials_new(true, &options, &node->credentials, reterr);
-    if (status == FLX_OK) {
-        status = export_trust(node, reterr);
-    }
     if (status == FLX_OK) {
         atomic_store(&node->disk_not_after_s, flx_credentials_not_after(node->credentials));
         status = export_ca(node, reterr);
@@ -385,7 +363,7 @@ flx_status flx_node_start(const flx_node_options *options, flx_node **ret_node, 
     node->identity.lock_fd = -1;
     node->started_wall_s = flx_clock_wall_us() / 1000000;
     flx_node_probes(node, &node->health);
-    flx_status (*const steps[])(flx_node *, flx_error *) = {
+    static flx_status (*const steps[])(flx_node *, flx_error *) = {
         open_identity, open_credentials, open_store, make_workers, start_api, start_health,
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
@@ -470,7 +448,7 @@ static void on_signal(void *arg, int number)
 
 static void on_certificates_changed(void *arg)
 {
-    flx_node_reload_certificates(arg, "changed on disk");
+    (void)flx_node_reload_certificates(arg, "changed on disk");
 }
 
 static void on_housekeeping(void *arg, uint64_t now_ns)

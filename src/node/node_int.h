@@ -53,8 +53,9 @@ static inline const flx_config *flx_node_config(const flx_node *node)
     return flx_config_values(node->reloaded != NULL ? node->reloaded : node->options.config);
 }
 
-/* node/reload.c: certificates and keys again, at SIGHUP or when their directory changed. */
-void flx_node_reload_certificates(flx_node *node, const char *cause);
+/* node/reload.c: certificates and keys again, at SIGHUP or when their directory changed. False: what
+ * was there before counts; it was logged and counted. */
+bool flx_node_reload_certificates(flx_node *node, const char *cause);
 void flx_node_reload(flx_node *node);
 /* Reads the keys that tokens are checked with, from the issuer or the JWKS file. */
 flx_status flx_node_load_keys(flx_node *node, flx_keyset **ret_keys, flx_error *reterr);

@@ -82,7 +82,7 @@ static flx_status renew_own_certificate(flx_node *node, flx_error *reterr)
     return flx_pki_ensure(dir, &pki, flx_clock_wall_us() / 1000000, &made, reterr);
 }
 
-void flx_node_reload_certificates(flx_node *node, const char *cause)
+bool flx_node_reload_certificates(flx_node *node, const char *cause)
 {
     flx_error error = {0};
     bool changed = false;
@@ -103,7 +103,7 @@ void flx_node_reload_certificates(flx_node *node, const char *cause)
         FLX_LOG(node->options.log, FLX_LOG_ERROR, "certificate.reload_failed",
                 "certificate not reloaded, the old one is served", flx_kv_str("cause", cause),
                 flx_kv_err(&error));
-        return;
+        return false;
     }
     atomic_store(&node->disk_not_after_s, flx_credentials_not_after(node->credentials));
     if (changed) {
@@ -111,9 +111,10 @@ void flx_node_reload_certificates(flx_node *node, const char *cause)
                 "new handshakes get the new certificate", flx_kv_str("cause", cause),
                 flx_kv_i64("not_after", flx_credentials_not_after(node->credentials)));
     }
+    return true;
 }
 
-static void reload_keys(flx_node *node)
+static bool reload_keys(flx_node *node)
 {
     flx_error error = {0};
     flx_keyset *keys = NULL;
@@ -121,7 +122,7 @@ static void reload_keys(flx_node *node)
         (void)atomic_fetch_add(&node->reload_failures, 1);
         FLX_LOG(node->options.log, FLX_LOG_ERROR, "keys.reload_failed",
                 "token keys not reloaded, the old ones count", flx_kv_err(&error));
-        return;
+        return false;
     }
     for (uint32_t i = 0; i < node->worker_count; i++) {
         flx_worker_thread_set_keys(node->workers[i], keys);
@@ -129,6 +130,7 @@ static void reload_keys(flx_node *node)
     flx_api_set_keys(node->api, keys);
     node->keys = flx_keyset_unref(node->keys);
     node->keys = keys;
+    return true;
 }
 
 static void report_change(void *arg, const flx_config_key *key, const char *from, const char *to)
@@ -161,7 +163,10 @@ void flx_node_reload(flx_node *node)
         node->reloaded = set;
         flx_log_set_level(node->options.log, (flx_log_level)flx_config_values(set)->log_level);
     }
-    reload_keys(node);
-    flx_node_reload_certificates(node, "SIGHUP");
-    (void)atomic_fetch_add(&node->reloads, 1);
+    const bool has_keys = reload_keys(node);
+    if (flx_node_reload_certificates(node, "SIGHUP") && has_keys) {
+        (void)atomic_fetch_add(&node->reloads, 1);
+        FLX_LOG(node->options.log, FLX_LOG_INFO, "node.reloaded",
+                "configuration, token keys and certificates were read again");
+    }
 }

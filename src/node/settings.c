@@ -79,7 +79,7 @@ flx_status flx_settings_address(const char *text, bool any_port,
         return status;
     }
     char service[8];
-    (void)snprintf(service, sizeof service, "%u", any_port ? 0 : port);
+    (void)snprintf(service, sizeof service, "%u", any_port ? 0U : port);
     const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
     const int failed = getaddrinfo(host, service, &hints, &found);

@@ -6,8 +6,9 @@
  * Input: one byte that picks the kind and the abilities, then the body.
  */
 #include "common/assert.h"
+#include "common/json.h"
 #include "controlplane/api.h"
-#include "http/json.h"
+#include "http/message.h"
 #include "metadata/entry.h"
 
 #include <string.h>
@@ -35,8 +36,8 @@ static void round_trip(const flx_entry *entry, const flx_abilities *abilities)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     json_t *body = NULL;
-    if (size == 0 ||
-        flx_json_parse((flx_slice){data + 1, size - 1}, 65536, &body, NULL) != FLX_OK) {
+    if (size == 0 || flx_json_parse((flx_slice){data + 1, size - 1}, 65536, FLX_HTTP_DEPTH_MAX,
+                                    "body", &body, NULL) != FLX_OK) {
         return 0;
     }
     const flx_kind kind = (flx_kind)(data[0] & 3);

@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -125,7 +126,7 @@ static check_result pubsub_roundtrip(check_suite *suite)
 static check_result pubsub_order(check_suite *suite)
 {
     BEGIN
-    int last[7] = {-1, -1, -1, -1, -1, -1, -1};
+    long last[7] = {-1, -1, -1, -1, -1, -1, -1};
     EXPECT_OK(subscribe(suite, client, suite->target->sharded_stream, FLX_FROM_LATEST, 0,
                         &subscriber, &error));
     EXPECT_OK(flx_publisher_new(client, suite->target->sharded_stream, NULL, &publisher, &error));
@@ -144,11 +145,11 @@ static check_result pubsub_order(check_suite *suite)
         char payload[32] = {0};
         memcpy(payload, message.payload.ptr, message.payload.len < 31 ? message.payload.len : 31);
         flx_message_release(&message);
-        int key = 0;
-        int number = 0;
-        EXPECT(sscanf(payload, "%d %d", &key, &number) == 2 && key >= 0 && key < 7,
-               "an unknown payload '%s'", payload);
-        EXPECT(number > last[key], "key k%d: %d came after %d", key, number, last[key]);
+        char *rest = payload;
+        const long key = strtol(payload, &rest, 10);
+        EXPECT(rest != payload && key >= 0 && key < 7, "an unknown payload '%s'", payload);
+        const long number = strtol(rest, NULL, 10);
+        EXPECT(number > last[key], "key k%ld: %ld came after %ld", key, number, last[key]);
         last[key] = number;
     }
     END

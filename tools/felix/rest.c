@@ -4,9 +4,10 @@
 
 #include "common/alloc.h"
 #include "common/error.h"
+#include "common/json.h"
 #include "crypto/secret.h"
 #include "http/client.h"
-#include "http/json.h"
+#include "http/message.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -121,7 +122,7 @@ void cli_rest_call(cli_run *run, const char *method, const char *path, const jso
         (void)snprintf(ret_answer->message, sizeof ret_answer->message, "%s", error.message);
     } else if (answer.len > 0 &&
                flx_json_parse((flx_slice){(const uint8_t *)answer.body, answer.len}, ANSWER_MAX,
-                              &ret_answer->body, &error) != FLX_OK) {
+                              FLX_HTTP_DEPTH_MAX, "body", &ret_answer->body, &error) != FLX_OK) {
         ret_answer->code = CLI_EXIT_FAILURE;
         (void)snprintf(ret_answer->message, sizeof ret_answer->message,
                        "the control plane's answer is not JSON: %.200s", error.message);

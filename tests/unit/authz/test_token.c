@@ -178,9 +178,9 @@ static void test_claims(void **state)
         {"may_act empty", "{" ISS AUD SUB TID DATES PERMS ",\"may_act\":{\"sub\":\"\"}}",
          "may_act"},
         {"a claim twice", "{" ISS AUD SUB TID TID DATES PERMS "}", "member twice"},
-        {"not an object", "[]", "not a JSON object"},
+        {"not an object", "[]", "must be a JSON object"},
         {"not JSON", "hello", "not JSON"},
-        {"nested", "{\"a\":[[[[[[[[[]]]]]]]]]}", "too deep"},
+        {"nested", "{\"a\":[[[[[[[[[]]]]]]]]]}", "deeper than 8"},
     };
     flx_verifier *verifier = make_verifier(0);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -165,7 +165,7 @@ static void problems_are_told_in_full(void **state)
         {"bad number in the file",
          {.file = "\nworkers: many\n"},
          "(text):2: workers: 'many' is no whole number"},
-        {"out of range", {.file = "workers: 256\n"}, "workers: 256 is out of range, 0 to 255"},
+        {"out of range", {.file = "workers: 65\n"}, "workers: 65 is out of range, 0 to 64"},
         {"bad duration",
          {.argv = {"--keepalive-ms", "5 s"}},
          "--keepalive-ms: '5 s' is no duration"},

@@ -4,9 +4,9 @@
 #include "authz/issuer.h"
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/json.h"
 #include "controlplane/api.h"
 #include "crypto/jwks.h"
-#include "http/json.h"
 #include "unit.h"
 
 #include <stdio.h>
@@ -468,7 +468,6 @@ static void survives_every_failed_allocation(void **state)
 
 int main(void)
 {
-    json_set_alloc_funcs(flx_alloc, flx_free);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_route_right_and_wrong, set_up, tear_down),
         cmocka_unit_test_setup_teardown(draining_is_not_ready, set_up, tear_down),

@@ -61,7 +61,7 @@ static void test_refused(void **state)
         const char *says;
     } rows[] = {
         {"", "empty"},
-        {"[]", "not a JSON object"},
+        {"[]", "must be a JSON object"},
         {"{}", "no array"},
         {"{\"keys\":{}}", "no array"},
         {"{\"keys\":[7]}", "key 0: not an object"},

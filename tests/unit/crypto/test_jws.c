@@ -126,9 +126,9 @@ static void test_headers(void **state)
         {"{\"alg\":\"EdDSA\"} x", "not JSON"},
         {"{\"alg\":\"EdDSA\",}", "not JSON"},
         {"{\"alg\":\"EdDSA\",\"kid\":\"a\\u0000b\"}", "not JSON"},
-        {"[\"EdDSA\"]", "not a JSON object"},
+        {"[\"EdDSA\"]", "must be a JSON object"},
         {"", "empty"},
-        {"{\"alg\":\"EdDSA\",\"x\":[[[[[[[[1]]]]]]]]}", "too deep"},
+        {"{\"alg\":\"EdDSA\",\"x\":[[[[[[[[1]]]]]]]]}", "deeper than 8"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char token[1024];

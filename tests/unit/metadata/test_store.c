@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded store: its rules, what survives a reopen, what a failing world leaves. */
 #include "common/alloc.h"
-#include "http/json.h"
+#include "common/json.h"
 #include "metadata/store.h"
 #include "unit.h"
 
@@ -102,7 +102,7 @@ static json_t *json_of(const char *text)
 {
     json_t *json = NULL;
     flx_error error = {0};
-    if (flx_json_parse(slice_of(text), 65536, &json, &error) != FLX_OK) {
+    if (flx_json_parse(slice_of(text), 65536, 16, "body", &json, &error) != FLX_OK) {
         fail_msg("%s: %s", text, error.message);
     }
     return json;
@@ -850,7 +850,7 @@ static void keeps_its_word_on_a_failing_disk(void **state)
     assert_true(met_failed_sync);
 }
 
-/* SQLite's and jansson's memory from our door too, so that a fault loop reaches into them. */
+/* SQLite's memory from our door too, so that a fault loop reaches into it. */
 static void *sqlite_malloc(int size)
 {
     return flx_alloc((size_t)size);
@@ -947,7 +947,6 @@ int main(void)
     if (sqlite3_config(SQLITE_CONFIG_MALLOC, &memory) != SQLITE_OK) {
         return 1;
     }
-    json_set_alloc_funcs(flx_alloc, flx_free);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rules_of_create, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rules_of_patch, set_up, tear_down),

@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of the table: what is measured for each goal, and how one run of it goes.
+
+A row's run answers a dict of figures. `measures` says which of them are shown, with the goal each
+is held against: a number, or a function of the results so far (medians by "ROW.figure").
+"""
+import dataclasses
+import json
+import subprocess
+import time
+import typing
+
+from node import Failure, Node
+
+MB = 1e6
+SEND_FLOOR_US = 5.0  # one small packet sent, measured on the machine of the goals
+
+
+@dataclasses.dataclass
+class Measure:
+    key: str
+    unit: str
+    goal: typing.Any = None  # number, function of results, or None: for information
+
+
+@dataclasses.dataclass
+class Row:
+    name: str
+    what: str
+    profile: tuple  # flags of `felix up`
+    run: typing.Callable  # (bench) -> dict
+    measures: list
+    command: str
+    warm: bool = False
+    full_only: bool = False
+    fresh_node: bool = False
+
+
+def scaled(bench, count):
+    return max(200, int(count * bench.scale))
+
+
+# --- latency ---
+
+def floor(bench, *words):
+    done = subprocess.run([bench.bin / "bench_quic_pingpong", "--size", "256", "--count",
+                           str(scaled(bench, 10000)), *words],
+                          capture_output=True, timeout=120, check=True)
+    return json.loads(done.stdout)
+
+
+def latency(bench, *words, count=10000, size=256, with_floor=False):
+    figures = {}
+    if with_floor:
+        measured = floor(bench)
+        figures["floor_p50"] = measured["p50_us"]
+        figures["floor_p99"] = measured["p99_us"]
+    stream = bench.node.fresh()
+    with bench.node.load("latency", "--stream", stream, "--size", size,
+                         "--count", scaled(bench, count), *words) as load:
+        load.expect("warm")
+        cpu_s = bench.node.cpu_s()
+        load.go()
+        result = load.expect("result")
+        cpu_s = bench.node.cpu_s() - cpu_s
+    figures.update(p50=result["p50_us"], p99=result["p99_us"], p999=result["p999_us"],
+                   max=result["max_us"], lost=result["wrong"],
+                   cpu_us=cpu_s * 1e6 / result["count"])
+    if with_floor:
+        figures["over_floor"] = figures["p50"] / figures["floor_p50"]
+    figures["tail"] = figures["p99"] / figures["p50"]
+    return figures
+
+
+def p1(regime, warm):
+    name = f"P1/{regime}"
+    return Row(name, f"256 B, one in flight, fan-out 1, {regime}", (),
+               lambda b: latency(b, with_floor=True),
+               [Measure("over_floor", "x floor", 1.3), Measure("p50", "us"),
+                Measure("floor_p50", "us"),
+                Measure("tail", "x p50", 2.5), Measure("p99", "us"),
+                Measure("p999", "us", 1000.0), Measure("max", "us"), Measure("cpu_us", "us")],
+               "bench_latency --size 256 --subs 1; bench_quic_pingpong --size 256", warm=warm)
+
+
+def p1_variant(name, what, words, profile=(), goal=None, warm=False):
+    return Row(name, what, profile, lambda b: latency(b, *words),
+               [Measure("p50", "us", goal), Measure("p99", "us"), Measure("p999", "us"),
+                Measure("cpu_us", "us")],
+               "bench_latency --size 256 --subs 1 " + " ".join(words), warm=warm)
+
+
+def p2(fan_out, one_conn, warm=True):
+    words = ["--subs", str(fan_out)] + (["--one-conn"] if one_conn else [])
+    regime = "warm" if warm else "quiet"
+
+    def goal(results):
+        p50 = results.get(f"P1/{regime}.p50")
+        if p50 is None:
+            return None
+        return 1.3 * p50 if one_conn else p50 + fan_out * 1.3 * SEND_FLOOR_US
+
+    kind = "one connection" if one_conn else "own connections"
+    return Row(f"P2/{fan_out}-{'one' if one_conn else 'own'}-{regime}",
+               f"256 B, one in flight, last of {fan_out}, {kind}, {regime}", (),
+               lambda b: latency(b, *words, count=40000 // (fan_out + 4)),
+               [Measure("p50", "us", goal), Measure("p99", "us"), Measure("cpu_us", "us")],
+               "bench_latency --size 256 " + " ".join(words), warm=warm)
+
+
+# --- throughput ---
+
+def relay(bench, size, subs, count, batch=None, jumbo=0, window=8 << 20):
+    """Publishes `count` messages to `subs` subscribers, a connection each."""
+    batch = batch or max(1, min(1024, 65536 // size))
+    count = max(batch * 20, scaled(bench, count))
+    # Once round the ring of the shard (32 MiB): its memory is touched for the first time there.
+    warm_up = max(batch * 4, count // 10, int(40 * (1 << 20) * min(1, bench.scale)) // size)
+    stream = bench.node.fresh()
+    words = ["--stream", stream, "--count", count, "--warm-up", warm_up, "--subs", subs,
+             "--progress", bench.node.progress_file()]
+    if jumbo:
+        words += ["--udp-payload-max", jumbo]
+    node = bench.node
+    with node.load("pubsub", "sub", "--conns", subs, *words) as sub:
+        sub.expect("ready")
+        with node.load("pubsub", "pub", "--size", size, "--batch", batch, "--window", window,
+                       *words) as pub:
+            pub.expect("warm")
+            sub.expect("warm")
+            cpu_s = node.cpu_s()
+            pub.go()
+            received = sub.expect("result")
+            cpu_s = node.cpu_s() - cpu_s
+            sent = pub.expect("result")
+    deliveries = count * subs
+    seconds = (received["end_ns"] - sent["start_ns"]) / 1e9
+    return {"lost": received["lost"] + received["wrong"] + received["gaps"] + sent["failed"],
+            "rate": deliveries / seconds, "mb_s": deliveries * size / seconds / MB,
+            "cpu_per_gb": cpu_s / (deliveries * size / 1e9),
+            "cpu_per_million": cpu_s / (deliveries / 1e6),
+            "broker_cpu": cpu_s / seconds,
+            "pub_cpu_us": sent["cpu_s"] * 1e6 / count,
+            "sub_cpu_us": received["cpu_s"] * 1e6 / deliveries}
+
+
+def text_size(size):
+    return f"{size} B" if size < 1024 else f"{size // 1024} KiB"
+
+
+JUMBO = 8952
+
+
+def p3(size, jumbo=False, megabytes=300):
+    count = int(megabytes * MB / size) if size > 100 else 2000000
+    measures = [Measure("rate", "/s"), Measure("mb_s", "MB/s"), Measure("broker_cpu", "cores"),
+                Measure("sub_cpu_us", "us"), Measure("pub_cpu_us", "us")]
+    if size >= 1024:
+        measures.insert(0, Measure("cpu_per_gb", "CPU-s/GB", 0.9 if jumbo else 1.3))
+    else:
+        measures.insert(0, Measure("cpu_per_million", "CPU-s/M", 0.25))
+    profile = ("--udp-payload-max", str(JUMBO)) if jumbo else ()
+    name = f"P3/{text_size(size).replace(' ', '')}{'-jumbo' if jumbo else ''}"
+    return Row(name, f"batched, fan-out 1, {text_size(size)}{', jumbo' if jumbo else ''}", profile,
+               lambda b: relay(b, size, 1, count, jumbo=JUMBO if jumbo else 0), measures,
+               f"bench_pubsub pub --size {size} --batch {max(1, min(1024, 65536 // size))}; "
+               "bench_pubsub sub --subs 1")
+
+
+P4_GOALS = {100: 0.10, 1024: 0.75, 4096: 3.1}
+
+
+def p4(size, fan_out, jumbo=False, full_only=False):
+    deliveries = {100: 4000000, 1024: 800000, 4096: 200000}[size]
+    count = max(600 if size > 100 else 2000, deliveries // fan_out)
+    name = f"P4/{text_size(size).replace(' ', '')}-x{fan_out}{'-jumbo' if jumbo else ''}"
+    goal = 0.55 if jumbo else P4_GOALS[size]
+    measures = [Measure("cpu_per_million", "CPU-s/M", goal), Measure("rate", "/s"),
+                Measure("mb_s", "MB/s"), Measure("broker_cpu", "cores"),
+                Measure("sub_cpu_us", "us")]
+    flags = ("--max-connections-per-ip", "0")
+    if jumbo:
+        flags += ("--udp-payload-max", str(JUMBO))
+    batch = max(1, min(256, 16384 // size)) if fan_out >= 1000 else None
+    window = (1 << 20) if fan_out >= 1000 else (8 << 20)
+    return Row(name, f"fan-out {fan_out}, {text_size(size)}{', jumbo' if jumbo else ''}", flags,
+               lambda b: relay(b, size, fan_out, count, batch, JUMBO if jumbo else 0, window),
+               measures, f"bench_pubsub pub --size {size}; bench_pubsub sub --subs {fan_out}",
+               full_only=full_only)
+
+
+# --- requests ---
+
+def acked(bench, count=100000, stream=None, inflight=64):
+    node = bench.node
+    with node.load("pubsub", "acked", "--stream", stream or node.fresh(), "--size", 256,
+                   "--inflight", inflight, "--count", scaled(bench, count),
+                   "--warm-up", scaled(bench, 140000)) as load:
+        load.expect("warm")
+        cpu_s = node.cpu_s()
+        load.go()
+        result = load.expect("result")
+        cpu_s = node.cpu_s() - cpu_s
+    seconds = (result["end_ns"] - result["start_ns"]) / 1e9
+    return {"lost": result["failed"], "cpu_us": cpu_s * 1e6 / result["count"],
+            "rate": result["count"] / seconds, "p50": result["p50_us"], "p99": result["p99_us"],
+            "client_cpu_us": result["cpu_s"] * 1e6 / result["count"]}
+
+
+P5 = Row("P5", "unbatched acked publishes, 64 in flight, 256 B, in memory", (), acked,
+         [Measure("cpu_us", "us", 2.0), Measure("rate", "/s"), Measure("p50", "us"),
+          Measure("p99", "us"), Measure("client_cpu_us", "us")],
+         "bench_pubsub acked --size 256 --inflight 64")
+
+
+def cache(bench, op, outstanding, conns, count):
+    node = bench.node
+    with node.load("cache_load", "--cache", node.fresh("cache"), "--op", op, "--size", 100,
+                   "--outstanding", outstanding, "--conns", conns, "--count",
+                   scaled(bench, count)) as load:
+        load.expect("warm")
+        cpu_s = node.cpu_s()
+        load.go()
+        result = load.expect("result")
+        cpu_s = node.cpu_s() - cpu_s
+    seconds = (result["end_ns"] - result["start_ns"]) / 1e9
+    return {"lost": result["wrong"], "cpu_us": cpu_s * 1e6 / result["count"],
+            "rate": result["count"] / seconds, "p50": result["p50_us"], "p99": result["p99_us"],
+            "client_cpu_us": result["cpu_s"] * 1e6 / result["count"]}
+
+
+def p8(op, outstanding, conns, count):
+    measures = [Measure("rate", "/s"), Measure("p99", "us"), Measure("client_cpu_us", "us")]
+    if outstanding == 1:
+        measures = [Measure("p50", "us", lambda r: r.get("P1/quiet.p50")),
+                    Measure("cpu_us", "us")] + measures
+    else:
+        measures = [Measure("cpu_us", "us", 4.0 if outstanding == 256 else None),
+                    Measure("p50", "us")] + measures
+    return Row(f"P8/{op}-{outstanding}", f"cache {op} as JSON, 100 B, {outstanding} outstanding, "
+               f"{conns} connection{'s' if conns > 1 else ''}", (),
+               lambda b: cache(b, op, outstanding, conns, count), measures,
+               f"bench_cache_load --op {op} --size 100 --outstanding {outstanding} --conns {conns}")
+
+
+# --- growth ---
+
+MANY = ("--max-connections-per-ip", "0", "--max-client-connections", "100000")
+
+
+def idle(bench):
+    node = bench.node
+    with node.load("idle", "--stream", node.fresh(), "--conns", bench.conns) as load:
+        load.expect("warm")
+        cpu_s, resident = node.cpu_s(), node.resident()
+        load.go()
+        opened = load.expect("ready")["opened"] - 60
+        cpu_s = node.cpu_s() - cpu_s
+        time.sleep(2)  # what the handshakes needed is given back by then, or never
+        resident = node.resident() - resident
+        later = node.cpu_s()
+        time.sleep(3)
+        later = node.cpu_s() - later
+        load.process.kill()
+    return {"lost": 0, "kib": resident / opened / 1024, "connect_us": cpu_s * 1e6 / opened,
+            "idle_us_s": later * 1e6 / 3 / opened}
+
+
+P9 = Row("P9", "idle connections with one subscription each", MANY, idle,
+         [Measure("kib", "KiB", 48.0), Measure("connect_us", "us", 900.0),
+          Measure("idle_us_s", "us/s")],
+         "bench_idle --conns N", fresh_node=True)
+
+
+def among_streams(count):
+    def run(bench):
+        node = bench.node
+        if getattr(node, "streams_made", 0) < count:
+            node.create_many("filler", count)
+            node.streams_made = count
+        return acked(bench)
+    return run
+
+
+def among_idle(count):
+    def run(bench):
+        node = bench.node
+        with node.load("idle", "--stream", node.fresh(), "--conns", count) as load:
+            load.expect("warm")
+            load.go()
+            load.expect("ready")
+            time.sleep(1)
+            figures = acked(bench)
+            load.process.kill()
+        return figures
+    return run
+
+
+def p13(kind, count, run, first, full_only=False):
+    goal = (lambda r: 1.1 * r[first + ".cpu_us"] if first + ".cpu_us" in r else None)
+    return Row(f"P13/{kind}-{count}", f"P5 with {count} {kind}", MANY, run,
+               [Measure("cpu_us", "us", goal if first else None), Measure("rate", "/s")],
+               f"bench_pubsub acked --size 256 --inflight 64, {count} {kind}",
+               full_only=full_only, fresh_node=kind == "idle")
+
+
+def stalled(bench):
+    """The same latency twice, side by side: without and with one subscriber that never reads."""
+    node = bench.node
+    quiet = latency(bench, "--subs", "2", count=10000, size=1024)
+    stream = node.fresh()
+    before = node.resident()
+    with node.load("pubsub", "stall", "--stream", stream) as load:
+        load.expect("ready")
+        with node.load("latency", "--stream", stream, "--size", 1024, "--subs", 2, "--warm-up",
+                       8000, "--count", scaled(bench, 10000)) as players:
+            players.expect("warm")
+            players.go()
+            result = players.expect("result")
+        grown = node.resident() - before
+    return {"lost": result["wrong"], "p99": result["p99_us"], "p99_without": quiet["p99"],
+            "p50": result["p50_us"], "p50_without": quiet["p50"],
+            "p99_ratio": result["p99_us"] / quiet["p99"], "grown_mib": grown / (1 << 20)}
+
+
+P14 = Row("P14", "1 KiB, fan-out 2, one stalled subscriber beside them", (), stalled,
+          [Measure("p99_ratio", "x without", 1.10), Measure("p50", "us"),
+           Measure("p50_without", "us"), Measure("p99", "us"), Measure("p99_without", "us"),
+           Measure("grown_mib", "MiB", 64.0)],
+          "bench_latency --size 1024 --subs 2, beside bench_pubsub stall", warm=True)
+
+BUSY = ("--workers", "1", "--busy-poll-us", "1000")
+
+ROWS = [
+    p1("quiet", False), p1("warm", True),
+    p1_variant("P1/quiet-one-conn", "the same, publisher and subscriber share a connection",
+               ["--one-conn"]),
+    p1_variant("P1/warm-no-ack", "the same without acknowledgements", ["--acks", "none"],
+               warm=True),
+    p2(10, False, False), p2(10, False), p2(10, True), p2(100, False), p2(100, True),
+    p3(100), p3(1024), p3(4096), p3(16384), P5,
+    p8("get", 1, 1, 5000), p8("get", 16, 1, 30000), p8("get", 256, 8, 60000),
+    p8("put", 1, 1, 5000), p8("put", 16, 1, 30000), p8("put", 256, 8, 60000),
+    P14,
+    p1_variant("P1/busy-poll", "the same, quiet, the broker polls one core", [], BUSY,
+               goal=lambda r: 0.6 * r["P1/quiet.p50"] if "P1/quiet.p50" in r else None),
+    p3(1024, True), p3(4096, True), p3(16384, True),
+    p4(100, 10), p4(100, 100), p4(100, 1000, full_only=True),
+    p4(1024, 10), p4(1024, 100), p4(1024, 1000),
+    p4(4096, 10), p4(4096, 100), p4(4096, 1000, full_only=True),
+    p4(1024, 10, jumbo=True), p4(1024, 100, jumbo=True, full_only=True),
+    P9,
+    p13("streams", 1, acked, None),
+    p13("streams", 1000, among_streams(999), "P13/streams-1"),
+    p13("streams", 10000, among_streams(9999), "P13/streams-1", full_only=True),
+    p13("idle", 10, among_idle(10), None),
+    p13("idle", 2000, among_idle(2000), "P13/idle-10"),
+    p13("idle", 10000, among_idle(10000), "P13/idle-10", full_only=True),
+]

@@ -69,7 +69,7 @@ static void input_in_any_shape(void **state)
         "{\"type\":\"cache_get\",\"tenant_id\":\"\\u0074\",\"namespace\":\"n\",\"cache\":\"c\","
         "\"key\":\"k\",\"request\\u005fid\":7}",
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_msg msg;
         flx_error error;
         if (decode(*state, rows[i], &msg, &error) != FLX_OK) {
@@ -89,7 +89,7 @@ static void absent_and_null_are_the_same(void **state)
         "{\"type\":\"subscribe\",\"tenant_id\":\"t\",\"namespace\":\"n\",\"stream\":\"s\","
         "\"subscription_id\":null,\"start\":null,\"shard\":null,\"queue_capacity\":null}",
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_msg msg;
         assert_int_equal(decode(*state, rows[i], &msg, NULL), FLX_OK);
         assert_false(msg.subscribe.has_subscription_id || msg.subscribe.has_start);
@@ -259,7 +259,7 @@ static void refused_input(void **state)
         {"{\"type\":\"extension\",\"name\":\"x\",\"body\":[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]}",
          "nested too deep"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_msg msg;
         flx_error error = {0};
         const flx_status status = decode(*state, rows[i].text, &msg, &error);
@@ -308,7 +308,7 @@ static void unknown_types_can_be_answered(void **state)
         {"{\"type\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
          "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false, 0},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_msg msg;
         flx_error error;
         assert_int_equal(decode(*state, rows[i].text, &msg, &error), FLX_ERR_UNSUPPORTED);

@@ -29,6 +29,8 @@
 #define CONTROL_BYTES       128                  /* ancillary data of one message */
 #define FLUSH_BATCHES_MAX   2                    /* per connection and pass; README rule 3 */
 #define PULL_LOW_BYTES      ((size_t)64 * 1024)  /* a queue below this is pulled */
+#define PACKET_SLACK        64                   /* a packet with so much room left out nothing */
+#define ACK_SLEEP_MIN_NS    20000                /* README rule 24 */
 #define GATHER_MAX          64                   /* ranges given to ngtcp2 at once (it takes 256) */
 #define CLOSE_PACKET_MAX    256                  /* a kept CONNECTION_CLOSE */
 #define LINGER_MAX          1024                 /* closed connections remembered by an endpoint */
@@ -105,6 +107,7 @@ typedef struct udp_socket {
 } udp_socket;
 
 typedef struct udp_rx {
+    int used; /* messages of the last receive: what the kernel changed in them is set anew */
     struct mmsghdr messages[UDP_RX_MESSAGES];
     struct iovec iov[UDP_RX_MESSAGES];
     struct sockaddr_storage from[UDP_RX_MESSAGES];
@@ -137,6 +140,8 @@ typedef enum flx_udp_share { FLX_UDP_ALONE, FLX_UDP_FIRST, FLX_UDP_JOIN } flx_ud
 flx_status flx_udp_open(udp_socket *socket, const struct sockaddr *address, socklen_t len,
                         uint32_t buffer_bytes, flx_udp_share share, flx_error *reterr);
 void flx_udp_close(udp_socket *socket);
+/* Points the messages at their buffers, once. */
+void flx_udp_rx_init(udp_rx *rx);
 /* Receives once; returns messages, 0 when there are none. */
 int flx_udp_receive(udp_socket *socket, udp_rx *rx);
 /* What message `index` of the last receive says: segment size and the local address it came to. */

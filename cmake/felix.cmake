@@ -73,6 +73,9 @@ find_library(FLX_ISAL isal)
 add_library(flx_quic_static INTERFACE)
 target_link_libraries(flx_quic_static INTERFACE -l:libngtcp2_crypto_gnutls.a -l:libngtcp2.a
     PkgConfig::GNUTLS)
+# Pools of ngtcp2 start small: src/transport/mem.c, which -u pulls in wherever ngtcp2 is.
+target_link_options(flx_quic_static INTERFACE -Wl,--wrap=ngtcp2_balloc_init
+    -Wl,-u,__wrap_ngtcp2_balloc_init)
 add_library(flx_quic_shared INTERFACE)
 target_link_libraries(flx_quic_shared INTERFACE PkgConfig::NGTCP2 PkgConfig::GNUTLS)
 foreach(quic flx_quic_static flx_quic_shared)

@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* One row a status: name, value, text. Values are part of the ABI, so a row never changes; wire
- * codes have their own table (wire/error.h). */
+ * codes have their own table (wire/code.h). */
 #define FLX_STATUS_MAP(X)                                                                          \
     X(OK, 0, "success")                                                                            \
     X(ERR_NOMEM, -1, "out of memory")                                                              \

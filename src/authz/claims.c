@@ -8,6 +8,7 @@
 #include "authz/grants_int.h"
 #include "common/error.h"
 #include "common/json.h"
+#include "common/slice.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,12 +16,6 @@
 static flx_status refuse(flx_error *reterr, const char *reason)
 {
     return flx_fail(reterr, FLX_ERR_UNAUTHENTICATED, "token: %s", reason);
-}
-
-static bool slice_is(flx_slice slice, const char *text)
-{
-    const size_t len = strlen(text);
-    return slice.len == len && memcmp(slice.ptr, text, len) == 0;
 }
 
 /* RFC 7519: a number of seconds, perhaps with a fraction, which is cut off. */
@@ -77,7 +72,7 @@ static flx_status read_identity(const json_t *object, const char *issuer, const 
                                 flx_slice tenant_id, flx_claims *claims, flx_error *reterr)
 {
     flx_slice text = {0};
-    if (!flx_json_find_text(object, "iss", &text) || !slice_is(text, issuer)) {
+    if (!flx_json_find_text(object, "iss", &text) || !flx_slice_is(text, issuer)) {
         return refuse(reterr, "iss is not the expected issuer");
     }
     if (!audience_matches(json_object_get(object, "aud"), audience)) {
@@ -86,8 +81,7 @@ static flx_status read_identity(const json_t *object, const char *issuer, const 
     if (!read_bounded(object, "tid", FLX_TENANT_BYTES_MAX, &claims->tenant)) {
         return refuse(reterr, "tid is not a tenant");
     }
-    if (claims->tenant.len != tenant_id.len ||
-        memcmp(claims->tenant.ptr, tenant_id.ptr, tenant_id.len) != 0) {
+    if (!flx_slice_equal(claims->tenant, tenant_id)) {
         return refuse(reterr, "tid is another tenant");
     }
     if (!read_bounded(object, "sub", FLX_CLAIM_BYTES_MAX, &claims->subject)) {

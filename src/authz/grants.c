@@ -16,6 +16,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/slice.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -329,9 +330,7 @@ static verdict decide(const flx_grants *grants, flx_action action, const flx_obj
                       const held_permission **ret_held)
 {
     *ret_held = NULL;
-    if (!is_cluster_wide(object->kind) &&
-        (object->tenant.len != grants->tenant.len ||
-         memcmp(object->tenant.ptr, grants->tenant.ptr, grants->tenant.len) != 0)) {
+    if (!is_cluster_wide(object->kind) && !flx_slice_equal(object->tenant, grants->tenant)) {
         return VERDICT_OTHER_TENANT;
     }
     if (!holds_any(grants, action)) {

@@ -11,6 +11,7 @@
 #include "common/assert.h"
 #include "common/error.h"
 #include "common/json.h"
+#include "common/slice.h"
 #include "crypto/digest.h"
 #include "crypto/jws.h"
 
@@ -122,8 +123,7 @@ static flx_status expand(flx_perm_list *list, const flx_permission *permission, 
 static flx_status expand_one(flx_perm_list *list, const char *text, flx_error *reterr)
 {
     flx_permission permission;
-    flx_status status =
-        flx_permission_parse((flx_slice){(const uint8_t *)text, strlen(text)}, &permission, reterr);
+    flx_status status = flx_permission_parse(flx_slice_of(text), &permission, reterr);
     if (status != FLX_OK) {
         flx_error_prefix(reterr, "permission '%.160s'", text);
         return status;
@@ -202,8 +202,7 @@ static flx_status check_tenant(const flx_perm_list *perms, const char *tenant, f
     for (size_t i = 0; i < perms->count; i++) {
         flx_permission permission;
         const char *text = perms->items[i];
-        const flx_status status = flx_permission_parse(
-            (flx_slice){(const uint8_t *)text, strlen(text)}, &permission, reterr);
+        const flx_status status = flx_permission_parse(flx_slice_of(text), &permission, reterr);
         if (status != FLX_OK) {
             return status;
         }
@@ -211,8 +210,7 @@ static flx_status check_tenant(const flx_perm_list *perms, const char *tenant, f
         const bool cluster_wide =
             object->kind == FLX_OBJECT_CLUSTER || object->kind == FLX_OBJECT_NODE;
         const flx_slice name = object->segments[0];
-        if (!cluster_wide &&
-            (name.len != strlen(tenant) || memcmp(name.ptr, tenant, name.len) != 0)) {
+        if (!cluster_wide && !flx_slice_is(name, tenant)) {
             return flx_fail(reterr, FLX_ERR_INVALID,
                             "permission '%.160s' is not one of tenant '%.40s'", text, tenant);
         }
@@ -278,8 +276,7 @@ static flx_status sign_claims(const flx_signing_key *key, const flx_token_claims
     status = flx_json_write(object, &payload, reterr);
     json_decref(object);
     if (status == FLX_OK) {
-        status = flx_jws_sign(key, NULL, (flx_slice){(const uint8_t *)payload, strlen(payload)},
-                              ret_token, reterr);
+        status = flx_jws_sign(key, NULL, flx_slice_of(payload), ret_token, reterr);
         flx_free(payload);
     }
     return status;

@@ -14,6 +14,7 @@
 
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/slice.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -80,17 +81,6 @@ static const uint32_t kinds_of_action[FLX_ACTION_COUNT] = {
     [FLX_ACTION_TOKEN_DELEGATE] = KINDS_EVERY,
 };
 
-static bool slice_is(flx_slice slice, const char *text)
-{
-    const size_t len = strlen(text);
-    return slice.len == len && memcmp(slice.ptr, text, len) == 0;
-}
-
-static bool slices_equal(flx_slice left, flx_slice right)
-{
-    return left.len == right.len && (left.len == 0 || memcmp(left.ptr, right.ptr, left.len) == 0);
-}
-
 static bool is_star(flx_slice segment)
 {
     return segment.len == 1 && segment.ptr[0] == '*';
@@ -105,7 +95,7 @@ const char *flx_action_name(flx_action action)
 bool flx_action_from_name(flx_slice name, flx_action *ret_action)
 {
     for (unsigned i = 0; i < FLX_ACTION_COUNT; i++) {
-        if (slice_is(name, action_names[i])) {
+        if (flx_slice_is(name, action_names[i])) {
             *ret_action = (flx_action)i;
             return true;
         }
@@ -177,7 +167,7 @@ static bool cut(flx_slice text, char mark, flx_slice *ret_head, flx_slice *ret_t
 static bool kind_from_name(flx_slice name, flx_object_kind *ret_kind)
 {
     for (unsigned i = 0; i < KIND_COUNT; i++) {
-        if (slice_is(name, kinds[i].name)) {
+        if (flx_slice_is(name, kinds[i].name)) {
             *ret_kind = (flx_object_kind)i;
             return true;
         }
@@ -426,7 +416,7 @@ bool flx_pattern_matches(const flx_pattern *pattern, const flx_object *object)
         if (i >= pattern->segment_count) {
             continue;
         }
-        if (!is_star(pattern->segments[i]) && !slices_equal(pattern->segments[i], segments[i])) {
+        if (!is_star(pattern->segments[i]) && !flx_slice_equal(pattern->segments[i], segments[i])) {
             return false;
         }
     }
@@ -442,7 +432,7 @@ bool flx_pattern_covers(const flx_pattern *outer, const flx_pattern *inner)
         if (is_star(outer->segments[i])) {
             continue;
         }
-        if (i >= inner->segment_count || !slices_equal(outer->segments[i], inner->segments[i])) {
+        if (i >= inner->segment_count || !flx_slice_equal(outer->segments[i], inner->segments[i])) {
             return false;
         }
     }

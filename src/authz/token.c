@@ -19,6 +19,7 @@
 #include "common/assert.h"
 #include "common/error.h"
 #include "common/json.h"
+#include "common/slice.h"
 #include "crypto/digest.h"
 #include "crypto/jws.h"
 
@@ -159,7 +160,7 @@ static flx_status check_remembered(flx_verifier *verifier, remembered_token *slo
                                    flx_error *reterr)
 {
     const flx_slice tenant = flx_grants_tenant(slot->grants);
-    if (tenant.len != tenant_id.len || memcmp(tenant.ptr, tenant_id.ptr, tenant.len) != 0) {
+    if (!flx_slice_equal(tenant, tenant_id)) {
         return flx_fail(reterr, FLX_ERR_UNAUTHENTICATED, "token: tid is another tenant");
     }
     const flx_status status =

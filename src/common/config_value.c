@@ -4,6 +4,7 @@
 #include "common/assert.h"
 #include "common/config_int.h"
 #include "common/error.h"
+#include "common/slice.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -177,7 +178,7 @@ static flx_status set_choice(uint32_t *field, const flx_config_key *key, const c
         if (word.len == 0) {
             break;
         }
-        if (strlen(text) == word.len && memcmp(text, word.ptr, word.len) == 0) {
+        if (flx_slice_is(word, text)) {
             *field = i;
             return FLX_OK;
         }

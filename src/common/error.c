@@ -60,6 +60,7 @@ const char *flx_status_name(flx_status status)
 #undef flx_fail /* macros in the eyes of the analyser */
 #undef flx_fail_errno
 
+FLX_PRINTF(4, 0)
 static void fill(flx_error *reterr, flx_status status, int sys_errno, const char *format,
                  va_list args)
 {

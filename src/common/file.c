@@ -5,6 +5,10 @@
  * Replacing: the content is synced before the rename, or a crash could leave the new name on empty
  * blocks; the directory is synced after it, or the rename itself could be forgotten. A crash in
  * between leaves PATH.tmp-XXXXXX, which nobody reads and the operator may delete.
+ *
+ * Creating: the same, but linked into place. link() refuses an existing name, so of two processes
+ * that start at once one creates and the other reads; rename() would let the second destroy the
+ * first one's key.
  */
 #include "common/file.h"
 
@@ -139,29 +143,65 @@ static flx_status fill_temporary(int fd, const char *path, flx_slice content, mo
     return status;
 }
 
-flx_status flx_file_write_atomic(const char *path, flx_slice content, mode_t mode,
-                                 flx_error *reterr)
+/* The content under a name of its own beside `path`, complete and synced. */
+static flx_status write_beside(const char *path, flx_slice content, mode_t mode,
+                               char temporary[PATH_MAX], flx_error *reterr)
 {
-    char temporary[PATH_MAX];
-    const int len = snprintf(temporary, sizeof temporary, "%s.tmp-XXXXXX", path);
-    if (len < 0 || (size_t)len >= sizeof temporary) {
+    const int len = snprintf(temporary, PATH_MAX, "%s.tmp-XXXXXX", path);
+    if (len < 0 || len >= PATH_MAX) {
         return flx_fail_errno(reterr, ENAMETOOLONG, "write '%s'", path);
     }
     const int fd = mkostemp(temporary, O_CLOEXEC); /* with mode 0600 until it is complete */
     if (fd < 0) {
         return flx_fail_errno(reterr, errno, "create '%s'", temporary);
     }
-    flx_status status = fill_temporary(fd, temporary, content, mode, reterr);
-    if (status == FLX_OK && rename(temporary, path) != 0) {
-        status = flx_fail_errno(reterr, errno, "rename '%s' to '%s'", temporary, path);
-    }
+    const flx_status status = fill_temporary(fd, temporary, content, mode, reterr);
     if (status != FLX_OK) {
         (void)unlink(temporary);
-        return status;
     }
+    return status;
+}
+
+/* Makes a name given or taken in the directory of `path` durable. */
+static flx_status sync_directory_of(const char *path, flx_error *reterr)
+{
     char directory[PATH_MAX];
     directory_of(path, directory);
     return flx_dir_sync(directory, reterr);
+}
+
+flx_status flx_file_write_atomic(const char *path, flx_slice content, mode_t mode,
+                                 flx_error *reterr)
+{
+    char temporary[PATH_MAX];
+    const flx_status status = write_beside(path, content, mode, temporary, reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
+    if (rename(temporary, path) != 0) {
+        const int sys_errno = errno;
+        (void)unlink(temporary);
+        return flx_fail_errno(reterr, sys_errno, "rename '%s' to '%s'", temporary, path);
+    }
+    return sync_directory_of(path, reterr);
+}
+
+flx_status flx_file_create_atomic(const char *path, flx_slice content, mode_t mode,
+                                  flx_error *reterr)
+{
+    char temporary[PATH_MAX];
+    const flx_status status = write_beside(path, content, mode, temporary, reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
+    const bool linked = link(temporary, path) == 0;
+    const int sys_errno = errno;
+    (void)unlink(temporary);
+    if (!linked) {
+        return sys_errno == EEXIST ? flx_fail(reterr, FLX_ERR_CONFLICT, "'%s' exists already", path)
+                                   : flx_fail_errno(reterr, sys_errno, "create '%s'", path);
+    }
+    return sync_directory_of(path, reterr);
 }
 
 static flx_status make_one(const char *path, flx_error *reterr)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * common/file.h - whole small files: read with a limit, replace atomically, make directories.
+ * common/file.h - whole small files: read with a limit, replace or create atomically, make directories.
  *
  * For configuration, keys and state files; logs of data have storage/. These block. Any thread.
  */
@@ -30,6 +30,15 @@ flx_status flx_file_read(const char *path, flx_buffer *buffer, flx_error *reterr
  */
 flx_status flx_file_write_atomic(const char *path, flx_slice content, mode_t mode,
                                  flx_error *reterr);
+
+/*
+ * The same for a file that is not there yet; one that is stays as it was.
+ *
+ * FLX_ERR_CONFLICT  it exists
+ * FLX_ERR_IO        with no file, or, when only the last sync failed, the new one
+ */
+flx_status flx_file_create_atomic(const char *path, flx_slice content, mode_t mode,
+                                  flx_error *reterr);
 
 /*
  * Makes a directory and its missing parents, each with mode 0700. One that exists is fine.

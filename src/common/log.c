@@ -18,6 +18,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/slice.h"
 
 #include <math.h>
 #include <poll.h>
@@ -161,11 +162,6 @@ static void put_quoted(line *out, flx_slice text)
     put_text(out, "\"");
 }
 
-static flx_slice slice_of(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
-
 /* On a terminal a plain word goes without quotes. */
 static void put_string(line *out, flx_slice text)
 {
@@ -229,11 +225,11 @@ static void put_field(line *out, const flx_kv *field)
     const size_t before = out->len;
     if (out->is_json) {
         put_text(out, ",\"");
-        put_escaped(out, slice_of(field->key));
+        put_escaped(out, flx_slice_of(field->key));
         put_text(out, "\":");
     } else {
         put_text(out, " ");
-        put_escaped(out, slice_of(field->key));
+        put_escaped(out, flx_slice_of(field->key));
         put_text(out, "=");
     }
     put_value(out, field);
@@ -254,11 +250,11 @@ static void begin_json(const flx_log *log, line *out, uint64_t now_us, flx_log_l
     (void)strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
     put_format(out, "{\"ts\":\"%s.%06uZ\"", date, (unsigned)(now_us % 1000000));
     put_format(out, ",\"level\":\"%s\",\"component\":", level_names[level]);
-    put_quoted(out, slice_of(log->component));
+    put_quoted(out, flx_slice_of(log->component));
     put_text(out, ",\"event\":");
-    put_quoted(out, slice_of(event));
+    put_quoted(out, flx_slice_of(event));
     put_text(out, ",\"msg\":");
-    put_quoted(out, slice_of(message));
+    put_quoted(out, flx_slice_of(message));
 }
 
 static void begin_text(const flx_log *log, line *out, uint64_t now_us, flx_log_level level,
@@ -272,11 +268,11 @@ static void begin_text(const flx_log *log, line *out, uint64_t now_us, flx_log_l
                (unsigned)(now_us / 1000 % 1000));
     put_format(out, "%s%-5s%s ", log->has_color ? colors[level] : "", level_names[level],
                log->has_color && colors[level][0] != '\0' ? "\033[0m" : "");
-    put_escaped(out, slice_of(log->component));
+    put_escaped(out, flx_slice_of(log->component));
     put_text(out, ": ");
-    put_escaped(out, slice_of(message));
+    put_escaped(out, flx_slice_of(message));
     put_text(out, " [");
-    put_escaped(out, slice_of(event));
+    put_escaped(out, flx_slice_of(event));
     put_text(out, "]");
 }
 
@@ -508,7 +504,7 @@ flx_kv flx_kv_str(const char *key, const char *text)
     if (text == NULL) {
         return (flx_kv){.key = key, .kind = FLX_KV_STR};
     }
-    return flx_kv_slice(key, slice_of(text));
+    return flx_kv_slice(key, flx_slice_of(text));
 }
 
 flx_kv flx_kv_hex(const char *key, flx_slice bytes)

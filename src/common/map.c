@@ -11,6 +11,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/hash.h"
+#include "common/slice.h"
 
 #include <string.h>
 
@@ -25,8 +26,7 @@ static size_t distance(const flx_map *map, uint64_t hash, size_t index)
 
 static bool is_same_key(const flx_map *map, const void *item, flx_slice key)
 {
-    const flx_slice other = map->key_of(item);
-    return other.len == key.len && (key.len == 0 || memcmp(other.ptr, key.ptr, key.len) == 0);
+    return flx_slice_equal(map->key_of(item), key);
 }
 
 /* The slot of a key; map->cap when it is not in. */

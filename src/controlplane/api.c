@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/json.h"
+#include "common/slice.h"
 #include "controlplane/api_int.h"
 #include "crypto/base64url.h"
 #include "crypto/jws.h"
@@ -62,8 +63,7 @@ flx_status flx_api_new(const flx_api_options *options, flx_api **ret_api, flx_er
     FLX_ASSERT(options->store != NULL && options->keyset != NULL);
     const char *region = options->region_id == NULL ? "local" : options->region_id;
     const char *name = options->region_name == NULL ? region : options->region_name;
-    flx_status status =
-        flx_name_check("region", (flx_slice){(const uint8_t *)region, strlen(region)}, reterr);
+    flx_status status = flx_name_check("region", flx_slice_of(region), reterr);
     if (status == FLX_OK) {
         status = flx_display_name_check(name, reterr);
     }

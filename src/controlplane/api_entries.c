@@ -10,6 +10,7 @@
 #include "common/assert.h"
 #include "common/error.h"
 #include "common/json.h"
+#include "common/slice.h"
 #include "controlplane/api_int.h"
 #include "crypto/base64url.h"
 #include "http/server.h"
@@ -17,11 +18,6 @@
 #include <string.h>
 
 #define STAR ((flx_slice){(const uint8_t *)"*", 1})
-
-static flx_slice text_slice(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
 
 static flx_status read_body(const flx_http_request *request, json_t **ret_json, flx_error *reterr)
 {
@@ -36,11 +32,11 @@ static flx_status read_place(flx_kind kind, const flx_http_request *request, flx
     flx_status status = FLX_OK;
     memset(ret_place, 0, sizeof *ret_place);
     if (kind != FLX_KIND_TENANT) {
-        ret_place->tenant = text_slice(flx_http_param_get(request, "tenant"));
+        ret_place->tenant = flx_slice_of(flx_http_param_get(request, "tenant"));
         status = flx_name_check("tenant_id", ret_place->tenant, reterr);
     }
     if (status == FLX_OK && (kind == FLX_KIND_STREAM || kind == FLX_KIND_CACHE)) {
-        ret_place->namespace_ = text_slice(flx_http_param_get(request, "namespace"));
+        ret_place->namespace_ = flx_slice_of(flx_http_param_get(request, "namespace"));
         status = flx_name_check("namespace", ret_place->namespace_, reterr);
     }
     return status;
@@ -51,12 +47,12 @@ static flx_status read_key(flx_kind kind, const flx_http_request *request, flx_k
                            flx_error *reterr)
 {
     memset(ret_key, 0, sizeof *ret_key);
-    ret_key->tenant = text_slice(flx_http_param_get(request, "tenant"));
+    ret_key->tenant = flx_slice_of(flx_http_param_get(request, "tenant"));
     if (kind != FLX_KIND_TENANT) {
-        ret_key->namespace_ = text_slice(flx_http_param_get(request, "namespace"));
+        ret_key->namespace_ = flx_slice_of(flx_http_param_get(request, "namespace"));
     }
     if (kind == FLX_KIND_STREAM || kind == FLX_KIND_CACHE) {
-        ret_key->name = text_slice(flx_http_param_get(request, "name"));
+        ret_key->name = flx_slice_of(flx_http_param_get(request, "name"));
     }
     return flx_key_check(kind, ret_key, reterr);
 }
@@ -103,7 +99,7 @@ static flx_status read_cursor(const flx_http_request *request, uint8_t decoded[F
     if (text == NULL) {
         return FLX_OK;
     }
-    if (!flx_base64url_decode(text_slice(text), decoded, FLX_NAME_MAX, &len) ||
+    if (!flx_base64url_decode(flx_slice_of(text), decoded, FLX_NAME_MAX, &len) ||
         !flx_name_is_valid((flx_slice){decoded, len})) {
         return flx_fail(reterr, FLX_ERR_INVALID, "cursor: not one that a list gave");
     }
@@ -302,8 +298,7 @@ static bool is_in_batch(const batch *many, const flx_entry *entry)
     const flx_key key = flx_entry_key(entry);
     for (size_t i = 0; i < many->count; i++) {
         const flx_key other = flx_entry_key(&many->entries[i]);
-        if (many->entries[i].kind == entry->kind && other.name.len == key.name.len &&
-            memcmp(other.name.ptr, key.name.ptr, key.name.len) == 0) {
+        if (many->entries[i].kind == entry->kind && flx_slice_equal(other.name, key.name)) {
             return true;
         }
     }
@@ -441,26 +436,20 @@ void flx_api_tenant_get(void *arg, const flx_http_request *request, flx_http_res
     }
 }
 
-#define HANDLER(name, does, kind)                                                                  \
-    void name(void *arg, const flx_http_request *request, flx_http_response *response)             \
-    {                                                                                              \
-        does(arg, kind, request, response);                                                        \
-    }
-
-HANDLER(flx_api_tenants_list, list, FLX_KIND_TENANT)
-HANDLER(flx_api_tenants_create, create, FLX_KIND_TENANT)
-HANDLER(flx_api_tenant_delete, delete_one, FLX_KIND_TENANT)
-HANDLER(flx_api_namespaces_list, list, FLX_KIND_NAMESPACE)
-HANDLER(flx_api_namespaces_create, create, FLX_KIND_NAMESPACE)
-HANDLER(flx_api_namespace_get, get, FLX_KIND_NAMESPACE)
-HANDLER(flx_api_namespace_delete, delete_one, FLX_KIND_NAMESPACE)
-HANDLER(flx_api_streams_list, list, FLX_KIND_STREAM)
-HANDLER(flx_api_streams_create, create, FLX_KIND_STREAM)
-HANDLER(flx_api_stream_get, get, FLX_KIND_STREAM)
-HANDLER(flx_api_stream_patch, patch, FLX_KIND_STREAM)
-HANDLER(flx_api_stream_delete, delete_one, FLX_KIND_STREAM)
-HANDLER(flx_api_caches_list, list, FLX_KIND_CACHE)
-HANDLER(flx_api_caches_create, create, FLX_KIND_CACHE)
-HANDLER(flx_api_cache_get, get, FLX_KIND_CACHE)
-HANDLER(flx_api_cache_patch, patch, FLX_KIND_CACHE)
-HANDLER(flx_api_cache_delete, delete_one, FLX_KIND_CACHE)
+FLX_API_HANDLER(flx_api_tenants_list, list, FLX_KIND_TENANT)
+FLX_API_HANDLER(flx_api_tenants_create, create, FLX_KIND_TENANT)
+FLX_API_HANDLER(flx_api_tenant_delete, delete_one, FLX_KIND_TENANT)
+FLX_API_HANDLER(flx_api_namespaces_list, list, FLX_KIND_NAMESPACE)
+FLX_API_HANDLER(flx_api_namespaces_create, create, FLX_KIND_NAMESPACE)
+FLX_API_HANDLER(flx_api_namespace_get, get, FLX_KIND_NAMESPACE)
+FLX_API_HANDLER(flx_api_namespace_delete, delete_one, FLX_KIND_NAMESPACE)
+FLX_API_HANDLER(flx_api_streams_list, list, FLX_KIND_STREAM)
+FLX_API_HANDLER(flx_api_streams_create, create, FLX_KIND_STREAM)
+FLX_API_HANDLER(flx_api_stream_get, get, FLX_KIND_STREAM)
+FLX_API_HANDLER(flx_api_stream_patch, patch, FLX_KIND_STREAM)
+FLX_API_HANDLER(flx_api_stream_delete, delete_one, FLX_KIND_STREAM)
+FLX_API_HANDLER(flx_api_caches_list, list, FLX_KIND_CACHE)
+FLX_API_HANDLER(flx_api_caches_create, create, FLX_KIND_CACHE)
+FLX_API_HANDLER(flx_api_cache_get, get, FLX_KIND_CACHE)
+FLX_API_HANDLER(flx_api_cache_patch, patch, FLX_KIND_CACHE)
+FLX_API_HANDLER(flx_api_cache_delete, delete_one, FLX_KIND_CACHE)

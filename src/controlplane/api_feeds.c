@@ -125,17 +125,11 @@ static void changes(flx_api *api, flx_kind kind, const flx_http_request *request
     reply_feed(into.items, next_seq, status, &error, response);
 }
 
-#define HANDLER(name, does, kind)                                                                  \
-    void name(void *arg, const flx_http_request *request, flx_http_response *response)             \
-    {                                                                                              \
-        does(arg, kind, request, response);                                                        \
-    }
-
-HANDLER(flx_api_tenant_snapshot, snapshot, FLX_KIND_TENANT)
-HANDLER(flx_api_tenant_changes, changes, FLX_KIND_TENANT)
-HANDLER(flx_api_namespace_snapshot, snapshot, FLX_KIND_NAMESPACE)
-HANDLER(flx_api_namespace_changes, changes, FLX_KIND_NAMESPACE)
-HANDLER(flx_api_stream_snapshot, snapshot, FLX_KIND_STREAM)
-HANDLER(flx_api_stream_changes, changes, FLX_KIND_STREAM)
-HANDLER(flx_api_cache_snapshot, snapshot, FLX_KIND_CACHE)
-HANDLER(flx_api_cache_changes, changes, FLX_KIND_CACHE)
+FLX_API_HANDLER(flx_api_tenant_snapshot, snapshot, FLX_KIND_TENANT)
+FLX_API_HANDLER(flx_api_tenant_changes, changes, FLX_KIND_TENANT)
+FLX_API_HANDLER(flx_api_namespace_snapshot, snapshot, FLX_KIND_NAMESPACE)
+FLX_API_HANDLER(flx_api_namespace_changes, changes, FLX_KIND_NAMESPACE)
+FLX_API_HANDLER(flx_api_stream_snapshot, snapshot, FLX_KIND_STREAM)
+FLX_API_HANDLER(flx_api_stream_changes, changes, FLX_KIND_STREAM)
+FLX_API_HANDLER(flx_api_cache_snapshot, snapshot, FLX_KIND_CACHE)
+FLX_API_HANDLER(flx_api_cache_changes, changes, FLX_KIND_CACHE)

@@ -85,6 +85,13 @@ FLX_API_FEED_ROUTES(FLX_API_DECLARE)
 FLX_API_ENTRY_ROUTES(FLX_API_DECLARE)
 #undef FLX_API_DECLARE
 
+/* The handler of a route whose function takes the kind it is about. */
+#define FLX_API_HANDLER(name, does, kind)                                                          \
+    void name(void *arg, const flx_http_request *request, flx_http_response *response)             \
+    {                                                                                              \
+        does(arg, kind, request, response);                                                        \
+    }
+
 typedef struct flx_api_doc {
     const char *method;
     const char *pattern;

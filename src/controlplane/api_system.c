@@ -2,6 +2,7 @@
 /* controlplane/api_system.c - what anybody may ask: the system, its region, its keys, its API. */
 #include "common/alloc.h"
 #include "common/json.h"
+#include "common/slice.h"
 #include "controlplane/api_int.h"
 
 #include <stdio.h>
@@ -70,16 +71,14 @@ void flx_api_jwks(void *arg, const flx_http_request *request, flx_http_response 
     const char *tenant = flx_http_param_get(request, "tenant");
     flx_error error = {0};
     char *text = NULL;
-    if (flx_name_check("tenant_id", (flx_slice){(const uint8_t *)tenant, strlen(tenant)}, &error) !=
-        FLX_OK) {
+    if (flx_name_check("tenant_id", flx_slice_of(tenant), &error) != FLX_OK) {
         flx_http_reply_failure(response, &error);
     } else if (api->options.jwks == NULL) {
         flx_http_reply_error(response, 404, "not_found", "there are no keys here");
     } else if (api->options.jwks(api->options.arg, tenant, &text, &error) != FLX_OK) {
         flx_http_reply_failure(response, &error);
     } else {
-        flx_http_reply(response, 200, "application/json",
-                       (flx_slice){(const uint8_t *)text, strlen(text)});
+        flx_http_reply(response, 200, "application/json", flx_slice_of(text));
         flx_free(text);
     }
 }

@@ -5,6 +5,7 @@
 #include "common/alloc.h"
 #include "common/error.h"
 #include "common/json.h"
+#include "common/slice.h"
 #include "crypto/base64url.h"
 #include "crypto/jws.h"
 
@@ -13,8 +14,7 @@
 static bool member_is(const json_t *jwk, const char *member, const char *value)
 {
     flx_slice text = {0};
-    return flx_json_find_text(jwk, member, &text) && text.len == strlen(value) &&
-           memcmp(text.ptr, value, text.len) == 0;
+    return flx_json_find_text(jwk, member, &text) && flx_slice_is(text, value);
 }
 
 /* Missing is fine: use and alg are optional (RFC 7517 section 4). */

@@ -14,6 +14,7 @@
 #include "common/assert.h"
 #include "common/error.h"
 #include "common/json.h"
+#include "common/slice.h"
 #include "crypto/base64url.h"
 
 #include <string.h>
@@ -67,7 +68,7 @@ static flx_status check_header(const json_t *header, flx_jws *jws, flx_error *re
     if (!flx_json_find_text(header, "alg", &alg)) {
         return flx_fail(reterr, FLX_ERR_INVALID, "token header: alg is missing");
     }
-    if (alg.len != 5 || memcmp(alg.ptr, "EdDSA", 5) != 0) {
+    if (!flx_slice_is(alg, "EdDSA")) {
         return flx_fail(reterr, FLX_ERR_INVALID, "token header: alg is not EdDSA");
     }
     if (json_object_get(header, "crit") != NULL) {
@@ -225,8 +226,7 @@ flx_status flx_jws_sign(const flx_signing_key *key, const char *kid, flx_slice p
     if (status != FLX_OK) {
         return status;
     }
-    status = sign_parts(key, (flx_slice){(const uint8_t *)header, strlen(header)}, payload,
-                        ret_token, reterr);
+    status = sign_parts(key, flx_slice_of(header), payload, ret_token, reterr);
     flx_free(header);
     return status;
 }

@@ -11,6 +11,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/file.h"
 #include "crypto/base64url.h"
 #include "crypto/certificate_int.h"
 #include "crypto/digest.h"
@@ -273,8 +274,7 @@ static flx_status create_key(const char *path, flx_signing_key **ret_key, flx_er
     flx_secret pem = {0};
     status = flx_signing_key_to_pem(key, &pem, reterr);
     if (status == FLX_OK) {
-        status =
-            flx_crypto_file_write(path, flx_secret_slice(&pem), FLX_FILE_SECRET, false, reterr);
+        status = flx_file_create_atomic(path, flx_secret_slice(&pem), 0600, reterr);
     }
     flx_secret_done(&pem);
     if (status != FLX_OK) {

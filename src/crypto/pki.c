@@ -184,7 +184,8 @@ static flx_status write_file(const pki *state, const char *name, flx_slice bytes
 {
     char path[PATH_MAX];
     const flx_status status = file_path(state, name, path, reterr);
-    return status == FLX_OK ? flx_crypto_file_write(path, bytes, kind, true, reterr) : status;
+    const mode_t mode = kind == FLX_FILE_SECRET ? 0600 : 0644;
+    return status == FLX_OK ? flx_file_write_atomic(path, bytes, mode, reterr) : status;
 }
 
 static flx_status damaged(const pki *state, const char *name, const char *how, flx_error *reterr)

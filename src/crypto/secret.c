@@ -5,6 +5,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/file.h"
 #include "crypto/file_int.h"
 
 #include <gnutls/crypto.h>
@@ -94,7 +95,7 @@ flx_status flx_secret_load_or_create(const char *path, size_t len, flx_secret *r
     if (status != FLX_OK) {
         return status;
     }
-    status = flx_crypto_file_write(path, flx_secret_slice(&fresh), FLX_FILE_SECRET, false, reterr);
+    status = flx_file_create_atomic(path, flx_secret_slice(&fresh), 0600, reterr);
     if (status == FLX_OK) {
         *ret_secret = fresh;
         return FLX_OK;

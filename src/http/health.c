@@ -4,6 +4,7 @@
 
 #include "common/alloc.h"
 #include "common/error.h"
+#include "common/slice.h"
 
 #include <string.h>
 
@@ -71,7 +72,7 @@ static void metrics(void *arg, const flx_http_request *request, flx_http_respons
         flx_http_reply_failure(response, &error);
     } else {
         flx_http_reply(response, 200, "text/plain; version=0.0.4; charset=utf-8",
-                       (flx_slice){(const uint8_t *)text, strlen(text)});
+                       flx_slice_of(text));
         flx_free(text);
     }
 }

@@ -6,6 +6,7 @@
 #include "common/assert.h"
 #include "common/error.h"
 #include "common/json.h"
+#include "common/slice.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -185,7 +186,7 @@ flx_slice flx_http_bearer(const flx_http_request *request)
     }
     value += 7;
     value += strspn(value, " ");
-    return (flx_slice){(const uint8_t *)value, strlen(value)};
+    return flx_slice_of(value);
 }
 
 /* ---- replies ---- */

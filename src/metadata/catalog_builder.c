@@ -10,6 +10,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "metadata/catalog_int.h"
 #include "metadata/rules.h"
 
@@ -75,11 +76,6 @@ static flx_status no_memory(flx_error *reterr)
     return flx_fail(reterr, FLX_ERR_NOMEM, "catalog: out of memory");
 }
 
-static flx_slice text_slice(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
-
 static flx_status add_place(flx_catalog_builder *builder, flx_slice tenant, flx_slice namespace_,
                             flx_error *reterr)
 {
@@ -129,8 +125,8 @@ flx_status flx_catalog_builder_stream(flx_catalog_builder *builder, const flx_st
 {
     flx_status status = flx_stream_info_check(info, NULL, reterr);
     if (status == FLX_OK) {
-        status = flx_catalog_builder_namespace(builder, text_slice(info->tenant),
-                                               text_slice(info->namespace_), reterr);
+        status = flx_catalog_builder_namespace(builder, flx_slice_of(info->tenant),
+                                               flx_slice_of(info->namespace_), reterr);
     }
     if (status != FLX_OK) {
         return status;
@@ -150,8 +146,8 @@ flx_status flx_catalog_builder_cache(flx_catalog_builder *builder, const flx_cac
 {
     flx_status status = flx_cache_info_check(info, NULL, reterr);
     if (status == FLX_OK) {
-        status = flx_catalog_builder_namespace(builder, text_slice(info->tenant),
-                                               text_slice(info->namespace_), reterr);
+        status = flx_catalog_builder_namespace(builder, flx_slice_of(info->tenant),
+                                               flx_slice_of(info->namespace_), reterr);
     }
     if (status != FLX_OK) {
         return status;
@@ -269,7 +265,7 @@ static flx_status build_index(const item_pile *pile, size_t path_offset, size_t 
         const char *path = (const char *)pile->items + i * pile->size + path_offset;
         flx_slice part[3] = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
         for (size_t p = 0; p < parts; p++) {
-            part[p] = text_slice(path + p * (FLX_NAME_MAX + 1));
+            part[p] = flx_slice_of(path + p * (FLX_NAME_MAX + 1));
         }
         uint32_t slot = (uint32_t)flx_path_hash(part) & index->mask;
         while (index->slots[slot] != 0) {

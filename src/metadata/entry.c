@@ -5,16 +5,12 @@
 #include "common/assert.h"
 #include "common/error.h"
 #include "common/json.h"
+#include "common/slice.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define WORD_BYTES_MAX 256 /* of a text member; what it may say is checked after */
-
-static flx_slice text_slice(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
 
 /* Copies a text of at most `size - 1` bytes; a longer one becomes "?", which no rule accepts. */
 static void copy_word(char *to, size_t size, const char *from)
@@ -43,18 +39,18 @@ flx_key flx_entry_key(const flx_entry *entry)
 {
     switch (entry->kind) {
     case FLX_KIND_TENANT:
-        return (flx_key){.tenant = text_slice(entry->tenant.tenant)};
+        return (flx_key){.tenant = flx_slice_of(entry->tenant.tenant)};
     case FLX_KIND_NAMESPACE:
-        return (flx_key){.tenant = text_slice(entry->namespace_.tenant),
-                         .namespace_ = text_slice(entry->namespace_.namespace_)};
+        return (flx_key){.tenant = flx_slice_of(entry->namespace_.tenant),
+                         .namespace_ = flx_slice_of(entry->namespace_.namespace_)};
     case FLX_KIND_STREAM:
-        return (flx_key){.tenant = text_slice(entry->stream.tenant),
-                         .namespace_ = text_slice(entry->stream.namespace_),
-                         .name = text_slice(entry->stream.name)};
+        return (flx_key){.tenant = flx_slice_of(entry->stream.tenant),
+                         .namespace_ = flx_slice_of(entry->stream.namespace_),
+                         .name = flx_slice_of(entry->stream.name)};
     case FLX_KIND_CACHE:
-        return (flx_key){.tenant = text_slice(entry->cache.tenant),
-                         .namespace_ = text_slice(entry->cache.namespace_),
-                         .name = text_slice(entry->cache.name)};
+        return (flx_key){.tenant = flx_slice_of(entry->cache.tenant),
+                         .namespace_ = flx_slice_of(entry->cache.namespace_),
+                         .name = flx_slice_of(entry->cache.name)};
     case FLX_KIND_COUNT:
         break;
     }
@@ -244,10 +240,10 @@ static flx_status read_name(const json_t *body, const char *member, flx_slice *r
     flx_status status =
         flx_json_get_text(body, member, FLX_JSON_REQUIRED, WORD_BYTES_MAX, &text, reterr);
     if (status == FLX_OK) {
-        status = flx_name_check(member, text_slice(text), reterr);
+        status = flx_name_check(member, flx_slice_of(text), reterr);
     }
     if (status == FLX_OK) {
-        *ret_name = text_slice(text);
+        *ret_name = flx_slice_of(text);
     }
     return status;
 }
@@ -259,8 +255,7 @@ static flx_status check_same_place(const json_t *body, const char *member, flx_s
     const char *text = NULL;
     const flx_status status =
         flx_json_get_text(body, member, FLX_JSON_OPTIONAL, WORD_BYTES_MAX, &text, reterr);
-    if (status == FLX_OK && text != NULL &&
-        (strlen(text) != place.len || memcmp(text, place.ptr, place.len) != 0)) {
+    if (status == FLX_OK && text != NULL && !flx_slice_is(place, text)) {
         return flx_fail(reterr, FLX_ERR_INVALID, "%s: differs from the path of the request",
                         member);
     }
@@ -302,7 +297,7 @@ static flx_status read_slow_policy(const json_t *body, flx_stream_info *stream, 
     const flx_status status =
         flx_json_get_text(body, "slow_policy", FLX_JSON_OPTIONAL, WORD_BYTES_MAX, &word, reterr);
     if (status == FLX_OK && word != NULL &&
-        !flx_slow_policy_from_name(text_slice(word), &stream->slow_policy)) {
+        !flx_slow_policy_from_name(flx_slice_of(word), &stream->slow_policy)) {
         return flx_fail(reterr, FLX_ERR_INVALID,
                         "slow_policy: must be lag, drop_new, drop_old or block");
     }
@@ -319,7 +314,7 @@ static flx_status read_ack(const json_t *body, bool was_natural, flx_stream_info
     if (status != FLX_OK) {
         return status;
     }
-    if (word != NULL && !flx_ack_rule_from_name(text_slice(word), &stream->ack)) {
+    if (word != NULL && !flx_ack_rule_from_name(flx_slice_of(word), &stream->ack)) {
         return flx_fail(reterr, FLX_ERR_INVALID,
                         "ack: must be accepted, written, synced or quorum");
     }
@@ -371,7 +366,7 @@ static flx_status read_stream_shape(const json_t *body, flx_stream_info *stream,
             flx_json_get_text(body, "routing", FLX_JSON_OPTIONAL, WORD_BYTES_MAX, &routing, reterr);
     }
     if (status == FLX_OK && routing != NULL &&
-        !flx_routing_from_name(text_slice(routing), &stream->routing)) {
+        !flx_routing_from_name(flx_slice_of(routing), &stream->routing)) {
         return flx_fail(reterr, FLX_ERR_INVALID, "routing: must be modulo or jump_hash");
     }
     return status;

@@ -4,6 +4,7 @@
 
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/slice.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,11 +14,6 @@
 static const char *const ack_names[] = {"accepted", "written", "synced", "quorum"};
 static const char *const slow_names[] = {"lag", "drop_new", "drop_old", "block"};
 static const char *const routing_names[] = {"modulo", "jump_hash"};
-
-static flx_slice text_slice(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
 
 static bool is_alnum(uint8_t c)
 {
@@ -103,11 +99,11 @@ void flx_cache_info_init(flx_cache_info *info, const char *tenant, const char *n
 static flx_status check_path(const char *tenant, const char *namespace_, const char *field,
                              const char *name, flx_error *reterr)
 {
-    flx_status status = flx_name_check("tenant_id", text_slice(tenant), reterr);
+    flx_status status = flx_name_check("tenant_id", flx_slice_of(tenant), reterr);
     if (status == FLX_OK) {
-        status = flx_name_check("namespace", text_slice(namespace_), reterr);
+        status = flx_name_check("namespace", flx_slice_of(namespace_), reterr);
     }
-    return status == FLX_OK ? flx_name_check(field, text_slice(name), reterr) : status;
+    return status == FLX_OK ? flx_name_check(field, flx_slice_of(name), reterr) : status;
 }
 
 static flx_status check_range(const char *field, uint32_t value, uint32_t max, flx_error *reterr)
@@ -169,7 +165,7 @@ static flx_status check_place(const flx_stream_info *info, flx_error *reterr)
         return flx_fail(reterr, FLX_ERR_INVALID, "retention: larger than a signed 64-bit integer");
     }
     return info->region[0] == '\0' ? FLX_OK
-                                   : flx_name_check("region", text_slice(info->region), reterr);
+                                   : flx_name_check("region", flx_slice_of(info->region), reterr);
 }
 
 flx_status flx_stream_info_check(const flx_stream_info *info, const flx_abilities *abilities,
@@ -262,55 +258,23 @@ flx_ack_rule flx_ack_rule_default(bool durable, bool quorum)
     return quorum ? FLX_ACK_QUORUM : FLX_ACK_SYNCED;
 }
 
-/* The position of `word` in `names`, or `count`. */
-static size_t word_index(const char *const *names, size_t count, flx_slice word)
-{
-    size_t i = 0;
-    while (i < count && (strlen(names[i]) != word.len || word.len == 0 ||
-                         memcmp(names[i], word.ptr, word.len) != 0)) {
-        i++;
+/* flx_ack_rule_name and flx_ack_rule_from_name, and so on: a value is the place of its word. */
+#define WORDS(type, names)                                                                         \
+    const char *type##_name(type value)                                                            \
+    {                                                                                              \
+        return (unsigned)value < COUNT(names) ? (names)[value] : NULL;                             \
+    }                                                                                              \
+    bool type##_from_name(flx_slice word, type *ret_value)                                         \
+    {                                                                                              \
+        for (unsigned i = 0; i < COUNT(names); i++) {                                              \
+            if (flx_slice_is(word, (names)[i])) {                                                  \
+                *ret_value = (type)i;                                                              \
+                return true;                                                                       \
+            }                                                                                      \
+        }                                                                                          \
+        return false;                                                                              \
     }
-    return i;
-}
 
-const char *flx_ack_rule_name(flx_ack_rule rule)
-{
-    return (unsigned)rule < COUNT(ack_names) ? ack_names[rule] : NULL;
-}
-
-bool flx_ack_rule_from_name(flx_slice word, flx_ack_rule *ret_rule)
-{
-    const size_t index = word_index(ack_names, COUNT(ack_names), word);
-    if (index < COUNT(ack_names)) {
-        *ret_rule = (flx_ack_rule)index;
-    }
-    return index < COUNT(ack_names);
-}
-
-const char *flx_slow_policy_name(flx_slow_policy policy)
-{
-    return (unsigned)policy < COUNT(slow_names) ? slow_names[policy] : NULL;
-}
-
-bool flx_slow_policy_from_name(flx_slice word, flx_slow_policy *ret_policy)
-{
-    const size_t index = word_index(slow_names, COUNT(slow_names), word);
-    if (index < COUNT(slow_names)) {
-        *ret_policy = (flx_slow_policy)index;
-    }
-    return index < COUNT(slow_names);
-}
-
-const char *flx_routing_name(flx_routing routing)
-{
-    return (unsigned)routing < COUNT(routing_names) ? routing_names[routing] : NULL;
-}
-
-bool flx_routing_from_name(flx_slice word, flx_routing *ret_routing)
-{
-    const size_t index = word_index(routing_names, COUNT(routing_names), word);
-    if (index < COUNT(routing_names)) {
-        *ret_routing = (flx_routing)index;
-    }
-    return index < COUNT(routing_names);
-}
+WORDS(flx_ack_rule, ack_names)
+WORDS(flx_slow_policy, slow_names)
+WORDS(flx_routing, routing_names)

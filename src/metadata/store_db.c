@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * metadata/store_db.c - the file: its marks, its schema, its statements, its rows.
+ * metadata/store_db.c - the file: its marks, its schema, its statements.
  *
  * A file is looked at before anything is written to it: it must be empty or carry our application
  * id, pass SQLite's own check, and be of a schema we know. Only then is it locked for this process
@@ -10,6 +10,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/file.h"
 #include "metadata/store_int.h"
 
 #include <errno.h>
@@ -187,178 +188,6 @@ flx_status flx_store_db_run(const flx_store_db *db, flx_store_sql_one sql, flx_e
     return status;
 }
 
-/* ---- rows ---- */
-
-void flx_store_db_bind_text(sqlite3_stmt *stmt, int position, flx_slice text)
-{
-    /* "" and not NULL for an empty text. SQLite borrows: every caller steps before it returns. */
-    const char *bytes = text.len == 0 ? "" : (const char *)text.ptr;
-    const int code = sqlite3_bind_text(stmt, position, bytes, (int)text.len, SQLITE_STATIC);
-    FLX_ASSERT(code == SQLITE_OK); /* a static text needs no memory */
-}
-
-static void bind_words(sqlite3_stmt *stmt, int position, const char *text)
-{
-    flx_store_db_bind_text(stmt, position, (flx_slice){(const uint8_t *)text, strlen(text)});
-}
-
-static void bind_number(sqlite3_stmt *stmt, int position, uint64_t value)
-{
-    FLX_ASSERT(value <= INT64_MAX); /* the rules of an entry say so */
-    const int code = sqlite3_bind_int64(stmt, position, (sqlite3_int64)value);
-    FLX_ASSERT(code == SQLITE_OK);
-}
-
-void flx_store_db_bind_key(sqlite3_stmt *stmt, flx_kind kind, const flx_key *key)
-{
-    flx_store_db_bind_text(stmt, 1, key->tenant);
-    if (kind != FLX_KIND_TENANT) {
-        flx_store_db_bind_text(stmt, 2, key->namespace_);
-    }
-    if (kind == FLX_KIND_STREAM || kind == FLX_KIND_CACHE) {
-        flx_store_db_bind_text(stmt, 3, key->name);
-    }
-}
-
-static void bind_stream(sqlite3_stmt *stmt, const flx_stream_info *stream)
-{
-    bind_number(stmt, 4, stream->shards);
-    bind_number(stmt, 5, stream->replication_factor);
-    bind_number(stmt, 6, (uint64_t)stream->routing);
-    bind_number(stmt, 7, (uint64_t)stream->ack);
-    bind_number(stmt, 8, (uint64_t)stream->slow_policy);
-    bind_number(stmt, 9, stream->durable ? 1 : 0);
-    bind_number(stmt, 10, stream->retention_bytes);
-    bind_number(stmt, 11, stream->retention_age_s);
-    bind_words(stmt, 12, stream->kind);
-    bind_words(stmt, 13, stream->consistency);
-    bind_words(stmt, 14, stream->delivery);
-    bind_words(stmt, 15, stream->region);
-}
-
-void flx_store_db_bind_entry(sqlite3_stmt *stmt, const flx_entry *entry)
-{
-    const flx_key key = flx_entry_key(entry);
-    flx_store_db_bind_key(stmt, entry->kind, &key);
-    switch (entry->kind) {
-    case FLX_KIND_TENANT:
-        bind_words(stmt, 2, entry->tenant.display_name);
-        return;
-    case FLX_KIND_NAMESPACE:
-        bind_words(stmt, 3, entry->namespace_.display_name);
-        return;
-    case FLX_KIND_STREAM:
-        bind_stream(stmt, &entry->stream);
-        return;
-    case FLX_KIND_CACHE:
-        bind_words(stmt, 4, entry->cache.display_name);
-        bind_number(stmt, 5, entry->cache.shards);
-        bind_number(stmt, 6, entry->cache.replication_factor);
-        bind_words(stmt, 7, entry->cache.consistency);
-        return;
-    case FLX_KIND_COUNT:
-        break;
-    }
-    FLX_UNREACHABLE();
-}
-
-/* A row being read; one column that cannot be ours spoils it. */
-typedef struct row {
-    sqlite3_stmt *stmt;
-    int column;
-    bool bad;
-    bool no_memory;
-} row;
-
-static void take_text(row *from, char *field, size_t size)
-{
-    const int column = from->column++;
-    const char *text = (const char *)sqlite3_column_text(from->stmt, column);
-    const size_t len = (size_t)sqlite3_column_bytes(from->stmt, column);
-    if (text == NULL) { /* no column is NULL, so there was no memory */
-        from->no_memory = true;
-    } else if (len >= size || strlen(text) != len) {
-        from->bad = true;
-    } else {
-        memcpy(field, text, len + 1);
-    }
-}
-
-static uint64_t take_number(row *from, uint64_t max)
-{
-    const sqlite3_int64 value = sqlite3_column_int64(from->stmt, from->column++);
-    if (value < 0 || (uint64_t)value > max) {
-        from->bad = true;
-        return 0;
-    }
-    return (uint64_t)value;
-}
-
-static void take_stream(row *from, flx_stream_info *stream, uint32_t id)
-{
-    stream->id = id;
-    take_text(from, stream->tenant, sizeof stream->tenant);
-    take_text(from, stream->namespace_, sizeof stream->namespace_);
-    take_text(from, stream->name, sizeof stream->name);
-    stream->shards = (uint32_t)take_number(from, UINT32_MAX);
-    stream->replication_factor = (uint32_t)take_number(from, UINT32_MAX);
-    stream->routing = (flx_routing)take_number(from, FLX_ROUTING_JUMP_HASH);
-    stream->ack = (flx_ack_rule)take_number(from, FLX_ACK_QUORUM);
-    stream->slow_policy = (flx_slow_policy)take_number(from, FLX_SLOW_BLOCK);
-    stream->durable = take_number(from, 1) == 1;
-    stream->retention_bytes = take_number(from, INT64_MAX);
-    stream->retention_age_s = take_number(from, INT64_MAX);
-    take_text(from, stream->kind, sizeof stream->kind);
-    take_text(from, stream->consistency, sizeof stream->consistency);
-    take_text(from, stream->delivery, sizeof stream->delivery);
-    take_text(from, stream->region, sizeof stream->region);
-}
-
-static void take_cache(row *from, flx_cache_info *cache, uint32_t id)
-{
-    cache->id = id;
-    take_text(from, cache->tenant, sizeof cache->tenant);
-    take_text(from, cache->namespace_, sizeof cache->namespace_);
-    take_text(from, cache->name, sizeof cache->name);
-    take_text(from, cache->display_name, sizeof cache->display_name);
-    cache->shards = (uint32_t)take_number(from, UINT32_MAX);
-    cache->replication_factor = (uint32_t)take_number(from, UINT32_MAX);
-    take_text(from, cache->consistency, sizeof cache->consistency);
-}
-
-flx_status flx_store_db_read_entry(const flx_store_db *db, sqlite3_stmt *stmt, flx_kind kind,
-                                   flx_entry *ret_entry, flx_error *reterr)
-{
-    flx_entry entry;
-    memset(&entry, 0, sizeof entry);
-    entry.kind = kind;
-    row from = {.stmt = stmt};
-    const uint32_t id = (uint32_t)take_number(&from, UINT32_MAX);
-    if (kind == FLX_KIND_TENANT) {
-        take_text(&from, entry.tenant.tenant, sizeof entry.tenant.tenant);
-        take_text(&from, entry.tenant.display_name, sizeof entry.tenant.display_name);
-    } else if (kind == FLX_KIND_NAMESPACE) {
-        take_text(&from, entry.namespace_.tenant, sizeof entry.namespace_.tenant);
-        take_text(&from, entry.namespace_.namespace_, sizeof entry.namespace_.namespace_);
-        take_text(&from, entry.namespace_.display_name, sizeof entry.namespace_.display_name);
-    } else if (kind == FLX_KIND_STREAM) {
-        take_stream(&from, &entry.stream, id);
-    } else {
-        take_cache(&from, &entry.cache, id);
-    }
-    if (from.no_memory) {
-        return flx_fail(reterr, FLX_ERR_NOMEM, "catalog '%s': out of memory", db->path);
-    }
-    /* Checked twice from two sides: the rules held when it was written. */
-    flx_error cause = {0};
-    if (from.bad || flx_entry_check(&entry, NULL, &cause) != FLX_OK) {
-        return flx_fail(reterr, FLX_ERR_CORRUPT, "catalog '%s': a %s row is damaged%s%s", db->path,
-                        flx_kind_name(kind), from.bad ? "" : ": ", cause.message);
-    }
-    *ret_entry = entry;
-    return FLX_OK;
-}
-
 /* ---- opening ---- */
 
 static flx_status run_text(const flx_store_db *db, const char *sql, const char *what,
@@ -400,17 +229,7 @@ static flx_status make_file(const flx_store_db *db, const char *directory, flx_e
         status = flx_fail_errno(reterr, errno, "chmod '%s'", db->path);
     }
     (void)close(file);
-    if (status != FLX_OK) {
-        return status;
-    }
-    const int folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder < 0 || fsync(folder) != 0) {
-        status = flx_fail_errno(reterr, errno, "sync directory '%s'", directory);
-    }
-    if (folder >= 0) {
-        (void)close(folder);
-    }
-    return status;
+    return status == FLX_OK ? flx_dir_sync(directory, reterr) : status;
 }
 
 /* Only reads. *ret_version: the schema it has, 0 for a new file. */
@@ -564,7 +383,7 @@ static flx_status read_marks(const flx_store_db *db, flx_store_marks *marks, flx
 {
     flx_status status = read_number(db, db->one[FLX_SQL_STATE_GET], &marks->version, reterr);
     for (size_t kind = 0; status == FLX_OK && kind < FLX_KIND_COUNT; kind++) {
-        bind_number(db->one[FLX_SQL_FEED_GET], 1, kind);
+        (void)sqlite3_bind_int64(db->one[FLX_SQL_FEED_GET], 1, (sqlite3_int64)kind);
         status = read_number(db, db->one[FLX_SQL_FEED_GET], &marks->next_seq[kind], reterr);
         if (status == FLX_OK) {
             status = read_number(db, db->of_kind[kind][FLX_SQL_COUNT], &marks->count[kind], reterr);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * metadata/store_int.h - the store's inside: store.c decides, store_db.c speaks SQL.
+ * metadata/store_int.h - the store's inside: store.c changes and store_read.c answers; store_db.c has
+ * the file and its statements, store_rows.c the rows.
  *
  * Everything here runs with the store's lock held, or before anybody else knows the store.
  */
@@ -10,6 +11,7 @@
 #include "metadata/entry.h"
 #include "metadata/store.h"
 
+#include <pthread.h>
 #include <sqlite3.h>
 
 typedef enum flx_store_sql { /* statements of a kind */
@@ -50,6 +52,26 @@ typedef struct flx_store_db {
     char path[512];
 } flx_store_db;
 
+struct flx_store {
+    pthread_mutex_t lock;
+    pthread_cond_t grown; /* a change log grew, or waits end */
+    flx_store_db db;
+    flx_store_marks marks; /* as they are on disk */
+    flx_catalog *snapshot; /* of marks.version; NULL until somebody asks */
+    flx_abilities abilities;
+    uint32_t change_rows_max;
+    uint32_t entries_max;
+    void (*changed)(void *arg, uint64_t version);
+    void *arg;
+    bool failed; /* a sync failed; nothing is written any more */
+    bool waking; /* no wait waits any more */
+};
+
+void flx_store_lock(flx_store *store);
+void flx_store_unlock(flx_store *store);
+
+/* ---- store_db.c ---- */
+
 /* Opens and checks the file, brings its schema up to date, prepares the statements, reads the
  * marks. On failure nothing stays open. */
 flx_status flx_store_db_open(flx_store_db *db, const char *directory, uint32_t busy_timeout_ms,
@@ -65,6 +87,9 @@ flx_status flx_store_db_run(const flx_store_db *db, flx_store_sql_one sql, flx_e
 /* Gets a statement ready for the next use: no row pending, nothing bound. */
 void flx_store_db_reset(sqlite3_stmt *stmt);
 
+/* ---- store_rows.c ---- */
+
+/* Borrows the bytes until the statement is reset. */
 void flx_store_db_bind_text(sqlite3_stmt *stmt, int position, flx_slice text);
 /* The key at positions 1 .. as many parts as the kind has. */
 void flx_store_db_bind_key(sqlite3_stmt *stmt, flx_kind kind, const flx_key *key);

@@ -32,15 +32,18 @@
 static char aead_tag;
 static char hp_tag;
 
+/*
+ * GCM wants a kilobyte of tables a key, and ngtcp2 derives the keys of the next update ahead, which
+ * most connections never use: so tables are made at the first packet.
+ */
 struct packet_key {
     TAILQ_ENTRY(packet_key) link;
     bool wide; /* 256 bits */
-    bool hp;
+    uint8_t bytes_len;
 #if defined(FLX_HAVE_IPSEC_MB)
-    _Alignas(64) union {
-        struct gcm_key_data gcm;
-        _Alignas(16) uint8_t round_keys[16 * (HP_ROUNDS_MAX + 1)];
-    } u;
+    struct gcm_key_data *tables; /* NULL: not made yet, or a key of header protection */
+    /* The key while its tables are not made; of header protection, all round keys (hp_bytes). */
+    _Alignas(16) uint8_t bytes[];
 #endif
 };
 
@@ -76,40 +79,53 @@ bool flx_aead_available(void)
     return manager != NULL && !atomic_load_explicit(&disabled, memory_order_relaxed);
 }
 
-static packet_key *key_alloc(size_t key_len, bool hp)
+static packet_key *key_alloc(size_t key_len, size_t bytes)
 {
     FLX_ASSERT(key_len == 16 || key_len == 32);
-    packet_key *key = flx_aligned_alloc(64, (sizeof *key + 63) & ~(size_t)63);
-    if (key == NULL)
-        return NULL;
-    memset(key, 0, sizeof *key);
-    key->wide = key_len == 32;
-    key->hp = hp;
+    packet_key *key = flx_calloc(1, sizeof *key + bytes);
+    if (key != NULL)
+        *key = (packet_key){.wide = key_len == 32, .bytes_len = (uint8_t)bytes};
     return key;
 }
 
 packet_key *flx_aead_key_new(const uint8_t *key, size_t key_len)
 {
-    packet_key *made = key_alloc(key_len, false);
-    if (made == NULL)
-        return NULL;
-    if (made->wide)
-        IMB_AES256_GCM_PRE(manager, key, &made->u.gcm);
-    else
-        IMB_AES128_GCM_PRE(manager, key, &made->u.gcm);
+    packet_key *made = key_alloc(key_len, key_len);
+    if (made != NULL)
+        memcpy(made->bytes, key, key_len);
     return made;
+}
+
+bool flx_aead_key_ready(packet_key *key)
+{
+    if (key->tables != NULL)
+        return true;
+    key->tables = flx_aligned_alloc(64, sizeof *key->tables);
+    if (key->tables == NULL)
+        return false;
+    if (key->wide)
+        IMB_AES256_GCM_PRE(manager, key->bytes, key->tables);
+    else
+        IMB_AES128_GCM_PRE(manager, key->bytes, key->tables);
+    explicit_bzero(key->bytes, key->bytes_len);
+    return true;
+}
+
+static size_t hp_bytes(size_t key_len)
+{
+    return key_len == 32 ? (size_t)16 * 15 : (size_t)16 * 11;
 }
 
 packet_key *flx_aead_hp_new(const uint8_t *key, size_t key_len)
 {
     _Alignas(16) uint8_t decrypt_keys[16 * (HP_ROUNDS_MAX + 1)];
-    packet_key *made = key_alloc(key_len, true);
+    packet_key *made = key_alloc(key_len, hp_bytes(key_len));
     if (made == NULL)
         return NULL;
     if (made->wide)
-        IMB_AES_KEYEXP_256(manager, key, made->u.round_keys, decrypt_keys);
+        IMB_AES_KEYEXP_256(manager, key, made->bytes, decrypt_keys);
     else
-        IMB_AES_KEYEXP_128(manager, key, made->u.round_keys, decrypt_keys);
+        IMB_AES_KEYEXP_128(manager, key, made->bytes, decrypt_keys);
     explicit_bzero(decrypt_keys, sizeof decrypt_keys);
     return made;
 }
@@ -119,10 +135,10 @@ void flx_aead_seal(const packet_key *key, uint8_t *dest, const uint8_t *plain, s
 {
     struct gcm_context_data context;
     if (key->wide)
-        IMB_AES256_GCM_ENC(manager, &key->u.gcm, &context, dest, plain, len, nonce, aad, aad_len,
+        IMB_AES256_GCM_ENC(manager, key->tables, &context, dest, plain, len, nonce, aad, aad_len,
                            dest + len, TAG_LEN);
     else
-        IMB_AES128_GCM_ENC(manager, &key->u.gcm, &context, dest, plain, len, nonce, aad, aad_len,
+        IMB_AES128_GCM_ENC(manager, key->tables, &context, dest, plain, len, nonce, aad, aad_len,
                            dest + len, TAG_LEN);
 }
 
@@ -135,10 +151,10 @@ bool flx_aead_open(const packet_key *key, uint8_t *dest, const uint8_t *sealed, 
         return false;
     const size_t plain_len = len - TAG_LEN;
     if (key->wide)
-        IMB_AES256_GCM_DEC(manager, &key->u.gcm, &context, dest, sealed, plain_len, nonce, aad,
+        IMB_AES256_GCM_DEC(manager, key->tables, &context, dest, sealed, plain_len, nonce, aad,
                            aad_len, tag, TAG_LEN);
     else
-        IMB_AES128_GCM_DEC(manager, &key->u.gcm, &context, dest, sealed, plain_len, nonce, aad,
+        IMB_AES128_GCM_DEC(manager, key->tables, &context, dest, sealed, plain_len, nonce, aad,
                            aad_len, tag, TAG_LEN);
     unsigned difference = 0; /* in constant time */
     for (size_t i = 0; i < TAG_LEN; i++)
@@ -150,7 +166,7 @@ __attribute__((target("aes,sse2"))) void
 flx_aead_hp_mask(const packet_key *key, uint8_t ret_mask[16], const uint8_t sample[16])
 {
     const size_t rounds = key->wide ? 14 : 10;
-    const uint8_t *k = key->u.round_keys;
+    const uint8_t *k = key->bytes;
     __m128i block = _mm_loadu_si128((const __m128i *)(const void *)sample);
     block = _mm_xor_si128(block, _mm_load_si128((const __m128i *)(const void *)k));
     for (size_t i = 1; i < rounds; i++)
@@ -159,6 +175,18 @@ flx_aead_hp_mask(const packet_key *key, uint8_t ret_mask[16], const uint8_t samp
     block = _mm_aesenclast_si128(block,
                                  _mm_load_si128((const __m128i *)(const void *)(k + 16 * rounds)));
     _mm_storeu_si128((__m128i *)(void *)ret_mask, block);
+}
+
+packet_key *flx_aead_key_free(packet_key *key)
+{
+    if (key == NULL)
+        return NULL;
+    if (key->tables != NULL)
+        explicit_bzero(key->tables, sizeof *key->tables);
+    flx_free(key->tables);
+    explicit_bzero(key->bytes, key->bytes_len);
+    flx_free(key);
+    return NULL;
 }
 
 #else /* no libipsec-mb: nothing is ours, GnuTLS does it all */
@@ -173,6 +201,12 @@ packet_key *flx_aead_key_new(const uint8_t *key, size_t key_len)
     (void)key;
     (void)key_len;
     return NULL;
+}
+
+bool flx_aead_key_ready(packet_key *key)
+{
+    (void)key;
+    return false;
 }
 
 packet_key *flx_aead_hp_new(const uint8_t *key, size_t key_len)
@@ -202,16 +236,13 @@ void flx_aead_hp_mask(const packet_key *key, uint8_t ret_mask[16], const uint8_t
     FLX_UNREACHABLE();
 }
 
-#endif
-
 packet_key *flx_aead_key_free(packet_key *key)
 {
-    if (key != NULL) {
-        explicit_bzero(key, sizeof *key);
-        flx_free(key);
-    }
+    FLX_ASSERT(key == NULL);
     return NULL;
 }
+
+#endif
 
 static size_t cipher_key_len(gnutls_cipher_algorithm_t cipher)
 {
@@ -234,6 +265,8 @@ static int on_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
         return ngtcp2_crypto_encrypt_cb(dest, aead, ctx, plain, len, nonce, nonce_len, aad,
                                         aad_len);
     FLX_DEBUG_ASSERT(nonce_len == IV_LEN);
+    if (!flx_aead_key_ready(ctx->native_handle))
+        return NGTCP2_ERR_CALLBACK_FAILURE;
     flx_aead_seal(ctx->native_handle, dest, plain, len, nonce, aad, aad_len);
     return 0;
 }
@@ -245,6 +278,8 @@ static int on_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
     if (aead->native_handle != &aead_tag)
         return ngtcp2_crypto_decrypt_cb(dest, aead, ctx, sealed, len, nonce, nonce_len, aad,
                                         aad_len);
+    if (!flx_aead_key_ready(ctx->native_handle))
+        return NGTCP2_ERR_CALLBACK_FAILURE;
     return flx_aead_open(ctx->native_handle, dest, sealed, len, nonce, aad, aad_len)
                ? 0
                : NGTCP2_ERR_DECRYPT;

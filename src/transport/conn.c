@@ -25,34 +25,6 @@
 
 #define ALERT_UNEXPECTED_MESSAGE 10
 
-/* --- ngtcp2's memory ------------------------------------------------------------------------ */
-
-static void *mem_malloc(size_t size, void *arg)
-{
-    (void)arg;
-    return flx_alloc(size);
-}
-
-static void mem_free(void *memory, void *arg)
-{
-    (void)arg;
-    flx_free(memory);
-}
-
-static void *mem_calloc(size_t count, size_t size, void *arg)
-{
-    (void)arg;
-    return flx_calloc(count, size);
-}
-
-static void *mem_realloc(void *memory, size_t size, void *arg)
-{
-    (void)arg;
-    return flx_realloc(memory, size);
-}
-
-const ngtcp2_mem flx_ngtcp2_mem = {NULL, mem_malloc, mem_free, mem_calloc, mem_realloc};
-
 void flx_conn_mark_dirty(flx_quic_conn *conn)
 {
     if (conn->dirty || conn->state == CONN_LINGER)
@@ -567,6 +539,8 @@ void flx_conn_read(flx_quic_conn *conn, const ngtcp2_path *path, const uint8_t *
     const int rv = ngtcp2_conn_read_pkt(conn->qc, path, &info, packet, len, now_ns);
     if (rv != 0)
         flx_conn_end_liberr(conn, rv);
+    if (flx_mem_starved())
+        flx_conn_end_liberr(conn, NGTCP2_ERR_NOMEM);
     flx_conn_tell_connected(conn);
     tell_streams(conn);
     flx_conn_mark_dirty(conn);

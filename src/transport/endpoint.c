@@ -198,6 +198,7 @@ static flx_status endpoint_new(flx_loop *loop, const flx_quic_options *options,
         flx_free(endpoint);
         return flx_fail(reterr, FLX_ERR_NOMEM, "no memory for an endpoint");
     }
+    flx_udp_rx_init(endpoint->rx);
     endpoint->tx->count = endpoint->tx->first = 0;
     endpoint->tx->used = 0;
     endpoint->tx->blocked = false;

@@ -95,12 +95,14 @@ static bool note_refused(flx_quic_stream *stream, ngtcp2_ssize error)
 
 /*
  * Builds one packet of up to `cap` bytes at `dest`, from as many streams as fit. Returns its length,
- * 0 when there is nothing to send or the path has no room, or ngtcp2's error.
+ * 0 when there is nothing to send or the path has no room, or ngtcp2's error. *ret_carried: it holds
+ * stream bytes, so whatever else waits had its turn in it or before it.
  */
 static ngtcp2_ssize build_packet(flx_quic_conn *conn, uint8_t *dest, size_t cap, ngtcp2_path *path,
-                                 uint64_t now_ns)
+                                 uint64_t now_ns, bool *ret_carried)
 {
     ngtcp2_pkt_info info = {0};
+    *ret_carried = false;
     for (;;) {
         ngtcp2_vec vec[GATHER_MAX];
         ngtcp2_ssize taken = -1;
@@ -110,15 +112,19 @@ static ngtcp2_ssize build_packet(flx_quic_conn *conn, uint8_t *dest, size_t cap,
         flx_quic_stream *stream = may_send_data(conn) ? TAILQ_FIRST(&conn->ready) : NULL;
         if (stream != NULL) {
             used = flx_stream_gather(stream, vec, cap, &all);
-            flags = NGTCP2_WRITE_STREAM_FLAG_MORE;
+            /* The last one closes the packet in the same call. */
+            if (TAILQ_NEXT(stream, ready_link) != NULL || !all)
+                flags = NGTCP2_WRITE_STREAM_FLAG_MORE;
             if (stream->fin && all)
                 flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
         }
         const ngtcp2_ssize n =
             ngtcp2_conn_writev_stream(conn->qc, path, &info, dest, cap, &taken, flags,
                                       stream != NULL ? stream->id : -1, vec, used, now_ns);
-        if (stream != NULL && taken >= 0)
+        if (stream != NULL && taken >= 0) {
             note_sent(conn, stream, (size_t)taken, (flags & NGTCP2_WRITE_STREAM_FLAG_FIN) != 0);
+            *ret_carried = true;
+        }
         if (n == NGTCP2_ERR_WRITE_MORE)
             continue;
         if (n < 0 && stream != NULL && note_refused(stream, n))
@@ -170,6 +176,8 @@ typedef enum fill { FILL_DONE, FILL_FULL, FILL_FAILED } fill;
 static fill fill_batch(flx_quic_conn *conn, uint8_t *room, uint64_t now_ns, bool *sent)
 {
     const size_t cap = ngtcp2_conn_get_max_tx_udp_payload_size(conn->qc); /* README rule 2 */
+    const size_t full = ngtcp2_conn_get_path_max_tx_udp_payload_size(conn->qc);
+    bool carried;
     ngtcp2_path_storage path;
     batch b = {.start = room};
     ngtcp2_path_storage_zero(&b.path);
@@ -178,7 +186,8 @@ static fill fill_batch(flx_quic_conn *conn, uint8_t *room, uint64_t now_ns, bool
         pull_streams(conn);
         if (conn->ending)
             break;
-        const ngtcp2_ssize n = build_packet(conn, b.start + b.len, cap, &path.path, now_ns);
+        const ngtcp2_ssize n =
+            build_packet(conn, b.start + b.len, cap, &path.path, now_ns, &carried);
         if (n < 0) {
             batch_commit(conn, &b);
             flx_conn_end_liberr(conn, (int)n);
@@ -187,7 +196,12 @@ static fill fill_batch(flx_quic_conn *conn, uint8_t *room, uint64_t now_ns, bool
         if (n == 0)
             break;
         *sent = true;
-        if (batch_add(conn, &b, (size_t)n, &path.path, cap))
+        const bool closed = batch_add(conn, &b, (size_t)n, &path.path, cap);
+        /* Nothing was left out of a packet with this much room: do not ask for another. */
+        if (carried && (size_t)n + PACKET_SLACK < full && TAILQ_EMPTY(&conn->ready) &&
+            conn->pull_count == 0)
+            break;
+        if (closed)
             return FILL_FULL;
     }
     batch_commit(conn, &b);
@@ -228,10 +242,48 @@ static bool write_batches(flx_quic_conn *conn, uint64_t now_ns, bool *sent, bool
     return true;
 }
 
+/*
+ * ngtcp2 delays an acknowledgement by an eighth of the round trip, 9 us on loopback, and packets with
+ * data that leave before do not carry it: a packet and a tick of its own follow (README rule 24).
+ * The delay is read from our transport parameters, which the peer has heard by now and nothing else
+ * reads: with 0 there, whatever is to be acknowledged goes into the next packet. The accessor is
+ * const, the object is not.
+ */
+static void acks_are_due(flx_quic_conn *conn, bool due)
+{
+    const ngtcp2_transport_params *shown;
+    ngtcp2_transport_params *params;
+    if (conn->state != CONN_OPEN || !flx_ngtcp2_known())
+        return;
+    shown = ngtcp2_conn_get_local_transport_params(conn->qc);
+    memcpy(&params, &shown, sizeof params);
+    params->max_ack_delay = due ? 0 : NGTCP2_DEFAULT_MAX_ACK_DELAY;
+}
+
+/* Packets of this pass; false: come back next tick. *ret_expiry_ns: when ngtcp2 wants to be woken. */
+static bool write_all(flx_quic_conn *conn, uint64_t now_ns, bool *sent, uint64_t *ret_expiry_ns)
+{
+    bool more = false;
+    const bool data = !TAILQ_EMPTY(&conn->ready) || conn->pull_count > 0;
+    if (data)
+        acks_are_due(conn, true);
+    bool room = write_batches(conn, now_ns, sent, &more);
+    if (data)
+        acks_are_due(conn, false);
+    *ret_expiry_ns = ngtcp2_conn_get_expiry(conn->qc);
+    if (!room || more || conn->ending || *ret_expiry_ns >= now_ns + ACK_SLEEP_MIN_NS)
+        return room && !more;
+
+    acks_are_due(conn, true);
+    room = write_batches(conn, now_ns, sent, &more);
+    acks_are_due(conn, false);
+    *ret_expiry_ns = ngtcp2_conn_get_expiry(conn->qc);
+    return room && !more;
+}
+
 bool flx_conn_flush(flx_quic_conn *conn, uint64_t now_ns)
 {
     bool sent = false;
-    bool more = false;
     if (conn->endpoint->tx->blocked)
         return false;
 
@@ -245,14 +297,17 @@ bool flx_conn_flush(flx_quic_conn *conn, uint64_t now_ns)
     flx_stream_apply_ops(conn);
     if (conn->ending)
         return true;
-    const bool room = write_batches(conn, now_ns, &sent, &more);
+    uint64_t expiry_ns;
+    const bool done = write_all(conn, now_ns, &sent, &expiry_ns);
+    if (flx_mem_starved())
+        flx_conn_end_liberr(conn, NGTCP2_ERR_NOMEM);
     if (conn->ending)
         return true;
 
     /* The deadline is read before the pacing of this pass is set (README rule 7): a connection with
      * nothing left to send need not be woken to hear that it may send. */
-    flx_conn_arm(conn, ngtcp2_conn_get_expiry(conn->qc));
+    flx_conn_arm(conn, expiry_ns);
     if (sent && conn->completed) /* README rule 1 */
         ngtcp2_conn_update_pkt_tx_time(conn->qc, now_ns);
-    return room && !more;
+    return done;
 }

@@ -29,6 +29,8 @@
 #define CONTROL_BYTES       128                  /* ancillary data of one message */
 #define FLUSH_BATCHES_MAX   2                    /* per connection and pass; README rule 3 */
 #define PULL_LOW_BYTES      ((size_t)64 * 1024)  /* a queue below this is pulled */
+#define PACKET_SLACK        64                   /* a packet with so much room left out nothing */
+#define ACK_SLEEP_MIN_NS    20000                /* README rule 24 */
 #define GATHER_MAX          64                   /* ranges given to ngtcp2 at once (it takes 256) */
 #define CLOSE_PACKET_MAX    256                  /* a kept CONNECTION_CLOSE */
 #define LINGER_MAX          1024                 /* closed connections remembered by an endpoint */
@@ -105,6 +107,7 @@ typedef struct udp_socket {
 } udp_socket;
 
 typedef struct udp_rx {
+    int used; /* messages of the last receive: what the kernel changed in them is set anew */
     struct mmsghdr messages[UDP_RX_MESSAGES];
     struct iovec iov[UDP_RX_MESSAGES];
     struct sockaddr_storage from[UDP_RX_MESSAGES];
@@ -137,6 +140,8 @@ typedef enum flx_udp_share { FLX_UDP_ALONE, FLX_UDP_FIRST, FLX_UDP_JOIN } flx_ud
 flx_status flx_udp_open(udp_socket *socket, const struct sockaddr *address, socklen_t len,
                         uint32_t buffer_bytes, flx_udp_share share, flx_error *reterr);
 void flx_udp_close(udp_socket *socket);
+/* Points the messages at their buffers, once. */
+void flx_udp_rx_init(udp_rx *rx);
 /* Receives once; returns messages, 0 when there are none. */
 int flx_udp_receive(udp_socket *socket, udp_rx *rx);
 /* What message `index` of the last receive says: segment size and the local address it came to. */
@@ -168,6 +173,8 @@ void flx_aead_disable_for_tests(bool off);
 bool flx_aead_serves(gnutls_cipher_algorithm_t cipher);
 /* A key of 16 or 32 bytes; NULL: out of memory. */
 packet_key *flx_aead_key_new(const uint8_t *key, size_t key_len);
+/* Makes its tables unless they are there; needed before seal and open. False: out of memory. */
+bool flx_aead_key_ready(packet_key *key);
 packet_key *flx_aead_hp_new(const uint8_t *key, size_t key_len);
 packet_key *flx_aead_key_free(packet_key *key);
 void flx_aead_seal(const packet_key *key, uint8_t *dest, const uint8_t *plain, size_t len,
@@ -421,6 +428,18 @@ void flx_endpoint_post_strays(flx_quic_endpoint *endpoint);
 /* A connection id of ours: steered to this endpoint, random otherwise. */
 void flx_endpoint_new_cid(const flx_quic_endpoint *endpoint, ngtcp2_cid *ret_cid);
 
+/* --- mem.c ---------------------------------------------------------------------------------- */
+
 extern const ngtcp2_mem flx_ngtcp2_mem;
+/* What a pool of ngtcp2 that asks for blocks of `asked` bytes gets; an eighth where that is safe. */
+size_t flx_pool_block_bytes(size_t asked);
+/* Whether ngtcp2 got memory of the reserve since the last question: end the connection. This thread. */
+bool flx_mem_starved(void);
+
+/* Whether the ngtcp2 that runs is the one whose internals we know (README rules 12, 21). */
+static inline bool flx_ngtcp2_known(void)
+{
+    return ngtcp2_version(0)->version_num == 0x000c01;
+}
 
 #endif /* FLX_TRANSPORT_QUIC_INT_H */

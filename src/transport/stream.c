@@ -247,10 +247,8 @@ void flx_stream_soft_close_for_tests(bool on)
 
 static bool hard_close_works(void)
 {
-    const ngtcp2_info *info = ngtcp2_version(0);
     return ngtcp2_conn_find_stream != NULL && ngtcp2_conn_close_stream != NULL &&
-           info->version_num == 0x000c01 &&
-           !atomic_load_explicit(&soft_close, memory_order_relaxed);
+           flx_ngtcp2_known() && !atomic_load_explicit(&soft_close, memory_order_relaxed);
 }
 
 static int close_remote_uni(flx_quic_conn *conn, flx_quic_stream *stream)

@@ -136,24 +136,37 @@ void flx_udp_close(udp_socket *socket)
 
 /* --- receive -------------------------------------------------------------------------------- */
 
-int flx_udp_receive(udp_socket *socket, udp_rx *rx)
+static void message_reset(udp_rx *rx, int i)
 {
+    rx->messages[i].msg_hdr = (struct msghdr){
+        .msg_name = &rx->from[i],
+        .msg_namelen = sizeof rx->from[i],
+        .msg_iov = &rx->iov[i],
+        .msg_iovlen = 1,
+        .msg_control = rx->control[i],
+        .msg_controllen = sizeof rx->control[i],
+    };
+}
+
+void flx_udp_rx_init(udp_rx *rx)
+{
+    rx->used = 0;
     for (int i = 0; i < UDP_RX_MESSAGES; i++) {
         rx->iov[i] = (struct iovec){rx->bytes[i], UDP_RX_BYTES};
-        rx->messages[i].msg_hdr = (struct msghdr){
-            .msg_name = &rx->from[i],
-            .msg_namelen = sizeof rx->from[i],
-            .msg_iov = &rx->iov[i],
-            .msg_iovlen = 1,
-            .msg_control = rx->control[i],
-            .msg_controllen = sizeof rx->control[i],
-        };
+        message_reset(rx, i);
     }
+}
+
+int flx_udp_receive(udp_socket *socket, udp_rx *rx)
+{
+    for (int i = 0; i < rx->used; i++)
+        message_reset(rx, i);
     int count;
     do
         count = recvmmsg(socket->fd, rx->messages, UDP_RX_MESSAGES, MSG_DONTWAIT, NULL);
     while (count < 0 && errno == EINTR);
-    return count < 0 ? 0 : count;
+    rx->used = count < 0 ? 0 : count;
+    return rx->used;
 }
 
 static void local_from_v4(struct sockaddr_storage *local, const struct cmsghdr *c)

@@ -2,6 +2,8 @@
 /* wire/code.c - codes and classes by number and by name. */
 #include "wire/code.h"
 
+#include "common/slice.h"
+
 #include <string.h>
 
 typedef struct code_row {
@@ -28,15 +30,9 @@ static const code_row *find_row(uint16_t code)
     return code >= 1 && code <= count ? &rows[code - 1] : NULL;
 }
 
-static flx_slice slice_of(const char *text)
+static flx_slice slice_or_none(const char *text)
 {
-    const flx_slice slice = {(const uint8_t *)text, text != NULL ? strlen(text) : 0};
-    return slice;
-}
-
-static bool equals(flx_slice slice, const char *text)
-{
-    return slice.len == strlen(text) && memcmp(slice.ptr, text, slice.len) == 0;
+    return text != NULL ? flx_slice_of(text) : (flx_slice){0};
 }
 
 const char *flx_code_name(uint16_t code)
@@ -47,13 +43,13 @@ const char *flx_code_name(uint16_t code)
 
 flx_slice flx_code_slice(uint16_t code)
 {
-    return slice_of(flx_code_name(code));
+    return slice_or_none(flx_code_name(code));
 }
 
 uint16_t flx_code_find(flx_slice name)
 {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (equals(name, rows[i].name)) {
+        if (flx_slice_is(name, rows[i].name)) {
             return (uint16_t)rows[i].code;
         }
     }
@@ -94,13 +90,13 @@ const char *flx_retry_name(flx_retry retry)
 
 flx_slice flx_retry_slice(flx_retry retry)
 {
-    return slice_of(flx_retry_name(retry));
+    return slice_or_none(flx_retry_name(retry));
 }
 
 flx_retry flx_retry_find(flx_slice name)
 {
     for (int i = FLX_RETRY_NOW; i < FLX_RETRY_FATAL; i++) {
-        if (equals(name, retry_names[i])) {
+        if (flx_slice_is(name, retry_names[i])) {
             return (flx_retry)i;
         }
     }

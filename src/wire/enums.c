@@ -3,6 +3,7 @@
 #include "wire/enums.h"
 
 #include "common/assert.h"
+#include "common/slice.h"
 
 #include <string.h>
 
@@ -28,7 +29,7 @@ bool flx_enum_find(const flx_enum_names *names, flx_slice word, uint32_t *ret_va
 {
     for (size_t i = 0; i < names->count; i++) {
         const flx_slice candidate = names->words[i];
-        if (candidate.len == word.len && memcmp(candidate.ptr, word.ptr, word.len) == 0) {
+        if (flx_slice_equal(candidate, word)) {
             *ret_value = (uint32_t)i;
             return true;
         }

@@ -9,6 +9,7 @@
  */
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "wire/json.h"
 #include "wire/message.h"
 #include "wire/message_int.h"
@@ -34,16 +35,6 @@ static bool refuse(msg_decoder *decoder, flx_status status, const char *text)
     decoder->status = status;
     decoder->problem = text;
     return false;
-}
-
-static bool equals(flx_slice a, flx_slice b)
-{
-    return a.len == b.len && memcmp(a.ptr, b.ptr, a.len) == 0;
-}
-
-static bool is_word(flx_slice text, const char *word)
-{
-    return text.len == strlen(word) && memcmp(text.ptr, word, text.len) == 0;
 }
 
 /* ---- single values ---- */
@@ -140,15 +131,15 @@ static bool decode_start(msg_decoder *decoder, flx_start *to)
     if (!open_tag(decoder, &tag, &is_object)) {
         return false;
     }
-    if (is_object && is_word(tag, "offset")) {
+    if (is_object && flx_slice_is(tag, "offset")) {
         to->kind = FLX_START_OFFSET;
         return flx_json_u64(&decoder->json, &to->offset) && close_tag(decoder);
     }
-    if (!is_object && is_word(tag, "latest")) {
+    if (!is_object && flx_slice_is(tag, "latest")) {
         to->kind = FLX_START_LATEST;
         return true;
     }
-    if (!is_object && is_word(tag, "earliest")) {
+    if (!is_object && flx_slice_is(tag, "earliest")) {
         to->kind = FLX_START_EARLIEST;
         return true;
     }
@@ -162,11 +153,11 @@ static bool decode_condition(msg_decoder *decoder, flx_condition *to)
     if (!open_tag(decoder, &tag, &is_object)) {
         return false;
     }
-    if (is_object && is_word(tag, "version")) {
+    if (is_object && flx_slice_is(tag, "version")) {
         to->kind = FLX_CONDITION_VERSION;
         return flx_json_u64(&decoder->json, &to->version) && close_tag(decoder);
     }
-    if (!is_object && is_word(tag, "absent")) {
+    if (!is_object && flx_slice_is(tag, "absent")) {
         to->kind = FLX_CONDITION_ABSENT;
         return true;
     }
@@ -189,7 +180,7 @@ static bool decode_one_u64(msg_decoder *decoder, const char *name, uint64_t *to)
         if (step == FLX_JSON_END) {
             return seen ? true : refuse(decoder, FLX_ERR_PROTOCOL, "missing");
         }
-        if (!is_word(key, name)) {
+        if (!flx_slice_is(key, name)) {
             if (!flx_json_skip(&decoder->json, NULL)) {
                 return false;
             }
@@ -221,8 +212,8 @@ static bool decode_leader(msg_decoder *decoder, flx_refusal *to)
         if (step == FLX_JSON_END) {
             return seen ? true : refuse(decoder, FLX_ERR_PROTOCOL, "missing");
         }
-        const bool is_node = is_word(key, "node_id");
-        const bool is_addr = is_word(key, "addr");
+        const bool is_node = flx_slice_is(key, "node_id");
+        const bool is_addr = flx_slice_is(key, "addr");
         if ((is_node && seen) || (is_addr && to->has_addr)) {
             return refuse(decoder, FLX_ERR_PROTOCOL, "there twice");
         }
@@ -257,20 +248,20 @@ static bool decode_refusal(msg_decoder *decoder, flx_refusal *to)
     if (!open_tag(decoder, &tag, &is_object)) {
         return false;
     }
-    if (is_object && is_word(tag, "sequence_gap")) {
+    if (is_object && flx_slice_is(tag, "sequence_gap")) {
         to->kind = FLX_REFUSAL_SEQUENCE_GAP;
         return decode_one_u64(decoder, "expected", &to->expected) && close_tag(decoder);
     }
-    if (is_object && is_word(tag, "offset_mismatch")) {
+    if (is_object && flx_slice_is(tag, "offset_mismatch")) {
         to->kind = FLX_REFUSAL_OFFSET_MISMATCH;
         return decode_one_u64(decoder, "tail", &to->tail) && close_tag(decoder);
     }
-    if (is_object && is_word(tag, "not_leader")) {
+    if (is_object && flx_slice_is(tag, "not_leader")) {
         to->kind = FLX_REFUSAL_NOT_LEADER;
         return decode_leader(decoder, to) && close_tag(decoder);
     }
     for (size_t i = 0; !is_object && i < sizeof words / sizeof words[0]; i++) {
-        if (is_word(tag, words[i].tag)) {
+        if (flx_slice_is(tag, words[i].tag)) {
             to->kind = words[i].kind;
             return true;
         }
@@ -396,11 +387,11 @@ static bool decode_field(msg_decoder *decoder, const flx_field *field, uint8_t *
 /* The field of a name: the `expected` one if it is that, else by search. -1: none has it. */
 static int find_field(const flx_object *object, unsigned expected, flx_slice key)
 {
-    if (expected < object->count && equals(key, field_name(&object->fields[expected]))) {
+    if (expected < object->count && flx_slice_equal(key, field_name(&object->fields[expected]))) {
         return (int)expected;
     }
     for (unsigned i = 0; i < object->count; i++) {
-        if (equals(key, field_name(&object->fields[i]))) {
+        if (flx_slice_equal(key, field_name(&object->fields[i]))) {
             return (int)i;
         }
     }
@@ -421,7 +412,7 @@ static bool check_missing(msg_decoder *decoder, const flx_object *object, uint32
 /* A member no field is named after: at the top the type, which has been read; else anything. */
 static bool pass_member(msg_decoder *decoder, bool is_top, flx_slice key)
 {
-    if (is_top && is_word(key, "type")) {
+    if (is_top && flx_slice_is(key, "type")) {
         if (decoder->type_seen) {
             return refuse(decoder, FLX_ERR_PROTOCOL, "there twice");
         }
@@ -482,8 +473,8 @@ static bool scan_envelope(flx_json *json, bool first, msg_envelope *envelope)
         if (step != FLX_JSON_ITEM) {
             return step == FLX_JSON_END && flx_json_finish(json);
         }
-        const bool is_type = is_word(key, "type") && envelope->type_raw.ptr == NULL;
-        const bool is_request_id = is_word(key, "request_id");
+        const bool is_type = flx_slice_is(key, "type") && envelope->type_raw.ptr == NULL;
+        const bool is_request_id = flx_slice_is(key, "request_id");
         uint8_t *const value = json->at;
         if (!flx_json_skip(json, &raw)) {
             return false;
@@ -566,7 +557,7 @@ static flx_msg_type find_type_first(flx_json *json)
     flx_slice key;
     flx_slice raw;
     if (!flx_json_object_begin(json) || flx_json_member(json, true, &key) != FLX_JSON_ITEM ||
-        !is_word(key, "type") || !flx_json_skip(json, &raw) || raw.len < 2) {
+        !flx_slice_is(key, "type") || !flx_json_skip(json, &raw) || raw.len < 2) {
         return FLX_MSG_UNKNOWN;
     }
     const flx_slice name = {raw.ptr + 1, raw.len - 2};

@@ -110,6 +110,24 @@ static void test_write_then_read(void **state)
     assert_int_equal(names_in_folder(), 1); /* no temporary file is left */
 }
 
+static void test_creating_destroys_nothing(void **state)
+{
+    (void)state;
+    flx_error error;
+    struct stat info;
+    const char *path = path_of("key");
+    const size_t names = names_in_folder();
+    assert_int_equal(flx_file_create_atomic(path, slice_of("first"), 0600, &error), FLX_OK);
+    assert_int_equal(flx_file_create_atomic(path, slice_of("second"), 0644, &error),
+                     FLX_ERR_CONFLICT);
+    expect_content(path, "first");
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+    assert_int_equal(names_in_folder(), names + 1); /* no temporary file is left */
+    assert_int_equal(flx_file_create_atomic(path_of("no/such"), slice_of("x"), 0600, &error),
+                     FLX_ERR_IO);
+}
+
 static void test_read_limits(void **state)
 {
     (void)state;
@@ -165,8 +183,11 @@ static void test_directories(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_buffer_bounds), cmocka_unit_test(test_write_then_read),
-        cmocka_unit_test(test_read_limits),   cmocka_unit_test(test_failures_are_told_apart),
+        cmocka_unit_test(test_buffer_bounds),
+        cmocka_unit_test(test_write_then_read),
+        cmocka_unit_test(test_creating_destroys_nothing),
+        cmocka_unit_test(test_read_limits),
+        cmocka_unit_test(test_failures_are_told_apart),
         cmocka_unit_test(test_directories),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -35,6 +35,8 @@ static void compare_seal(size_t key_len)
                      0);
     packet_key *key = flx_aead_key_new(key_bytes, key_len);
     assert_non_null(key);
+    assert_true(flx_aead_key_ready(key));
+    assert_true(flx_aead_key_ready(key));
     for (size_t len = 0; len <= 2000; len = len < 300 ? len + 1 : len + 97) {
         fill(nonce, sizeof nonce, (unsigned)len + 3);
         fill(aad, sizeof aad, (unsigned)len + 4);

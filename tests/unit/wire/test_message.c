@@ -52,6 +52,8 @@ static int without_arena(void **state)
 
 #define GET "\"tenant_id\":\"t\",\"namespace\":\"n\",\"cache\":\"c\",\"key\":\"k\""
 
+#define KEY_FIRST "\"key\":\"\\u006b\",\"cache\":\"c\",\"namespace\":\"n\",\"tenant_id\":\"t\""
+
 static void input_in_any_shape(void **state)
 {
     static const char *const rows[] = {
@@ -59,15 +61,12 @@ static void input_in_any_shape(void **state)
         "{\"request_id\":7," GET ",\"type\":\"cache_get\"}",
         "{" GET ",\"type\":\"cache_get\",\"request_id\":7}",
         "  {\n\"type\" :\t\"cache_get\" , " GET " ,\"request_id\": 7 }\r\n",
-        "{\"type\":\"cache_get\",\"key\":\"k\",\"cache\":\"c\",\"request_id\":7,\"namespace\":"
-        "\"n\","
-        "\"tenant_id\":\"t\"}",
         "{\"type\":\"cache_get\",\"new\":{\"type\":\"x\",\"a\":[1,2.5,{}]}," GET
         ",\"request_id\":7,\"zzz\":null}",
         "{\"t\\u0079pe\":\"cache_get\"," GET ",\"request_id\":7}",
         "{\"type\":\"cache\\u005fget\"," GET ",\"request_id\":7}",
-        "{\"type\":\"cache_get\",\"tenant_id\":\"\\u0074\",\"namespace\":\"n\",\"cache\":\"c\","
-        "\"key\":\"k\",\"request\\u005fid\":7}",
+        "{\"type\":\"cache_get\",\"request\\u005fid\":7," GET "}",
+        "{\"type\":\"cache_get\"," KEY_FIRST ",\"request_id\":7}",
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         flx_msg msg;

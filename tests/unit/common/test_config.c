@@ -3,15 +3,7 @@
 #include "common/alloc.h"
 #include "common/config.h"
 #include "common/nearest.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-/* cmocka wants the four above first */
-#include <cmocka.h>
+#include "unit.h"
 
 #define ARGS_MAX 8
 
@@ -216,7 +208,7 @@ static void problems_are_told_in_full(void **state)
         {"impossible packets", {.file = "udp_payload_max: 1000\n"}, "at least 1200"},
         {"late keep-alive", {.file = "keepalive_ms: 30s\n"}, "below max_idle_timeout_ms"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_config_set *set = NULL;
         flx_error error = {0};
         if (load(&rows[i].in, &set, &error) != FLX_ERR_INVALID ||

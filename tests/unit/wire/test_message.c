@@ -68,7 +68,7 @@ static void input_in_any_shape(void **state)
         "{\"type\":\"cache_get\",\"request\\u005fid\":7," GET "}",
         "{\"type\":\"cache_get\"," KEY_FIRST ",\"request_id\":7}",
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_msg msg;
         flx_error error;
         if (decode(*state, rows[i], &msg, &error) != FLX_OK) {
@@ -88,7 +88,7 @@ static void absent_and_null_are_the_same(void **state)
         "{\"type\":\"subscribe\",\"tenant_id\":\"t\",\"namespace\":\"n\",\"stream\":\"s\","
         "\"subscription_id\":null,\"start\":null,\"shard\":null,\"queue_capacity\":null}",
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_msg msg;
         assert_int_equal(decode(*state, rows[i], &msg, NULL), FLX_OK);
         assert_false(msg.subscribe.has_subscription_id || msg.subscribe.has_start);
@@ -258,7 +258,7 @@ static void refused_input(void **state)
         {"{\"type\":\"extension\",\"name\":\"x\",\"body\":[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]}",
          "nested too deep"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_msg msg;
         flx_error error = {0};
         const flx_status status = decode(*state, rows[i].text, &msg, &error);
@@ -307,7 +307,7 @@ static void unknown_types_can_be_answered(void **state)
         {"{\"type\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
          "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false, 0},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_msg msg;
         flx_error error;
         assert_int_equal(decode(*state, rows[i].text, &msg, &error), FLX_ERR_UNSUPPORTED);

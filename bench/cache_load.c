@@ -13,7 +13,8 @@
 #include <semaphore.h>
 #include <time.h>
 
-#define KEY_BYTES 16
+#define KEY_NUMBERS UINT64_C(1000000000000) /* twelve digits */
+#define KEY_BYTES   16
 
 typedef struct asker asker;
 typedef struct slot {
@@ -45,7 +46,8 @@ static void ask(slot *s)
     a->random ^= a->random << 13;
     a->random ^= a->random >> 7;
     a->random ^= a->random << 17;
-    (void)snprintf(s->key, sizeof s->key, "key-%012llu", (unsigned long long)(a->random % a->keys));
+    (void)snprintf(s->key, sizeof s->key, "key-%012llu",
+                   (unsigned long long)(a->random % a->keys % KEY_NUMBERS));
     const flx_slice key = {(const uint8_t *)s->key, KEY_BYTES};
     s->sent_ns = flx_clock_monotonic_ns();
     const flx_status status =
@@ -92,7 +94,7 @@ static void fill(flx_cache *cache, const asker *a)
     for (uint64_t i = 0; i < a->keys; i++) {
         char text[KEY_BYTES + 1];
         flx_error error = {0};
-        (void)snprintf(text, sizeof text, "key-%012llu", (unsigned long long)i);
+        (void)snprintf(text, sizeof text, "key-%012llu", (unsigned long long)(i % KEY_NUMBERS));
         const flx_slice key = {(const uint8_t *)text, KEY_BYTES};
         if (flx_cache_put(cache, key, a->value, FLX_TTL_NONE, LOAD_WAIT_MS, &error) != FLX_OK) {
             load_die("put: %s", error.message);

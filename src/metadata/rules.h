@@ -52,11 +52,11 @@ flx_status flx_display_name_check(const char *display_name, flx_error *reterr);
 flx_ack_rule flx_ack_rule_default(bool durable, bool quorum);
 
 /* "accepted", "lag", "jump_hash"; and back, false for a word that is none. */
-const char *flx_ack_rule_name(flx_ack_rule rule);
-bool flx_ack_rule_from_name(flx_slice word, flx_ack_rule *ret_rule);
-const char *flx_slow_policy_name(flx_slow_policy policy);
-bool flx_slow_policy_from_name(flx_slice word, flx_slow_policy *ret_policy);
-const char *flx_routing_name(flx_routing routing);
-bool flx_routing_from_name(flx_slice word, flx_routing *ret_routing);
+const char *flx_ack_rule_name(flx_ack_rule value);
+bool flx_ack_rule_from_name(flx_slice word, flx_ack_rule *ret_value);
+const char *flx_slow_policy_name(flx_slow_policy value);
+bool flx_slow_policy_from_name(flx_slice word, flx_slow_policy *ret_value);
+const char *flx_routing_name(flx_routing value);
+bool flx_routing_from_name(flx_slice word, flx_routing *ret_value);
 
 #endif /* FLX_METADATA_RULES_H */

@@ -18,7 +18,6 @@
 #include "common/file.h"
 #include "common/loop.h"
 #include "common/signals.h"
-#include "crypto/pki.h"
 #include "node/certificate_watch.h"
 #include "node/node_int.h"
 
@@ -29,7 +28,6 @@
 
 #define HOUSEKEEPING_NS   FLX_NS_PER_S
 #define HTTP_GRACE_MS     1000
-#define CA_PEM_BYTES_MAX  (64U << 10)
 #define CA_FILE_BYTES_MAX (64U << 10)
 
 /* ---- the catalog ------------------------------------------------------------------------------ */
@@ -115,8 +113,12 @@ static flx_status open_identity(flx_node *node, flx_error *reterr)
 static flx_status export_ca(const flx_node *node, flx_error *reterr)
 {
     const char *path = flx_node_config(node)->tls_cert_export;
-    if (!node->options.embedded || path[0] == '\0') {
+    if (path[0] == '\0') {
         return FLX_OK;
+    }
+    if (!node->options.embedded) {
+        return flx_fail(reterr, FLX_ERR_INVALID,
+                        "tls_cert_export is for a node that makes its own certificate");
     }
     flx_buffer text;
     flx_buffer_init(&text, CA_FILE_BYTES_MAX);

@@ -166,8 +166,9 @@ static bool make_room(flx_frame_reader *reader, size_t arriving)
     }
     size_t cap = old != NULL ? (size_t)old->cap * GATHER_FACTOR : GATHER_BYTES_MIN;
     cap = cap < needed ? needed : cap;
-    cap = cap > reader->payload_len ? reader->payload_len : cap;
-    cap = cap < GATHER_BYTES_MIN ? GATHER_BYTES_MIN : cap; /* small ones are kept and used again */
+    if (cap > GATHER_BYTES_KEPT && cap > reader->payload_len) {
+        cap = reader->payload_len; /* one that is kept may have room for a larger next frame */
+    }
     flx_chunk *chunk = flx_chunk_new(cap);
     if (chunk == NULL) {
         return false;

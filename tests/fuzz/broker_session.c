@@ -53,9 +53,9 @@ static flx_slice take_bytes(input *in, size_t len)
 
 static const char *const names[] = {"demo", "wide", "newest", "oldest", "wait", "gone", "", "a/b"};
 static const char *const starts[] = {"",
-                                     ",\"start\":{\"kind\":\"earliest\"}",
-                                     ",\"start\":{\"kind\":\"latest\"}",
-                                     ",\"start\":{\"kind\":\"offset\",\"offset\":3}",
+                                     ",\"start\":\"earliest\"",
+                                     ",\"start\":\"latest\"",
+                                     ",\"start\":{\"offset\":3}",
                                      ",\"shard\":3",
                                      ",\"queue_capacity\":1",
                                      ",\"subscription_id\":18446744073709551615",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pages say what the programs do: generated pages are as the tables in code make them, what pages
-name exists, every metric of a node is explained and every explained one is there, every check of
-felix-conformance is listed, and the CA is exported where tls_cert_export says."""
+name exists, every metric of a node is explained and every explained one is there, and every
+check of felix-conformance is listed."""
 import pathlib
 import re
 import subprocess
@@ -53,20 +53,6 @@ def main():
 
     with Node() as node:
         same("metrics", metrics_of(node), explained_metrics())
-
-    # The CA for clients that do not look into the data directory; a place that cannot be is an error.
-    with Node() as node:
-        node.stop()
-        exported = node.folder / "ca-for-clients.pem"
-        node.flags = ("--tls-cert-export", exported)
-        node.start()
-        assert exported.read_bytes() == pathlib.Path(node.ca_file).read_bytes()
-        node.felix("doctor", "--ca-file", exported)
-        node.stop()
-        bad = subprocess.run([BIN / "felix", "up", "--data", node.data, "--ephemeral-ports",
-                              "--tls-cert-export", "/nowhere/ca.pem"],
-                             env=node.env, capture_output=True, text=True, timeout=60)
-        assert bad.returncode == 1 and "tls_cert_export" in bad.stderr, bad
 
 
 if __name__ == "__main__":

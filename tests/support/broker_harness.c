@@ -141,6 +141,7 @@ static void link_consume(void *stream, size_t len)
     hx_stream *s = stream;
     MUST(s->unconsumed >= len);
     s->unconsumed -= len;
+    s->conn->h->moved = true;
 }
 
 static void link_want_pull(void *stream, bool want)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/support/unit.h - cmocka with the headers it wants in front, in an order that stays. */
+/* tests/support/unit.h - cmocka with the headers it wants in front, in an order that stays, and the
+ * two words every table of cases needs. */
 #ifndef FLX_TESTS_UNIT_H
 #define FLX_TESTS_UNIT_H
+
+#include "common/slice.h"
 
 /* clang-format off */
 #include <setjmp.h>
@@ -13,5 +16,12 @@
 #include <string.h>
 #include <cmocka.h>
 /* clang-format on */
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+static inline flx_slice slice_of(const char *text)
+{
+    return flx_slice_of(text);
+}
 
 #endif /* FLX_TESTS_UNIT_H */

@@ -4,26 +4,14 @@
 #include "authz/token.h"
 #include "common/alloc.h"
 #include "crypto/jwks.h"
+#include "unit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-// clang-format off
-#include <cmocka.h>
-// clang-format on
 
 #define NOW_S UINT64_C(1800000000)
 
 static flx_signing_key *key;
 static flx_verifier *verifier;
-
-static flx_slice text(const char *t)
-{
-    return (flx_slice){(const uint8_t *)t, strlen(t)};
-}
 
 static int set_up(void **state)
 {
@@ -36,7 +24,7 @@ static int set_up(void **state)
     flx_public_key *pub = flx_signing_key_public(key);
     const flx_verifier_options options = {"felix-auth", "felix-broker", 60, 0};
     const bool ok = flx_jwks_encode(&pub, 1, &json, NULL) == FLX_OK &&
-                    flx_keyset_parse_jwks(NULL, text(json), &keyset, NULL) == FLX_OK &&
+                    flx_keyset_parse_jwks(NULL, slice_of(json), &keyset, NULL) == FLX_OK &&
                     flx_verifier_new(&options, keyset, &verifier, NULL) == FLX_OK;
     flx_free(json);
     flx_keyset_unref(keyset);
@@ -65,8 +53,8 @@ static flx_grants *grants_of(const char *const *perms, size_t count)
     flx_grants *grants = NULL;
     flx_error error = {0};
     if (flx_issuer_mint(key, &claims, NOW_S, &token, &error) != FLX_OK ||
-        flx_verifier_check(verifier, flx_secret_slice(&token), text("t"), NOW_S * 1000000, &grants,
-                           &error) != FLX_OK) {
+        flx_verifier_check(verifier, flx_secret_slice(&token), slice_of("t"), NOW_S * 1000000,
+                           &grants, &error) != FLX_OK) {
         fail_msg("%s", error.message);
     }
     flx_secret_done(&token);
@@ -75,7 +63,7 @@ static flx_grants *grants_of(const char *const *perms, size_t count)
 
 static flx_object object(flx_object_kind kind, const char *name, const char *group)
 {
-    return (flx_object){kind, text("t"), text("a"), text(name), text(group)};
+    return (flx_object){kind, slice_of("t"), slice_of("a"), slice_of(name), slice_of(group)};
 }
 
 static void test_decisions(void **state)
@@ -214,7 +202,7 @@ static void test_decisions(void **state)
          true,
          "allowed by"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         size_t count = 0;
         while (count < 3 && rows[i].perms[count] != NULL) {
             count++;
@@ -240,7 +228,7 @@ static void test_other_tenant(void **state)
     flx_object asked = object(FLX_OBJECT_STREAM, "s", "");
     char why[64];
     assert_true(flx_grants_allow(grants, FLX_ACTION_STREAM_PUBLISH, &asked));
-    asked.tenant = text("u");
+    asked.tenant = slice_of("u");
     assert_false(flx_grants_allow(grants, FLX_ACTION_STREAM_PUBLISH, &asked));
     assert_false(flx_grants_explain(grants, FLX_ACTION_STREAM_PUBLISH, &asked, why, sizeof why));
     asked.tenant = (flx_slice){0};

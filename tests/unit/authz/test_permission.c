@@ -1,20 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Permission strings and the one matcher: the tables of docs/spec/auth.md 3. */
 #include "authz/permission.h"
+#include "unit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <string.h>
-// clang-format off
-#include <cmocka.h>
-// clang-format on
-
-static flx_slice text(const char *t)
-{
-    return (flx_slice){(const uint8_t *)t, strlen(t)};
-}
 
 static void test_action_names(void **state)
 {
@@ -23,15 +12,15 @@ static void test_action_names(void **state)
         const char *name = flx_action_name((flx_action)i);
         flx_action action = FLX_ACTION_COUNT;
         assert_non_null(name);
-        assert_true(flx_action_from_name(text(name), &action));
+        assert_true(flx_action_from_name(slice_of(name), &action));
         assert_int_equal(action, i);
     }
     assert_null(flx_action_name(FLX_ACTION_COUNT));
     flx_action action;
-    assert_false(flx_action_from_name(text("stream"), &action));
-    assert_false(flx_action_from_name(text("stream.publish "), &action));
-    assert_false(flx_action_from_name(text("Stream.Publish"), &action));
-    assert_false(flx_action_from_name(text(""), &action));
+    assert_false(flx_action_from_name(slice_of("stream"), &action));
+    assert_false(flx_action_from_name(slice_of("stream.publish "), &action));
+    assert_false(flx_action_from_name(slice_of("Stream.Publish"), &action));
+    assert_false(flx_action_from_name(slice_of(""), &action));
 }
 
 static void test_written(void **state)
@@ -96,11 +85,11 @@ static void test_written(void **state)
         {"frobnicate-everything:stream:t1/a/b", FLX_ERR_NOT_FOUND, "no such action"},
         {":stream:t1/a/b", FLX_ERR_NOT_FOUND, "no such action"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_permission permission;
         flx_error error = {0};
         const flx_status status =
-            flx_permission_parse(text(rows[i].permission), &permission, &error);
+            flx_permission_parse(slice_of(rows[i].permission), &permission, &error);
         if (status != rows[i].expected || strstr(error.message, rows[i].says) == NULL) {
             fail_msg("'%s': %s '%s'", rows[i].permission, flx_status_name(status), error.message);
         }
@@ -149,9 +138,9 @@ static void test_of_a_token(void **state)
         {"stream.publish", FLX_ERR_NOT_FOUND},
         {"", FLX_ERR_NOT_FOUND},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_permission permission;
-        if (flx_permission_parse_token(text(rows[i].permission), &permission, NULL) !=
+        if (flx_permission_parse_token(slice_of(rows[i].permission), &permission, NULL) !=
             rows[i].expected) {
             fail_msg("'%s'", rows[i].permission);
         }
@@ -162,7 +151,7 @@ static void test_of_a_token(void **state)
 static flx_object object(flx_object_kind kind, const char *tenant, const char *ns, const char *name,
                          const char *group)
 {
-    return (flx_object){kind, text(tenant), text(ns), text(name), text(group)};
+    return (flx_object){kind, slice_of(tenant), slice_of(ns), slice_of(name), slice_of(group)};
 }
 
 static void test_matches(void **state)
@@ -208,10 +197,10 @@ static void test_matches(void **state)
         {"stream.publish:stream:t/a/b", object(S, "t/a", "b", "c", ""), false},
         {"stream.publish:stream:t/a/*", object(S, "t", "a/b", "c", ""), false},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_permission permission;
-        assert_int_equal(flx_permission_parse_token(text(rows[i].permission), &permission, NULL),
-                         FLX_OK);
+        assert_int_equal(
+            flx_permission_parse_token(slice_of(rows[i].permission), &permission, NULL), FLX_OK);
         if (flx_pattern_matches(&permission.object, &rows[i].asked) != rows[i].expected) {
             char name[128];
             (void)flx_object_format(&rows[i].asked, name, sizeof name);
@@ -234,11 +223,11 @@ static void test_covers(void **state)
         {"stream:t/a/*", "cache:t/a/b", false},   {"cluster:*", "cluster:*", true},
         {"group:t/a/*/*", "group:t/a/s/*", true}, {"node:a", "node:b", false},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_pattern outer;
         flx_pattern inner;
-        assert_int_equal(flx_pattern_parse(text(rows[i].outer), &outer, NULL), FLX_OK);
-        assert_int_equal(flx_pattern_parse(text(rows[i].inner), &inner, NULL), FLX_OK);
+        assert_int_equal(flx_pattern_parse(slice_of(rows[i].outer), &outer, NULL), FLX_OK);
+        assert_int_equal(flx_pattern_parse(slice_of(rows[i].inner), &inner, NULL), FLX_OK);
         if (flx_pattern_covers(&outer, &inner) != rows[i].expected) {
             fail_msg("%s over %s", rows[i].outer, rows[i].inner);
         }

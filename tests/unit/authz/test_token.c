@@ -6,26 +6,14 @@
 #include "crypto/base64url.h"
 #include "crypto/jwks.h"
 #include "crypto/jws.h"
+#include "unit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-// clang-format off
-#include <cmocka.h>
-// clang-format on
 
 #define NOW_S UINT64_C(1800000000)
 #define US    UINT64_C(1000000)
 
 static flx_signing_key *keys[3]; /* of t1: 0 and 1; of t2: 2 */
-
-static flx_slice text(const char *t)
-{
-    return (flx_slice){(const uint8_t *)t, strlen(t)};
-}
 
 static int make_keys(void **state)
 {
@@ -66,10 +54,10 @@ static flx_keyset *make_keyset(void)
     flx_keyset *one = NULL;
     flx_keyset *both = NULL;
     char *json = jwks_of(0, 2);
-    assert_int_equal(flx_keyset_parse_jwks("t1", text(json), &one, NULL), FLX_OK);
+    assert_int_equal(flx_keyset_parse_jwks("t1", slice_of(json), &one, NULL), FLX_OK);
     flx_free(json);
     json = jwks_of(2, 1);
-    assert_int_equal(flx_keyset_replace(one, "t2", text(json), &both, NULL), FLX_OK);
+    assert_int_equal(flx_keyset_replace(one, "t2", slice_of(json), &both, NULL), FLX_OK);
     flx_free(json);
     flx_keyset_unref(one);
     return both;
@@ -88,7 +76,7 @@ static flx_verifier *make_verifier(uint32_t remembered_max)
 static flx_secret sign(int key, const char *kid, const char *claims)
 {
     flx_secret token;
-    assert_int_equal(flx_jws_sign(keys[key], kid, text(claims), &token, NULL), FLX_OK);
+    assert_int_equal(flx_jws_sign(keys[key], kid, slice_of(claims), &token, NULL), FLX_OK);
     return token;
 }
 
@@ -96,8 +84,8 @@ static flx_status check(flx_verifier *verifier, const flx_secret *token, const c
                         uint64_t wall_s, flx_error *error)
 {
     flx_grants *grants = NULL;
-    const flx_status status = flx_verifier_check(verifier, flx_secret_slice(token), text(tenant),
-                                                 wall_s * US, &grants, error);
+    const flx_status status = flx_verifier_check(verifier, flx_secret_slice(token),
+                                                 slice_of(tenant), wall_s * US, &grants, error);
     flx_grants_unref(grants);
     return status;
 }
@@ -183,7 +171,7 @@ static void test_claims(void **state)
         {"nested", "{\"a\":[[[[[[[[[]]]]]]]]]}", "deeper than 8"},
     };
     flx_verifier *verifier = make_verifier(0);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_secret token = sign(0, NULL, rows[i].claims);
         for (int round = 0; round < 2; round++) { /* the second is remembered, or is not */
             flx_error error = {0};
@@ -228,7 +216,7 @@ static void test_key_choice(void **state)
         {"a tenant without keys", 0, NULL, "t3", false},
     };
     flx_verifier *verifier = make_verifier(0);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_secret token = sign(rows[i].key, rows[i].kid, GOOD);
         flx_error error = {0};
         const flx_status status = check(verifier, &token, rows[i].tenant, NOW_S, &error);
@@ -256,15 +244,15 @@ static void test_texts(void **state)
         flx_slice token;
         flx_slice tenant;
     } rows[] = {
-        {"empty", {NULL, 0}, text("t1")},
-        {"alg none", text(none), text("t1")},
-        {"alg HS256", text(hs256), text("t1")},
-        {"not a token", text("hello"), text("t1")},
-        {"oversized", {huge, sizeof huge}, text("t1")},
-        {"no tenant", text(none), {NULL, 0}},
-        {"tenant of 257", text(none), {huge, 257}},
+        {"empty", {NULL, 0}, slice_of("t1")},
+        {"alg none", slice_of(none), slice_of("t1")},
+        {"alg HS256", slice_of(hs256), slice_of("t1")},
+        {"not a token", slice_of("hello"), slice_of("t1")},
+        {"oversized", {huge, sizeof huge}, slice_of("t1")},
+        {"no tenant", slice_of(none), {NULL, 0}},
+        {"tenant of 257", slice_of(none), {huge, 257}},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_grants *grants = NULL;
         if (flx_verifier_check(verifier, rows[i].token, rows[i].tenant, NOW_S * US, &grants,
                                NULL) != FLX_ERR_UNAUTHENTICATED) {
@@ -301,8 +289,8 @@ static void test_grants_tell(void **state)
                             "{" ISS AUD SUB TID DATES PERMS
                             ",\"act\":{\"sub\":\"actor\"},\"may_act\":{\"sub\":\"m\"}}");
     flx_grants *grants = NULL;
-    assert_int_equal(flx_verifier_check(verifier, flx_secret_slice(&token), text("t1"), NOW_S * US,
-                                        &grants, NULL),
+    assert_int_equal(flx_verifier_check(verifier, flx_secret_slice(&token), slice_of("t1"),
+                                        NOW_S * US, &grants, NULL),
                      FLX_OK);
     flx_secret_done(&token);
     flx_verifier_free(verifier); /* grants outlive their verifier */
@@ -325,12 +313,12 @@ static void test_remembered(void **state)
     flx_secret token = sign(0, NULL, GOOD);
     flx_grants *first = NULL;
     flx_grants *second = NULL;
-    assert_int_equal(flx_verifier_check(verifier, flx_secret_slice(&token), text("t1"), NOW_S * US,
-                                        &first, NULL),
+    assert_int_equal(flx_verifier_check(verifier, flx_secret_slice(&token), slice_of("t1"),
+                                        NOW_S * US, &first, NULL),
                      FLX_OK);
     const uint64_t before = flx_alloc_count();
-    assert_int_equal(flx_verifier_check(verifier, flx_secret_slice(&token), text("t1"), NOW_S * US,
-                                        &second, NULL),
+    assert_int_equal(flx_verifier_check(verifier, flx_secret_slice(&token), slice_of("t1"),
+                                        NOW_S * US, &second, NULL),
                      FLX_OK);
     assert_ptr_equal(first, second);
     assert_int_equal(flx_alloc_count(), before);
@@ -356,7 +344,7 @@ static void test_keys_change(void **state)
     assert_int_equal(check(verifier, &by_first, "t1", NOW_S, NULL), FLX_OK);
     char *json = jwks_of(1, 1);
     flx_keyset *without = NULL;
-    assert_int_equal(flx_keyset_parse_jwks("t1", text(json), &without, NULL), FLX_OK);
+    assert_int_equal(flx_keyset_parse_jwks("t1", slice_of(json), &without, NULL), FLX_OK);
     flx_free(json);
     flx_verifier_set_keys(verifier, without);
     flx_keyset_unref(without);
@@ -381,15 +369,15 @@ static void test_bounded(void **state)
     for (int i = 0; i < 4; i++) {
         flx_grants_unref(first[order[i]]);
         assert_int_equal(flx_verifier_check(verifier, flx_secret_slice(&tokens[order[i]]),
-                                            text("t1"), NOW_S * US, &first[order[i]], NULL),
+                                            slice_of("t1"), NOW_S * US, &first[order[i]], NULL),
                          FLX_OK);
     }
     const bool kept[] = {true, false, true}; /* 1 went when 2 came; it is asked last */
     const int ask[] = {0, 2, 1};
     for (int i = 0; i < 3; i++) {
         flx_grants *again = NULL;
-        assert_int_equal(flx_verifier_check(verifier, flx_secret_slice(&tokens[ask[i]]), text("t1"),
-                                            NOW_S * US, &again, NULL),
+        assert_int_equal(flx_verifier_check(verifier, flx_secret_slice(&tokens[ask[i]]),
+                                            slice_of("t1"), NOW_S * US, &again, NULL),
                          FLX_OK);
         assert_int_equal(again == first[ask[i]], kept[ask[i]]);
         flx_grants_unref(again);
@@ -405,17 +393,17 @@ static void test_keysets(void **state)
 {
     (void)state;
     flx_keyset *keyset = make_keyset();
-    assert_true(flx_keyset_has_tenant(keyset, text("t1")));
-    assert_true(flx_keyset_has_tenant(keyset, text("t2")));
-    assert_false(flx_keyset_has_tenant(keyset, text("t")));
-    assert_false(flx_keyset_has_tenant(keyset, text("t3")));
+    assert_true(flx_keyset_has_tenant(keyset, slice_of("t1")));
+    assert_true(flx_keyset_has_tenant(keyset, slice_of("t2")));
+    assert_false(flx_keyset_has_tenant(keyset, slice_of("t")));
+    assert_false(flx_keyset_has_tenant(keyset, slice_of("t3")));
     /* Two hundred tenants, added from the middle outwards, then every other one removed. */
     char *json = jwks_of(0, 1);
     for (int i = 0; i < 200; i++) {
         char name[16];
         flx_keyset *next = NULL;
         (void)snprintf(name, sizeof name, "n%03d", i * 77 % 200);
-        assert_int_equal(flx_keyset_replace(keyset, name, text(json), &next, NULL), FLX_OK);
+        assert_int_equal(flx_keyset_replace(keyset, name, slice_of(json), &next, NULL), FLX_OK);
         flx_keyset_unref(keyset);
         keyset = next;
     }
@@ -431,15 +419,15 @@ static void test_keysets(void **state)
     for (int i = 0; i < 200; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "n%03d", i);
-        assert_int_equal(flx_keyset_has_tenant(keyset, text(name)), i % 2 == 1);
+        assert_int_equal(flx_keyset_has_tenant(keyset, slice_of(name)), i % 2 == 1);
     }
-    assert_true(flx_keyset_has_tenant(keyset, text("t1")));
+    assert_true(flx_keyset_has_tenant(keyset, slice_of("t1")));
     /* Keys of every tenant: what `felix up` uses. */
     flx_keyset *every = NULL;
-    assert_int_equal(flx_keyset_parse_jwks(NULL, text(json), &every, NULL), FLX_OK);
-    assert_true(flx_keyset_has_tenant(every, text("anybody")));
+    assert_int_equal(flx_keyset_parse_jwks(NULL, slice_of(json), &every, NULL), FLX_OK);
+    assert_true(flx_keyset_has_tenant(every, slice_of("anybody")));
     flx_keyset *bad = NULL;
-    assert_int_equal(flx_keyset_parse_jwks("", text(json), &bad, NULL), FLX_ERR_INVALID);
+    assert_int_equal(flx_keyset_parse_jwks("", slice_of(json), &bad, NULL), FLX_ERR_INVALID);
     assert_int_equal(flx_keyset_parse_jwks("t", (flx_slice){NULL, 0}, &bad, NULL), FLX_ERR_INVALID);
     flx_free(json);
     flx_keyset_unref(every);
@@ -459,16 +447,16 @@ static void test_without_memory(void **state)
         flx_grants *grants = NULL;
         const flx_verifier_options options = {"felix-auth", "felix-broker", 60, 64};
         flx_alloc_fail_nth(nth);
-        flx_status status = flx_keyset_parse_jwks(NULL, text(json), &one, NULL);
+        flx_status status = flx_keyset_parse_jwks(NULL, slice_of(json), &one, NULL);
         if (status == FLX_OK) {
-            status = flx_keyset_replace(one, "t1", text(json), &keyset, NULL);
+            status = flx_keyset_replace(one, "t1", slice_of(json), &keyset, NULL);
         }
         if (status == FLX_OK) {
             status = flx_verifier_new(&options, keyset, &verifier, NULL);
         }
         if (status == FLX_OK) {
-            status = flx_verifier_check(verifier, flx_secret_slice(&token), text("t1"), NOW_S * US,
-                                        &grants, NULL);
+            status = flx_verifier_check(verifier, flx_secret_slice(&token), slice_of("t1"),
+                                        NOW_S * US, &grants, NULL);
         }
         failed = flx_alloc_failed() != 0;
         flx_alloc_fail_nth(0);

@@ -16,11 +16,6 @@
 #define ENTRIES     200000
 #define VALUE_BYTES 100
 
-static flx_slice slice_of(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
-
 static flx_cache_pool *pool_of(uint64_t bytes_max)
 {
     const flx_cache_options options = {.bytes_max = bytes_max};
@@ -179,7 +174,7 @@ static void test_limits(void **state)
         {1, (1 << 18) - 1, FLX_OK}, /* a quarter of the pool */
         {1, (1 << 18) + 1, FLX_ERR_TOO_LARGE},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         const flx_cache_write write = {.key = {bytes, rows[i].key_len},
                                        .value = {bytes, rows[i].value_len}};
         assert_int_equal(flx_cache_shard_put(shard, &write, NOW_US, &outcome, &error),

@@ -3,15 +3,7 @@
 #include "common/alloc.h"
 #include "common/config.h"
 #include "common/nearest.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-/* cmocka wants the four above first */
-#include <cmocka.h>
+#include "unit.h"
 
 #define ARGS_MAX 8
 
@@ -216,7 +208,7 @@ static void problems_are_told_in_full(void **state)
         {"impossible packets", {.file = "udp_payload_max: 1000\n"}, "at least 1200"},
         {"late keep-alive", {.file = "keepalive_ms: 30s\n"}, "below max_idle_timeout_ms"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_config_set *set = NULL;
         flx_error error = {0};
         if (load(&rows[i].in, &set, &error) != FLX_ERR_INVALID ||
@@ -260,8 +252,7 @@ static void aliases_are_read_and_the_first_name_counts(void **state)
     flx_config_set *set = must_load(&alias);
     assert_int_equal(flx_config_values(set)->udp_payload_max, 4096);
     (void)flx_config_set_free(set);
-    world both = {
-        .environment = {"FELIX_MTU_UPPER_BOUND=4096", "FELIX_UDP_PAYLOAD_MAX=1400"}};
+    world both = {.environment = {"FELIX_MTU_UPPER_BOUND=4096", "FELIX_UDP_PAYLOAD_MAX=1400"}};
     set = must_load(&both);
     assert_int_equal(flx_config_values(set)->udp_payload_max, 1400);
     assert_int_equal(both.warnings, 1);
@@ -307,7 +298,8 @@ static void note_change(void *arg, const flx_config_key *key, const char *from, 
 static void a_printed_configuration_loads_again(void **state)
 {
     (void)state;
-    world in = {.argv = {"--node-id", "a\"b\\c", "--busy-poll-us", "250us", "--cache-memory-bytes=3GiB"}};
+    world in = {
+        .argv = {"--node-id", "a\"b\\c", "--busy-poll-us", "250us", "--cache-memory-bytes=3GiB"}};
     flx_config_set *set = must_load(&in);
     char *text = printed(set, true);
     assert_non_null(strstr(text, "cache_memory_bytes: 3GiB  # --cache-memory-bytes\n"));

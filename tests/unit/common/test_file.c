@@ -3,40 +3,13 @@
 #include "common/alloc.h"
 #include "common/buffer.h"
 #include "common/file.h"
+#include "folder.h"
 #include "unit.h"
 
 #include <dirent.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char folder[64];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    (void)snprintf(folder, sizeof folder, "/tmp/felix-unit-file-XXXXXX");
-    return mkdtemp(folder) == NULL ? -1 : 0;
-}
-
-static const char *path_of(const char *name)
-{
-    static char path[2][160];
-    static int turn;
-    turn = 1 - turn;
-    (void)snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    const char *names[] = {"state.json", "plain", "a/b/c", "a/b", "a"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        (void)remove(path_of(names[i]));
-    }
-    return rmdir(folder);
-}
 
 static size_t names_in_folder(void)
 {
@@ -48,11 +21,6 @@ static size_t names_in_folder(void)
     }
     (void)closedir(directory);
     return count - 2; /* . and .. */
-}
-
-static flx_slice slice_of(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
 }
 
 static void test_buffer_bounds(void **state)
@@ -138,7 +106,7 @@ static void test_read_limits(void **state)
         size_t max;
         flx_status status;
     } rows[] = {{10, FLX_OK}, {11, FLX_OK}, {9, FLX_ERR_TOO_LARGE}, {0, FLX_ERR_TOO_LARGE}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_buffer buffer;
         flx_buffer_init(&buffer, rows[i].max);
         assert_int_equal(flx_file_read(path, &buffer, &error), rows[i].status);

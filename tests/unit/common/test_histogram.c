@@ -31,7 +31,7 @@ static void test_percentiles_are_within_one_percent(void **state)
     assert_memory_equal(&half, &whole, sizeof whole);
     qsort(values, VALUES, sizeof values[0], compare);
     const double percents[] = {0, 1, 10, 50, 90, 99, 99.9, 99.99, 100};
-    for (size_t i = 0; i < sizeof percents / sizeof percents[0]; i++) {
+    for (size_t i = 0; i < COUNT(percents); i++) {
         const double rank = percents[i] / 100 * VALUES;
         const size_t index = rank <= 1 ? 0 : (size_t)(rank + 0.9999) - 1;
         const uint64_t exact = values[index];

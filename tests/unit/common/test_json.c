@@ -4,13 +4,6 @@
 #include "common/json.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
-
-static flx_slice slice_of(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
-
 static void json_is_read_strictly(void **state)
 {
     (void)state;

@@ -123,7 +123,7 @@ static void test_foreign_text_is_harmless(void **state)
         {"beyond Unicode", "\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
     };
     open_piped(&pipe_a, (flx_log_options){.burst = 1000});
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         char expected[128];
         (void)snprintf(expected, sizeof expected, ",\"x\":\"%s\"}\n", rows[i].shown);
         FLX_LOG(pipe_a.log, FLX_LOG_INFO, "e", "m", flx_kv_str("x", rows[i].given));

@@ -93,7 +93,7 @@ static void test_histogram_buckets(void **state)
         {UINT64_C(1) << 50,
          "le=\"51.539607552\"} 0\nfelix_latency_seconds_bucket{le=\"+Inf\"} 1\n"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_metrics *metrics = registry(1, 0);
         const flx_metric metric = flx_metrics_histogram(metrics, &latency, NULL, 0);
         flx_metric_observe(flx_metrics_slot_at(metrics, 0), metric, latency.unit, rows[i].value);

@@ -2,26 +2,15 @@
 /* What of YAML is read, what is refused and where the finger points. */
 #include "common/alloc.h"
 #include "common/yaml.h"
+#include "unit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <string.h>
-/* cmocka wants the four above first */
-#include <cmocka.h>
-
-static flx_slice slice(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
 
 static flx_yaml *parse(const char *text)
 {
     flx_yaml *yaml = NULL;
     flx_error error = {0};
-    const flx_status status = flx_yaml_parse(slice(text), "t.yaml", &yaml, &error);
+    const flx_status status = flx_yaml_parse(slice_of(text), "t.yaml", &yaml, &error);
     if (status != FLX_OK) {
         fail_msg("%s", error.message);
     }
@@ -58,7 +47,7 @@ static void empty_documents_have_no_entries(void **state)
 {
     (void)state;
     static const char *const texts[] = {"", "# only a comment\n", "---\n", "{}", "\n\n"};
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    for (size_t i = 0; i < COUNT(texts); i++) {
         flx_yaml *yaml = parse(texts[i]);
         assert_int_equal(flx_yaml_count(yaml), 0);
         (void)flx_yaml_free(yaml);
@@ -106,11 +95,11 @@ static const refused refused_rows[] = {
 static void refusals_point_at_the_place(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof refused_rows / sizeof refused_rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(refused_rows); i++) {
         const refused *row = &refused_rows[i];
         flx_yaml *yaml = NULL;
         flx_error error = {0};
-        const flx_status status = flx_yaml_parse(slice(row->text), "t.yaml", &yaml, &error);
+        const flx_status status = flx_yaml_parse(slice_of(row->text), "t.yaml", &yaml, &error);
         if (status == FLX_OK || strncmp(error.message, row->place, strlen(row->place)) != 0 ||
             strstr(error.message, row->says) == NULL) {
             fail_msg("%s: %s", row->name, error.message);
@@ -153,7 +142,7 @@ static void missing_files_are_named(void **state)
 static void memory_may_run_out_anywhere(void **state)
 {
     (void)state;
-    const flx_slice text = slice("a: 1\nb: {c: [x, y]}\n");
+    const flx_slice text = slice_of("a: 1\nb: {c: [x, y]}\n");
     for (uint64_t nth = 1; nth < 100; nth++) {
         flx_yaml *yaml = NULL;
         flx_alloc_fail_nth(nth);

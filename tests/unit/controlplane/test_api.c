@@ -14,8 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
-
 /* Who asks; each has a token of its own. */
 enum {
     NOBODY,
@@ -46,11 +44,6 @@ typedef struct fixture {
     char *tokens[PEOPLE];
     bool draining;
 } fixture;
-
-static flx_slice slice_of(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
 
 static char *mint(const flx_signing_key *key, int who)
 {

@@ -1,19 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Strict base64url: one text for each value (crypto README rule 2). */
 #include "crypto/base64url.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <string.h>
-// clang-format off
-#include <cmocka.h>
-// clang-format on
-
-static flx_slice text(const char *t)
-{
-    return (flx_slice){(const uint8_t *)t, strlen(t)};
-}
+#include "unit.h"
 
 /* RFC 4648 section 10, without the padding. */
 static void test_rfc_vectors(void **state)
@@ -24,14 +12,14 @@ static void test_rfc_vectors(void **state)
         const char *encoded;
     } rows[] = {{"", ""},           {"f", "Zg"},          {"fo", "Zm8"},         {"foo", "Zm9v"},
                 {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         char encoded[16] = {0};
         uint8_t plain[16];
         size_t len = 99;
-        assert_int_equal(flx_base64url_encode(text(rows[i].plain), encoded),
+        assert_int_equal(flx_base64url_encode(slice_of(rows[i].plain), encoded),
                          strlen(rows[i].encoded));
         assert_string_equal(encoded, rows[i].encoded);
-        assert_true(flx_base64url_decode(text(rows[i].encoded), plain, sizeof plain, &len));
+        assert_true(flx_base64url_decode(slice_of(rows[i].encoded), plain, sizeof plain, &len));
         assert_int_equal(len, strlen(rows[i].plain));
         assert_memory_equal(plain, rows[i].plain, len);
     }
@@ -64,10 +52,10 @@ static void test_refused(void **state)
         {"trailing bits, 2 bytes", "Zm9"},
         {"not ascii", "Zm9\xc3"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         uint8_t out[16];
         size_t len = 0;
-        if (flx_base64url_decode(text(rows[i].text), out, sizeof out, &len)) {
+        if (flx_base64url_decode(slice_of(rows[i].text), out, sizeof out, &len)) {
             fail_msg("accepted: %s", rows[i].name);
         }
     }
@@ -78,8 +66,8 @@ static void test_no_room(void **state)
     (void)state;
     uint8_t out[2];
     size_t len = 0;
-    assert_false(flx_base64url_decode(text("Zm9v"), out, sizeof out, &len));
-    assert_true(flx_base64url_decode(text("Zm8"), out, sizeof out, &len));
+    assert_false(flx_base64url_decode(slice_of("Zm9v"), out, sizeof out, &len));
+    assert_true(flx_base64url_decode(slice_of("Zm8"), out, sizeof out, &len));
 }
 
 int main(void)

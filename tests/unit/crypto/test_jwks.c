@@ -2,24 +2,12 @@
 /* JWK sets: what is read, what is passed over, what is refused, what is written. */
 #include "common/alloc.h"
 #include "crypto/jwks.h"
+#include "unit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-// clang-format off
-#include <cmocka.h>
-// clang-format on
 
 #define X  "\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\""
 #define ED "\"kty\":\"OKP\",\"crv\":\"Ed25519\"," X
-
-static flx_slice text(const char *t)
-{
-    return (flx_slice){(const uint8_t *)t, strlen(t)};
-}
 
 static void test_read(void **state)
 {
@@ -39,10 +27,10 @@ static void test_read(void **state)
         {"{\"keys\":[{" ED ",\"alg\":\"ES256\"}]}", 0, NULL},
         {"{\"keys\":[{" ED ",\"kid\":\"a\"},{" ED ",\"kid\":\"b\"}],\"more\":true}", 2, "a"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_jwks jwks;
         flx_error error = {0};
-        if (flx_jwks_decode(text(rows[i].json), &jwks, &error) != FLX_OK) {
+        if (flx_jwks_decode(slice_of(rows[i].json), &jwks, &error) != FLX_OK) {
             fail_msg("%s: %s", rows[i].json, error.message);
         }
         assert_int_equal(jwks.count, rows[i].count);
@@ -78,10 +66,10 @@ static void test_refused(void **state)
          "not a point"},
         {"{\"keys\":[],\"keys\":[]}", "member twice"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_jwks jwks;
         flx_error error = {0};
-        const flx_status status = flx_jwks_decode(text(rows[i].json), &jwks, &error);
+        const flx_status status = flx_jwks_decode(slice_of(rows[i].json), &jwks, &error);
         if (status != FLX_ERR_INVALID || strstr(error.message, rows[i].says) == NULL) {
             fail_msg("%s: %s '%s'", rows[i].json, flx_status_name(status), error.message);
         }
@@ -97,7 +85,7 @@ static void test_too_many(void **state)
     }
     (void)strcat(json, "]}");
     flx_jwks jwks;
-    assert_int_equal(flx_jwks_decode(text(json), &jwks, NULL), FLX_ERR_TOO_LARGE);
+    assert_int_equal(flx_jwks_decode(slice_of(json), &jwks, NULL), FLX_ERR_TOO_LARGE);
 }
 
 static void test_round_trip(void **state)
@@ -114,7 +102,7 @@ static void test_round_trip(void **state)
     assert_non_null(strstr(json, "\"use\":\"sig\""));
     assert_null(strstr(json, "\"d\""));
     flx_jwks jwks;
-    assert_int_equal(flx_jwks_decode(text(json), &jwks, NULL), FLX_OK);
+    assert_int_equal(flx_jwks_decode(slice_of(json), &jwks, NULL), FLX_OK);
     assert_int_equal(jwks.count, 3);
     for (int i = 0; i < 3; i++) {
         assert_string_equal(jwks.keys[i].kid, flx_public_key_id(keys[i]));
@@ -139,7 +127,7 @@ static void test_without_memory(void **state)
         flx_alloc_fail_nth(nth);
         flx_status status = flx_jwks_encode(keys, 1, &json, NULL);
         if (status == FLX_OK) {
-            status = flx_jwks_decode(text(json), &jwks, NULL);
+            status = flx_jwks_decode(slice_of(json), &jwks, NULL);
         }
         failed = flx_alloc_failed() != 0;
         flx_alloc_fail_nth(0);

@@ -4,34 +4,22 @@
 #include "crypto/base64url.h"
 #include "crypto/jwks.h"
 #include "crypto/jws.h"
+#include "unit.h"
 
 #include <rhonabwy.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-// clang-format off
-#include <cmocka.h>
-// clang-format on
 
 static const char RFC_D[] = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
 static const char RFC_X[] = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
 static flx_signing_key *key;
 
-static flx_slice text(const char *t)
-{
-    return (flx_slice){(const uint8_t *)t, strlen(t)};
-}
-
 static int make_key(void **state)
 {
     (void)state;
     uint8_t seed[32];
     size_t len = 0;
-    return flx_base64url_decode(text(RFC_D), seed, sizeof seed, &len) &&
+    return flx_base64url_decode(slice_of(RFC_D), seed, sizeof seed, &len) &&
                    flx_signing_key_from_seed((flx_slice){seed, len}, &key, NULL) == FLX_OK
                ? 0
                : -1;
@@ -47,9 +35,9 @@ static int drop_key(void **state)
 /* Puts a token together from its parts as they are, signed when `sign` is set. */
 static void build(const char *header, const char *payload, bool sign, char *token)
 {
-    size_t at = flx_base64url_encode(text(header), token);
+    size_t at = flx_base64url_encode(slice_of(header), token);
     token[at++] = '.';
-    at += flx_base64url_encode(text(payload), token + at);
+    at += flx_base64url_encode(slice_of(payload), token + at);
     uint8_t signature[FLX_SIGNATURE_BYTES] = {0};
     if (sign) {
         assert_int_equal(
@@ -69,7 +57,7 @@ static void test_rfc8037_vector(void **state)
 {
     (void)state;
     flx_jws jws;
-    assert_int_equal(flx_jws_decode(text(RFC_TOKEN), &jws, NULL), FLX_OK);
+    assert_int_equal(flx_jws_decode(slice_of(RFC_TOKEN), &jws, NULL), FLX_OK);
     assert_false(jws.has_kid);
     assert_int_equal(jws.payload.len, strlen("Example of Ed25519 signing"));
     assert_memory_equal(jws.payload.ptr, "Example of Ed25519 signing", jws.payload.len);
@@ -84,10 +72,10 @@ static void test_round_trip(void **state)
 {
     (void)state;
     static const char *const kids[] = {NULL, "k1", "quoted \" and \\ slashed"};
-    for (size_t i = 0; i < sizeof kids / sizeof kids[0]; i++) {
+    for (size_t i = 0; i < COUNT(kids); i++) {
         flx_secret token;
         flx_jws jws;
-        assert_int_equal(flx_jws_sign(key, kids[i], text("{\"a\":1}"), &token, NULL), FLX_OK);
+        assert_int_equal(flx_jws_sign(key, kids[i], slice_of("{\"a\":1}"), &token, NULL), FLX_OK);
         assert_int_equal(flx_jws_decode(flx_secret_slice(&token), &jws, NULL), FLX_OK);
         assert_true(jws.has_kid);
         assert_string_equal(
@@ -130,12 +118,12 @@ static void test_headers(void **state)
         {"", "empty"},
         {"{\"alg\":\"EdDSA\",\"x\":[[[[[[[[1]]]]]]]]}", "deeper than 8"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         char token[1024];
         flx_jws jws = {0};
         flx_error error = {0};
         build(rows[i].header, "{}", true, token);
-        const flx_status status = flx_jws_decode(text(token), &jws, &error);
+        const flx_status status = flx_jws_decode(slice_of(token), &jws, &error);
         if (rows[i].says == NULL
                 ? status != FLX_OK
                 : status != FLX_ERR_INVALID || strstr(error.message, rows[i].says) == NULL) {
@@ -170,9 +158,9 @@ static void test_shapes(void **state)
         {"kid of 129", big_header},
         {"white space before", " eyJhbGciOiJFZERTQSJ9.e30.AAAA"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_jws jws = {0};
-        if (flx_jws_decode(text(rows[i].token), &jws, NULL) != FLX_ERR_INVALID) {
+        if (flx_jws_decode(slice_of(rows[i].token), &jws, NULL) != FLX_ERR_INVALID) {
             fail_msg("accepted: %s", rows[i].name);
         }
     }
@@ -183,11 +171,11 @@ static void test_shapes(void **state)
     assert_int_equal(strlen(header), 1024);
     build(header, "{}", true, big_header);
     flx_jws jws = {0};
-    assert_int_equal(flx_jws_decode(text(big_header), &jws, NULL), FLX_OK);
+    assert_int_equal(flx_jws_decode(slice_of(big_header), &jws, NULL), FLX_OK);
     flx_jws_done(&jws);
     (void)snprintf(header, sizeof header, "{%.*s\"alg\":\"EdDSA\"}", 1025 - 15, long_kid);
     build(header, "{}", true, big_header);
-    assert_int_equal(flx_jws_decode(text(big_header), &jws, NULL), FLX_ERR_INVALID);
+    assert_int_equal(flx_jws_decode(slice_of(big_header), &jws, NULL), FLX_ERR_INVALID);
 }
 
 /* Every single-character change of a token is refused, or at least does not verify. */
@@ -201,7 +189,7 @@ static void test_every_change_is_noticed(void **state)
         const char was = token[i];
         token[i] = was == 'A' ? 'B' : 'A';
         flx_jws jws = {0};
-        if (flx_jws_decode(text(token), &jws, NULL) == FLX_OK &&
+        if (flx_jws_decode(slice_of(token), &jws, NULL) == FLX_OK &&
             flx_jws_verify(&jws, flx_signing_key_public(key))) {
             fail_msg("changed at %zu and still valid", i);
         }
@@ -249,7 +237,7 @@ static void test_oracle_reads_ours(void **state)
 {
     (void)state;
     flx_secret token;
-    assert_int_equal(flx_jws_sign(key, "k1", text("{\"a\":1}"), &token, NULL), FLX_OK);
+    assert_int_equal(flx_jws_sign(key, "k1", slice_of("{\"a\":1}"), &token, NULL), FLX_OK);
     jws_t *oracle = NULL;
     jwk_t *jwk = oracle_key(false);
     assert_int_equal(r_jws_init(&oracle), RHN_OK);
@@ -276,7 +264,7 @@ static void test_ours_reads_oracle(void **state)
     char *token = r_jws_serialize(oracle, jwk, 0);
     assert_non_null(token);
     flx_jws jws;
-    assert_int_equal(flx_jws_decode(text(token), &jws, NULL), FLX_OK);
+    assert_int_equal(flx_jws_decode(slice_of(token), &jws, NULL), FLX_OK);
     assert_true(flx_jws_verify(&jws, flx_signing_key_public(key)));
     assert_memory_equal(jws.payload.ptr, "{\"b\":2}", 7);
     flx_jws_done(&jws);
@@ -293,7 +281,7 @@ static void test_without_memory(void **state)
         flx_secret token = {0};
         flx_jws jws = {0};
         flx_alloc_fail_nth(nth);
-        flx_status status = flx_jws_sign(key, "k1", text("{\"a\":1}"), &token, NULL);
+        flx_status status = flx_jws_sign(key, "k1", slice_of("{\"a\":1}"), &token, NULL);
         if (status == FLX_OK) {
             status = flx_jws_decode(flx_secret_slice(&token), &jws, NULL);
         }

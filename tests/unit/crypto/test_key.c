@@ -3,35 +3,23 @@
 #include "common/alloc.h"
 #include "crypto/base64url.h"
 #include "crypto/key.h"
+#include "unit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-// clang-format off
-#include <cmocka.h>
-// clang-format on
 
 /* RFC 8037 appendix A.1 to A.3: a private key, its public half, its thumbprint. */
 static const char RFC_D[] = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
 static const char RFC_X[] = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 static const char RFC_THUMBPRINT[] = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
 
-static flx_slice text(const char *t)
-{
-    return (flx_slice){(const uint8_t *)t, strlen(t)};
-}
-
 static flx_signing_key *rfc_key(void)
 {
     uint8_t seed[32];
     size_t len = 0;
     flx_signing_key *key = NULL;
-    assert_true(flx_base64url_decode(text(RFC_D), seed, sizeof seed, &len));
+    assert_true(flx_base64url_decode(slice_of(RFC_D), seed, sizeof seed, &len));
     assert_int_equal(flx_signing_key_from_seed((flx_slice){seed, len}, &key, NULL), FLX_OK);
     return key;
 }
@@ -61,15 +49,15 @@ static void test_rfc8032_signature(void **state)
         0x59, 0x5b, 0xbe, 0x24, 0x65, 0x51, 0x41, 0x43, 0x8e, 0x7a, 0x10, 0x0b};
     flx_signing_key *key = rfc_key();
     uint8_t signature[FLX_SIGNATURE_BYTES];
-    assert_int_equal(flx_signing_key_sign(key, text(""), signature, NULL), FLX_OK);
+    assert_int_equal(flx_signing_key_sign(key, slice_of(""), signature, NULL), FLX_OK);
     assert_memory_equal(signature, expected, sizeof expected);
     flx_public_key *pub = flx_signing_key_public(key);
-    assert_true(flx_public_key_verify(pub, text(""), (flx_slice){signature, 64}));
-    assert_false(flx_public_key_verify(pub, text("x"), (flx_slice){signature, 64}));
-    assert_false(flx_public_key_verify(pub, text(""), (flx_slice){signature, 63}));
+    assert_true(flx_public_key_verify(pub, slice_of(""), (flx_slice){signature, 64}));
+    assert_false(flx_public_key_verify(pub, slice_of("x"), (flx_slice){signature, 64}));
+    assert_false(flx_public_key_verify(pub, slice_of(""), (flx_slice){signature, 63}));
     for (size_t bit = 0; bit < 512; bit += 37) {
         signature[bit / 8] ^= (uint8_t)(1U << (bit % 8));
-        assert_false(flx_public_key_verify(pub, text(""), (flx_slice){signature, 64}));
+        assert_false(flx_public_key_verify(pub, slice_of(""), (flx_slice){signature, 64}));
         signature[bit / 8] ^= (uint8_t)(1U << (bit % 8));
     }
     flx_signing_key_unref(key);
@@ -85,15 +73,15 @@ static void test_malleable_signature_refused(void **state)
                                       0,    0,    0,    0,    0,    0,    0,    0x10};
     flx_signing_key *key = rfc_key();
     uint8_t signature[FLX_SIGNATURE_BYTES];
-    assert_int_equal(flx_signing_key_sign(key, text("m"), signature, NULL), FLX_OK);
+    assert_int_equal(flx_signing_key_sign(key, slice_of("m"), signature, NULL), FLX_OK);
     unsigned carry = 0;
     for (size_t i = 0; i < 32; i++) {
         carry += (unsigned)signature[32 + i] + order[i];
         signature[32 + i] = (uint8_t)carry;
         carry >>= 8;
     }
-    assert_false(
-        flx_public_key_verify(flx_signing_key_public(key), text("m"), (flx_slice){signature, 64}));
+    assert_false(flx_public_key_verify(flx_signing_key_public(key), slice_of("m"),
+                                       (flx_slice){signature, 64}));
     flx_signing_key_unref(key);
 }
 
@@ -140,10 +128,11 @@ static void test_bad_pem(void **state)
     static const char *const rows[] = {
         "", "nothing", OTHER_KIND,
         "-----BEGIN PRIVATE KEY-----\nMC4CAQ==\n-----END PRIVATE KEY-----\n"};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_signing_key *key = NULL;
         flx_error error = {0};
-        assert_int_equal(flx_signing_key_from_pem(text(rows[i]), &key, &error), FLX_ERR_INVALID);
+        assert_int_equal(flx_signing_key_from_pem(slice_of(rows[i]), &key, &error),
+                         FLX_ERR_INVALID);
         assert_null(key);
         assert_null(strstr(error.message, "MC4C"));
     }

@@ -4,50 +4,23 @@
 #include "crypto/certificate.h"
 #include "crypto/pki.h"
 #include "crypto/secret.h"
+#include "folder.h"
+#include "unit.h"
 
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-// clang-format off
-#include <cmocka.h>
-// clang-format on
 
 #define DAY   UINT64_C(86400)
 #define NOW_S UINT64_C(1800000000) /* a fixed day, so that nothing here depends on today */
 
-static char folder[80];
-
-static int make_folder(void **state)
+static int set_up(void **state)
 {
-    (void)state;
     (void)umask(022); /* the modes below are what is left of 0666 */
-    (void)snprintf(folder, sizeof folder, "/tmp/felix-pki-XXXXXX");
-    return mkdtemp(folder) == NULL ? -1 : 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-static const char *path_of(const char *name)
-{
-    static char paths[4][128];
-    static unsigned next;
-    char *path = paths[next++ % 4];
-    (void)snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
+    return make_folder(state);
 }
 
 static flx_secret read_text(const char *name)
@@ -164,7 +137,7 @@ static void test_verdicts(void **state)
         {"localhost", NOW_S + 398 * DAY, "expired 86400 s ago"},
         {"localhost", NOW_S - 3700, "not valid for another 100 s"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_error error = {0};
         const flx_status status = verify(rows[i].name, rows[i].wall_s, &error);
         if (rows[i].says == NULL
@@ -324,7 +297,7 @@ static void test_clock(void **state)
     assert_true(result.ca_made && result.server_made);
     assert_int_equal(verify("localhost", NOW_S, NULL), FLX_OK);
     static const uint64_t wrong[] = {0, 1000, UINT64_MAX};
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    for (size_t i = 0; i < COUNT(wrong); i++) {
         flx_pki_result none;
         const flx_pki_options options = {0};
         flx_error error;
@@ -341,7 +314,7 @@ static void test_bad_names(void **state)
     static const char *const rows[] = {"",          ".",        "a..b",    "a.", ".a",
                                        "a b",       "http://x", "x/y",     "*",  "a.*.b",
                                        "1.2.3.4/8", "[::1]",    "\xc3\xa4"};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_pki_result result;
         const flx_pki_options options = {&rows[i], 1};
         flx_error error = {0};
@@ -388,5 +361,5 @@ int main(void)
         cmocka_unit_test(test_bad_names),
         cmocka_unit_test(test_without_memory),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, set_up, remove_folder);
 }

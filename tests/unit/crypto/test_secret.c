@@ -2,45 +2,15 @@
 /* Secrets in memory and in files: made once, complete or absent, and nobody else's to read. */
 #include "common/alloc.h"
 #include "crypto/secret.h"
+#include "folder.h"
+#include "unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-// clang-format off
-#include <cmocka.h>
-// clang-format on
-
-static char folder[64];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    (void)snprintf(folder, sizeof folder, "/tmp/felix-secret-XXXXXX");
-    return mkdtemp(folder) == NULL ? -1 : 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-static const char *path_of(const char *name)
-{
-    static char path[128];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 static void write_file(const char *path, size_t len, mode_t mode)
 {
@@ -153,7 +123,7 @@ static void test_refused_files(void **state)
         {"long", 33, 0600, FLX_ERR_CORRUPT, "33 bytes, expected 32"},
         {"empty", 0, 0600, FLX_ERR_CORRUPT, "0 bytes"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         const char *path = path_of(rows[i].name);
         write_file(path, rows[i].len, rows[i].mode);
         flx_secret secret = {0};

@@ -7,8 +7,6 @@
 
 #include <stdio.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
-
 /* "a|b ? n=v" */
 static void print_target(const flx_http_target *target, char *text, size_t size)
 {

@@ -20,8 +20,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
-
 typedef struct fixture {
     char directory[64];
     char ca_file[96];

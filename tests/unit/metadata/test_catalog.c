@@ -11,11 +11,6 @@
 
 #define S(text) ((flx_slice){(const uint8_t *)(text), sizeof(text) - 1})
 
-static flx_slice slice_of(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
-
 static flx_status add_stream(flx_catalog_builder *builder, const char *tenant, const char *ns,
                              const char *name, uint32_t id, flx_error *reterr)
 {
@@ -79,7 +74,7 @@ static void finds_what_is_there(void **state)
     flx_catalog *catalog = NULL;
     assert_int_equal(build_sample(&catalog, &error), FLX_OK);
     assert_int_equal(flx_catalog_version(catalog), 42);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         const flx_stream_info *stream = flx_catalog_stream(
             catalog, slice_of(rows[i].tenant), slice_of(rows[i].ns), slice_of(rows[i].name));
         const uint32_t id = stream == NULL ? 0 : stream->id;
@@ -173,7 +168,7 @@ static void refuses_what_is_there_twice(void **state)
         {"a name", "s", "s", "catalog: stream 's' is there twice", 1, 2},
         {"an id", "s", "t", "catalog: stream id 5 is there twice", 5, 5},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_catalog_builder *builder = flx_catalog_builder_new();
         flx_error error = {0};
         flx_catalog *catalog = NULL;

@@ -18,19 +18,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
-
 typedef struct fixture {
     char directory[64];
     flx_store *store;
     uint64_t told_version; /* what the change callback said last */
     unsigned told;         /* how often */
 } fixture;
-
-static flx_slice slice_of(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
 
 /* "t", "t/n" or "t/n/s". */
 static flx_key key_of(const char *path)

@@ -3,15 +3,11 @@
 #include "router/placement.h"
 #include "unit.h"
 
-static flx_slice text(const char *chars)
-{
-    return (flx_slice){(const uint8_t *)chars, strlen(chars)};
-}
-
 static uint64_t score(flx_owner_kind kind, const char *node)
 {
-    const uint64_t seed = flx_placement_seed(text("t1"), text("default"), text("orders"), 0, kind);
-    return flx_placement_score(seed, text(node));
+    const uint64_t seed =
+        flx_placement_seed(slice_of("t1"), slice_of("default"), slice_of("orders"), 0, kind);
+    return flx_placement_score(seed, slice_of(node));
 }
 
 static void known_scores(void **state)
@@ -29,22 +25,22 @@ static void fields_do_not_run_into_each_other(void **state)
 {
     (void)state;
     const flx_owner_kind kind = FLX_OWNER_KIND_STREAM;
-    assert_true(flx_placement_seed(text("ab"), text("c"), text("d"), 0, kind) !=
-                flx_placement_seed(text("a"), text("bc"), text("d"), 0, kind));
-    assert_true(flx_placement_seed(text("a"), text("b"), text("c"), 0, kind) !=
-                flx_placement_seed(text("a"), text("b"), text("c"), 1, kind));
+    assert_true(flx_placement_seed(slice_of("ab"), slice_of("c"), slice_of("d"), 0, kind) !=
+                flx_placement_seed(slice_of("a"), slice_of("bc"), slice_of("d"), 0, kind));
+    assert_true(flx_placement_seed(slice_of("a"), slice_of("b"), slice_of("c"), 0, kind) !=
+                flx_placement_seed(slice_of("a"), slice_of("b"), slice_of("c"), 1, kind));
 }
 
 static void order_is_by_score_then_by_id(void **state)
 {
     (void)state;
-    assert_true(flx_placement_before(2, text("b"), 1, text("a")));
-    assert_false(flx_placement_before(1, text("a"), 2, text("b")));
-    assert_true(flx_placement_before(1, text("a"), 1, text("b")));
-    assert_false(flx_placement_before(1, text("b"), 1, text("a")));
-    assert_true(flx_placement_before(1, text("a"), 1, text("ab")));
-    assert_false(flx_placement_before(1, text("a"), 1, text("a")));
-    assert_true(flx_placement_before(1, (flx_slice){NULL, 0}, 1, text("a")));
+    assert_true(flx_placement_before(2, slice_of("b"), 1, slice_of("a")));
+    assert_false(flx_placement_before(1, slice_of("a"), 2, slice_of("b")));
+    assert_true(flx_placement_before(1, slice_of("a"), 1, slice_of("b")));
+    assert_false(flx_placement_before(1, slice_of("b"), 1, slice_of("a")));
+    assert_true(flx_placement_before(1, slice_of("a"), 1, slice_of("ab")));
+    assert_false(flx_placement_before(1, slice_of("a"), 1, slice_of("a")));
+    assert_true(flx_placement_before(1, (flx_slice){NULL, 0}, 1, slice_of("a")));
 }
 
 int main(void)

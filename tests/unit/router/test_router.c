@@ -5,11 +5,6 @@
 
 #include <stdio.h>
 
-static flx_slice text(const char *chars)
-{
-    return (flx_slice){(const uint8_t *)chars, strlen(chars)};
-}
-
 static void hash_of_known_keys(void **state)
 {
     (void)state;
@@ -22,8 +17,8 @@ static void hash_of_known_keys(void **state)
         {"key", UINT64_C(0x487eb6f7e0ea7e7c)},
         {"user:42", UINT64_C(0xd68cb863fc5e0c34)},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        assert_true(flx_route_hash(text(rows[i].key)) == rows[i].hash);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        assert_true(flx_route_hash(slice_of(rows[i].key)) == rows[i].hash);
     }
 }
 
@@ -42,11 +37,11 @@ static void numbered_keys_spread_as_written(void **state)
         {FLX_ROUTING_JUMP_HASH, 8, "customer-", 8, {3, 0, 5, 2, 2, 4, 7, 2}},
         {FLX_ROUTING_JUMP_HASH, 12, "k", 12, {3, 4, 4, 8, 2, 0, 3, 11, 3, 7, 9, 5}},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         for (size_t k = 0; k < rows[i].count; k++) {
             char key[32];
             (void)snprintf(key, sizeof key, "%s%zu", rows[i].prefix, k);
-            assert_int_equal(flx_route_shard(rows[i].routing, text(key), rows[i].shards),
+            assert_int_equal(flx_route_shard(rows[i].routing, slice_of(key), rows[i].shards),
                              rows[i].chosen[k]);
         }
     }
@@ -70,9 +65,9 @@ static void widths_of_known_keys(void **state)
         {FLX_ROUTING_JUMP_HASH, "user:42", {1, 2, 6, 6, 6}},
         {FLX_ROUTING_JUMP_HASH, "key", {1, 1, 6, 6, 6}},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++) {
-            assert_int_equal(flx_route_shard(rows[i].routing, text(rows[i].key), widths[w]),
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        for (size_t w = 0; w < COUNT(widths); w++) {
+            assert_int_equal(flx_route_shard(rows[i].routing, slice_of(rows[i].key), widths[w]),
                              rows[i].chosen[w]);
         }
     }
@@ -87,7 +82,7 @@ static void jump_moves_only_to_the_new_shard(void **state)
         (void)snprintf(key, sizeof key, "key-%d", k);
         uint32_t before = 0;
         for (uint32_t shards = 2; shards <= 64; shards++) {
-            const uint32_t now = flx_route_shard(FLX_ROUTING_JUMP_HASH, text(key), shards);
+            const uint32_t now = flx_route_shard(FLX_ROUTING_JUMP_HASH, slice_of(key), shards);
             assert_true(now == before || now == shards - 1);
             before = now;
         }
@@ -97,8 +92,8 @@ static void jump_moves_only_to_the_new_shard(void **state)
 static void one_shard_takes_all(void **state)
 {
     (void)state;
-    assert_int_equal(flx_route_shard(FLX_ROUTING_MODULO, text("any"), 1), 0);
-    assert_int_equal(flx_route_shard(FLX_ROUTING_JUMP_HASH, text("any"), 1), 0);
+    assert_int_equal(flx_route_shard(FLX_ROUTING_MODULO, slice_of("any"), 1), 0);
+    assert_int_equal(flx_route_shard(FLX_ROUTING_JUMP_HASH, slice_of("any"), 1), 0);
 }
 
 static void widest_is_in_range(void **state)
@@ -107,8 +102,8 @@ static void widest_is_in_range(void **state)
     for (int k = 0; k < 100; k++) {
         char key[16];
         (void)snprintf(key, sizeof key, "%d", k);
-        assert_true(flx_route_shard(FLX_ROUTING_JUMP_HASH, text(key), UINT32_MAX) < UINT32_MAX);
-        assert_true(flx_route_shard(FLX_ROUTING_MODULO, text(key), UINT32_MAX) < UINT32_MAX);
+        assert_true(flx_route_shard(FLX_ROUTING_JUMP_HASH, slice_of(key), UINT32_MAX) < UINT32_MAX);
+        assert_true(flx_route_shard(FLX_ROUTING_MODULO, slice_of(key), UINT32_MAX) < UINT32_MAX);
     }
 }
 

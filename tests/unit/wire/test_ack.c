@@ -6,11 +6,6 @@
 
 #include <felix/status.h>
 
-static flx_slice text(const char *chars)
-{
-    return (flx_slice){(const uint8_t *)chars, strlen(chars)};
-}
-
 enum { ACK = 0x10, OWNER = 0x80, CODE = 0x200, DETAIL = 0x400, OFFSET = 0x1000 };
 
 static void malformed_acks(void **state)
@@ -49,7 +44,7 @@ static void malformed_acks(void **state)
         {"message past the end", ACK, 12, "\1\0\0\0\0\0\0\0\1\0\2x", false},
         {"empty", ACK, 0, "", false},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_publish_ack ack;
         const flx_slice payload = {(const uint8_t *)rows[i].body, rows[i].len};
         const flx_status status = flx_publish_ack_decode(rows[i].flags, payload, &ack, NULL);
@@ -69,12 +64,12 @@ static void round_trips(void **state)
         }
         flx_publish_ack in = {.flags = (uint16_t)flags, .ok = (flags & CODE) == 0};
         in.request_id = UINT64_MAX;
-        in.message = in.ok ? text("") : text("why");
+        in.message = in.ok ? slice_of("") : slice_of("why");
         in.code = (flags & CODE) != 0 ? 999 : 0;
         in.retry = (flags & CODE) != 0 ? FLX_RETRY_REDIRECT : 0;
-        in.reason = (flags & DETAIL) != 0 ? text("reason") : text("");
+        in.reason = (flags & DETAIL) != 0 ? slice_of("reason") : slice_of("");
         in.retry_after_ms = (flags & DETAIL) != 0 ? 250 : 0;
-        in.node_id = (flags & OWNER) != 0 ? text("broker-1") : text("");
+        in.node_id = (flags & OWNER) != 0 ? slice_of("broker-1") : slice_of("");
         in.generation = (flags & OWNER) != 0 ? 8 : 0;
         in.offset = (flags & OFFSET) != 0 ? 41 : 0;
         uint8_t out[256];

@@ -4,11 +4,6 @@
 #include "wire/event.h"
 #include "wire/records.h"
 
-static flx_slice text(const char *chars)
-{
-    return (flx_slice){(const uint8_t *)chars, strlen(chars)};
-}
-
 enum {
     LEGACY = 0x0002,
     SHARED = 0x0004,
@@ -50,7 +45,7 @@ static void malformed_batches(void **state)
         {"all skipped", SHARED | OFFSETS | SKIPPED, 20, "\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\2\0\0\0\0",
          true},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_event_batch batch;
         const flx_slice payload = {(const uint8_t *)rows[i].body, rows[i].len};
         const flx_status status = flx_event_batch_decode(rows[i].flags, payload, &batch, NULL);
@@ -69,7 +64,7 @@ static void one_region_serves_every_variant(void **state)
     const char *payloads[] = {"one", "", "three"};
     uint8_t *end = plain;
     for (size_t i = 0; i < 3; i++) {
-        end = flx_records_put(end, text(payloads[i]));
+        end = flx_records_put(end, slice_of(payloads[i]));
     }
     const flx_slice region = {plain, (size_t)(end - plain)};
     const size_t stamped_len = (size_t)(flx_event_region_stamp(region, 99, stamped) - stamped);
@@ -85,7 +80,7 @@ static void one_region_serves_every_variant(void **state)
                               .subscription_id = 9,
                               .base_offset = 41,
                               .skipped_before = 2,
-                              .publisher = text("app")};
+                              .publisher = slice_of("app")};
         in.region = (flags & STAMPS) != 0 ? (flx_slice){stamped, stamped_len} : region;
         uint8_t out[512];
         uint8_t *at = flx_event_head_encode(&in, out);

@@ -5,11 +5,6 @@
 #include "wire/enums.h"
 #include "wire/flags.h"
 
-static flx_slice text(const char *chars)
-{
-    return (flx_slice){(const uint8_t *)chars, strlen(chars)};
-}
-
 static void sets_of_flags(void **state)
 {
     (void)state;
@@ -32,7 +27,7 @@ static void sets_of_flags(void **state)
         {0x0005, false, false}, {0x8000, false, false}, {0x8001, false, false},
         {0x8004, false, false}, {0xFFFF, false, false},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         if (flx_flags_valid(rows[i].flags, FLX_DIR_CLIENT) != rows[i].client ||
             flx_flags_valid(rows[i].flags, FLX_DIR_BROKER) != rows[i].broker) {
             fail_msg("0x%04x", rows[i].flags);
@@ -87,17 +82,17 @@ static void codes_both_ways(void **state)
         {14, "storage", "outcome_unknown"},
         {15, "stale_claim", "retry"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         assert_string_equal(flx_code_name(rows[i].code), rows[i].name);
         assert_int_equal(flx_code_slice(rows[i].code).len, strlen(rows[i].name));
-        assert_int_equal(flx_code_find(text(rows[i].name)), rows[i].code);
+        assert_int_equal(flx_code_find(slice_of(rows[i].name)), rows[i].code);
         assert_string_equal(flx_retry_name(flx_code_retry(rows[i].code)), rows[i].retry);
         assert_int_not_equal(flx_code_status(rows[i].code, FLX_RETRY_FATAL), FLX_OK);
     }
     assert_null(flx_code_name(0));
     assert_null(flx_code_name(16));
     assert_int_equal(flx_code_slice(999).len, 0);
-    assert_int_equal(flx_code_find(text("new_trouble")), FLX_CODE_NONE);
+    assert_int_equal(flx_code_find(slice_of("new_trouble")), FLX_CODE_NONE);
     assert_int_equal(flx_code_find((flx_slice){NULL, 0}), FLX_CODE_NONE);
     assert_int_equal(flx_code_retry(999), FLX_RETRY_FATAL);
 }
@@ -119,12 +114,12 @@ static void retry_classes(void **state)
     static const char *const names[] = {"retry", "retry_after", "redirect", "outcome_unknown",
                                         "fatal"};
     for (uint8_t i = 0; i < 5; i++) {
-        assert_int_equal(flx_retry_find(text(names[i])), i + 1);
+        assert_int_equal(flx_retry_find(slice_of(names[i])), i + 1);
         assert_int_equal(flx_retry_from_byte((uint8_t)(i + 1)), i + 1);
         assert_int_equal(flx_retry_slice((flx_retry)(i + 1)).len, strlen(names[i]));
     }
-    assert_int_equal(flx_retry_find(text("later")), FLX_RETRY_FATAL);
-    assert_int_equal(flx_retry_find(text("")), FLX_RETRY_FATAL);
+    assert_int_equal(flx_retry_find(slice_of("later")), FLX_RETRY_FATAL);
+    assert_int_equal(flx_retry_find(slice_of("")), FLX_RETRY_FATAL);
     assert_int_equal(flx_retry_from_byte(0), FLX_RETRY_FATAL);
     assert_int_equal(flx_retry_from_byte(6), FLX_RETRY_FATAL);
 }
@@ -138,13 +133,13 @@ static void word_lists(void **state)
         &flx_shard_phase_names,   &flx_shard_reason_names, &flx_replica_role_names,
         &flx_replica_state_names, &flx_queue_policy_names,
     };
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+    for (size_t i = 0; i < COUNT(lists); i++) {
         uint32_t value;
         for (uint32_t v = 0; v < lists[i]->count; v++) {
             assert_true(flx_enum_find(lists[i], flx_enum_word(lists[i], v), &value));
             assert_int_equal(value, v);
         }
-        assert_false(flx_enum_find(lists[i], text("no such word"), &value));
+        assert_false(flx_enum_find(lists[i], slice_of("no such word"), &value));
     }
     assert_int_equal(FLX_ACK_PER_MESSAGE, 1); /* as in binary frames */
     assert_int_equal(FLX_ACK_PER_BATCH, 2);

@@ -34,7 +34,7 @@ static void headers_are_judged(void **state)
          {'F', 'L', 'X', '1', 0, 1, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF},
          FLX_FRAME_CHECK_TOO_LARGE},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_frame_header header = {0, 0};
         const flx_slice bytes = {rows[i].bytes, rows[i].len};
         const flx_frame_check check = flx_frame_header_decode(bytes, 256, &header);
@@ -115,14 +115,14 @@ static void any_cut_gives_the_same_frames(void **state)
 {
     (void)state;
     static const size_t lens[] = {0, 1, 11, 12, 13, 100, 5000, 20000};
-    enum { FRAMES = sizeof lens / sizeof lens[0] };
+    enum { FRAMES = COUNT(lens) };
     static uint8_t bytes[40000];
     size_t total = 0;
     for (size_t i = 0; i < FRAMES; i++) {
         total += put_frame(bytes + total, i % 2 == 0 ? 0x0001 : 0, lens[i], (uint8_t)i);
     }
     static const size_t cuts[] = {1, 2, 7, 12, 13, 64, 1000, 4096, 40000};
-    for (size_t c = 0; c < sizeof cuts / sizeof cuts[0]; c++) {
+    for (size_t c = 0; c < COUNT(cuts); c++) {
         flx_frame_reader reader;
         flx_frame_reader_init(&reader, 20000);
         size_t count = 0;
@@ -214,7 +214,7 @@ static void unknown_flags_are_told_and_skipped(void **state)
     size_t total = put_frame(bytes, 0x8001, 50, 0);
     total += put_frame(bytes + total, 0x8000, 0, 0);
     total += put_frame(bytes + total, 0x0001, 10, 9);
-    for (size_t c = 0; c < sizeof cuts / sizeof cuts[0]; c++) {
+    for (size_t c = 0; c < COUNT(cuts); c++) {
         flx_frame_reader reader;
         flx_frame_reader_init(&reader, 100);
         int refused = 0;
@@ -254,7 +254,7 @@ static void failures_stay(void **state)
         {"version", {'F', 'L', 'X', '1', 0, 3}, FLX_ERR_PROTOCOL},
         {"length", {'F', 'L', 'X', '1', 0, 1, 0, 0, 0, 1, 0, 1}, FLX_ERR_TOO_LARGE},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         flx_frame_reader reader;
         flx_frame frame;
         flx_error error;

@@ -88,7 +88,7 @@ static void grammar(void **state)
         {"/* */1", false},
         {"\xef\xbb\xbf{}", false}, /* a byte order mark */
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         if (is_accepted(rows[i].text, strlen(rows[i].text)) != rows[i].accepted) {
             fail_msg("%s", rows[i].text);
         }
@@ -147,7 +147,7 @@ static void strings(void **state)
         {"\"\xe2\x82", NULL, 0},
         {"1", NULL, 0},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         const size_t len = strlen(rows[i].text);
         uint8_t *copy = copy_of(rows[i].text, len);
         flx_json json;
@@ -225,7 +225,7 @@ static void whole_numbers(void **state)
         {"", false, 0, false, 0},
         {"null", false, 0, false, 0},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         uint8_t *copy = copy_of(rows[i].text, strlen(rows[i].text));
         flx_json json;
         uint64_t u64 = 0;
@@ -272,7 +272,7 @@ static void base64_values(void **state)
         {"null", NULL},
         {"1", NULL},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         const size_t len = strlen(rows[i].text);
         uint8_t *copy = copy_of(rows[i].text, len);
         flx_json json;

@@ -7,11 +7,6 @@
 
 #include <stdio.h>
 
-static flx_slice text(const char *chars)
-{
-    return (flx_slice){(const uint8_t *)chars, strlen(chars)};
-}
-
 enum { PUBLISH = 0x01, ACKED = 0x08, KEYED = 0x40, IDEMPOTENT = 0x100 };
 
 static void malformed_bodies(void **state)
@@ -55,7 +50,7 @@ static void malformed_bodies(void **state)
         {"idempotent per batch", PUBLISH | ACKED | IDEMPOTENT, 35,
          "\0\0\0\0\0\0\0\1\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", true},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         uint8_t *body = malloc(rows[i].len + 1); /* with nothing to read behind it but one byte */
         assert_non_null(body);
         memcpy(body, rows[i].body, rows[i].len);
@@ -99,7 +94,7 @@ static void round_trips(void **state)
         for (size_t n = 0; n < 3; n++) {
             flx_publish in = {.flags = flags,
                               .tenant_id = names[n],
-                              .namespace_ = text("ns"),
+                              .namespace_ = slice_of("ns"),
                               .stream = names[n],
                               .count = 3};
             in.ack = flx_publish_is_acked(&in) ? FLX_ACK_PER_BATCH : FLX_ACK_NONE;
@@ -109,9 +104,9 @@ static void round_trips(void **state)
             in.key = flx_publish_is_keyed(&in) ? names[n] : (flx_slice){NULL, 0};
             uint8_t *region = flx_publish_head_encode(&in, out);
             assert_int_equal(region - out, flx_publish_head_bytes(&in));
-            uint8_t *end = flx_records_put(region, text("one"));
-            end = flx_records_put(end, text(""));
-            end = flx_records_put(end, text("three"));
+            uint8_t *end = flx_records_put(region, slice_of("one"));
+            end = flx_records_put(end, slice_of(""));
+            end = flx_records_put(end, slice_of("three"));
             flx_publish back;
             const flx_slice payload = {out, (size_t)(end - out)};
             assert_int_equal(flx_publish_decode(flags, payload, &back, NULL), FLX_OK);
@@ -130,8 +125,8 @@ static void regions_are_counted(void **state)
 {
     (void)state;
     uint8_t out[64];
-    uint8_t *end = flx_records_put(out, text("ab"));
-    end = flx_records_put(end, text(""));
+    uint8_t *end = flx_records_put(out, slice_of("ab"));
+    end = flx_records_put(end, slice_of(""));
     const flx_slice region = {out, (size_t)(end - out)};
     flx_error error;
     assert_int_equal(region.len, flx_record_bytes(2) + flx_record_bytes(0));

@@ -117,13 +117,13 @@ static void read_member(flx_json *json, golden *vector, flx_slice key)
         {"base_offset", &vector->base_offset},
         {"skipped_before", &vector->skipped_before},
     };
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    for (size_t i = 0; i < COUNT(texts); i++) {
         if (is(key, texts[i].name)) {
             read_text(json, texts[i].to);
             return;
         }
     }
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+    for (size_t i = 0; i < COUNT(numbers); i++) {
         if (is(key, numbers[i].name)) {
             assert_true(flx_json_u64(json, numbers[i].to));
             return;

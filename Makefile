@@ -40,8 +40,8 @@ fmt: setup
 
 tsan: setup
 	@cmake --preset tsan $(CI_FLAGS) >/dev/null
-	@cmake --build build/tsan -j $(JOBS)
-	@cd build/tsan && ctest --output-on-failure -j $(JOBS) -L '$(if $(L),$(L),unit|threads)' $(if $(T),-R '$(T)')
+	@cmake --build build/tsan -j $(JOBS) --target threads_tests
+	@cd build/tsan && ctest --output-on-failure -j $(JOBS) -L threads $(if $(T),-R '$(T)')
 
 fuzz: setup
 	@cmake --preset fuzz $(CI_FLAGS) >/dev/null

@@ -173,7 +173,8 @@ function(flx_library)
 endfunction()
 
 # tests/unit/MODULE/test_X.c -> program and CTest case unit_MODULE_X, linked with that module.
-# tests/unit/MODULE/tests.cmake, where there is one, adds what a single test needs.
+# tests/unit/MODULE/tests.cmake, where there is one, adds what a single test needs. The target
+# threads_tests builds those labelled `threads`, which is what the thread sanitizer looks at.
 function(flx_unit_tests)
     if(NOT CMOCKA_FOUND)
         message(FATAL_ERROR "libcmocka-dev is missing: run tools/setup")
@@ -191,10 +192,18 @@ function(flx_unit_tests)
             target_link_libraries(${target} PRIVATE flx_${module} flx_quic_static PkgConfig::CMOCKA)
             add_test(NAME ${target} COMMAND ${target})
             set_tests_properties(${target} PROPERTIES TIMEOUT 120 LABELS "unit;${module}")
+            list(APPEND tests ${target})
         endforeach()
         set(extra "${PROJECT_SOURCE_DIR}/tests/unit/${module}/tests.cmake")
         if(EXISTS "${extra}")
             include("${extra}")
+        endif()
+    endforeach()
+    add_custom_target(threads_tests)
+    foreach(target ${tests})
+        get_property(labels TEST ${target} PROPERTY LABELS)
+        if("threads" IN_LIST labels)
+            add_dependencies(threads_tests ${target})
         endif()
     endforeach()
 endfunction()

@@ -256,7 +256,7 @@ static void acks_are_due(flx_quic_conn *conn, bool due)
     if (conn->state != CONN_OPEN || !flx_ngtcp2_known())
         return;
     shown = ngtcp2_conn_get_local_transport_params(conn->qc);
-    memcpy(&params, &shown, sizeof params);
+    memcpy(&params, &shown, sizeof params); /* NOLINT(bugprone-sizeof-expression): the pointer */
     params->max_ack_delay = due ? 0 : NGTCP2_DEFAULT_MAX_ACK_DELAY;
 }
 

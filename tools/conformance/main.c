@@ -71,7 +71,23 @@ static void run_table(check_suite *suite, const check *checks, const char *only,
     }
 }
 
-static int run_live(const raw_target *target, const char *only)
+/* In a context for development the streams that the checks use are made when they are missing. */
+static void make_stream(const char *context, const char *stream, const char *shards)
+{
+    const char *const words[] = {"stream", "create",      stream,      "--shards",
+                                 shards,   "--if-absent", "--context", context};
+    char *argv[sizeof words / sizeof words[0]];
+    char text[sizeof words / sizeof words[0]][CLI_VALUE_MAX];
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        (void)snprintf(text[i], sizeof text[i], "%s", words[i]);
+        argv[i] = text[i];
+    }
+    /* A failure was told; the checks that need the stream fail with their own words. */
+    (void)cli_main(sizeof words / sizeof words[0], argv, environ, stderr, stderr);
+}
+
+/* `dev_context`: the context is one for development; NULL: it is not. */
+static int run_live(const raw_target *target, const char *only, const char *dev_context)
 {
     check_suite suite = {.target = target};
     check_totals totals = {0};
@@ -84,6 +100,10 @@ static int run_live(const raw_target *target, const char *only)
         return EXIT_UNAVAILABLE;
     }
     probe = raw_disconnect(probe);
+    if (dev_context != NULL) {
+        make_stream(dev_context, target->stream, "1");
+        make_stream(dev_context, target->sharded_stream, "4");
+    }
     run_table(&suite, raw_checks, only, &totals);
     run_table(&suite, scenario_checks, only, &totals);
     for (const skipped *row = skipped_scenarios; only == NULL && row->id != NULL; row++) {
@@ -117,23 +137,9 @@ static const char *only_context(const void *arg, const char *flag)
     return strcmp(flag, "context") == 0 ? arg : NULL;
 }
 
-/* In a context for development the streams that the checks use are made when they are missing. */
-static void make_stream(const char *context, const char *stream, const char *shards)
-{
-    const char *const words[] = {"stream", "create",      stream,      "--shards",
-                                 shards,   "--if-absent", "--context", context};
-    char *argv[sizeof words / sizeof words[0]];
-    char text[sizeof words / sizeof words[0]][CLI_VALUE_MAX];
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        (void)snprintf(text[i], sizeof text[i], "%s", words[i]);
-        argv[i] = text[i];
-    }
-    /* A failure was told; the checks that need the stream fail with their own words. */
-    (void)cli_main(sizeof words / sizeof words[0], argv, environ, stderr, stderr);
-}
-
-/* The broker, trust and token of a context. Ends the program when there is none. */
-static void fill_from_context(const char *name, raw_target *target)
+/* The broker, trust and token of a context, and its name when it is one for development. Ends the
+ * program when there is none. */
+static const char *fill_from_context(const char *name, raw_target *target)
 {
     static cli_settings settings; /* the target borrows from it */
     flx_error error;
@@ -156,10 +162,7 @@ static void fill_from_context(const char *name, raw_target *target)
         target->token =
             settings.token != NULL ? settings.token : read_token(settings.values.token_file);
     }
-    if (settings.values.dev) {
-        make_stream(settings.values.name, target->stream, "1");
-        make_stream(settings.values.name, target->sharded_stream, "4");
-    }
+    return settings.values.dev ? settings.values.name : NULL;
 }
 
 int main(int argc, char **argv)
@@ -265,12 +268,13 @@ int main(int argc, char **argv)
         }
         return vectors_check(argv[optind + 1]) == 0 ? EXIT_SUCCESS : EXIT_FAILED;
     }
+    const char *dev_context = NULL;
     if (target.address == NULL) {
-        fill_from_context(context, &target);
+        dev_context = fill_from_context(context, &target);
     }
     if (target.token == NULL) {
         (void)fputs("felix-conformance: no token; give --token-file\n", stderr);
         return EXIT_USAGE;
     }
-    return run_live(&target, only);
+    return run_live(&target, only, dev_context);
 }

@@ -30,7 +30,8 @@ up: build
 test: setup
 	@cmake --preset dev $(CI_FLAGS) >/dev/null
 	@cmake --build build/dev -j $(JOBS)
-	@cd build/dev && ctest --output-on-failure -j $(JOBS) $(if $(T),-R '$(T)')
+	@cd build/dev && { ctest --output-on-failure -j $(JOBS) $(if $(T),-R '$(T)'); status=$$?; \
+		grep '^SKIPPED: ' Testing/Temporary/LastTest.log; exit $$status; }
 
 lint: setup
 	@tools/lint

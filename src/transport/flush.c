@@ -251,13 +251,14 @@ static bool write_batches(flx_quic_conn *conn, uint64_t now_ns, bool *sent, bool
  */
 static void acks_are_due(flx_quic_conn *conn, bool due)
 {
-    const ngtcp2_transport_params *shown;
-    ngtcp2_transport_params *params;
+    union {
+        const ngtcp2_transport_params *shown;
+        ngtcp2_transport_params *own;
+    } params;
     if (conn->state != CONN_OPEN || !flx_ngtcp2_known())
         return;
-    shown = ngtcp2_conn_get_local_transport_params(conn->qc);
-    memcpy(&params, &shown, sizeof params);
-    params->max_ack_delay = due ? 0 : NGTCP2_DEFAULT_MAX_ACK_DELAY;
+    params.shown = ngtcp2_conn_get_local_transport_params(conn->qc);
+    params.own->max_ack_delay = due ? 0 : NGTCP2_DEFAULT_MAX_ACK_DELAY;
 }
 
 /* Packets of this pass; false: come back next tick. *ret_expiry_ns: when ngtcp2 wants to be woken. */

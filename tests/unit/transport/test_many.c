@@ -33,7 +33,7 @@ static void come_and_go(rig *r, unsigned rounds, unsigned together)
                              FLX_OK);
             assert_int_equal(rig_write(stream, "hello", 5), FLX_OK);
         }
-        RIG_UNTIL(r, r->server_bytes >= (uint64_t)together * 5);
+        RIG_UNTIL(r, r->server_bytes >= UINT64_C(5) * together);
         r->server_bytes = 0;
         for (unsigned i = 0; i < together; i++)
             flx_quic_conn_close(c[i].conn, 0, "");
@@ -58,7 +58,7 @@ static void test_nothing_is_left(void **state)
     assert_int_equal(r.ended, 1100);
     assert_int_equal(r.server->cids.count, 0);
     assert_int_equal(r.client->tokens.count, 0);
-    assert_true(after < before + 32 * 1024);
+    assert_true(after < before + (size_t)32 * 1024);
     rig_stop(&r);
 }
 

@@ -205,16 +205,16 @@ typedef enum forgery { GENUINE, ONE_BIT, STALE, FOREIGN_SECRET, FOREIGN_ADDRESS 
 
 static const struct token_row {
     const char *name;
-    forgery how;
     uint64_t age_s;
+    forgery how;
     bool good;
 } token_rows[] = {
-    {"as it came", GENUINE, 0, true},
-    {"one bit is wrong", ONE_BIT, 0, false},
-    {"made by ourselves, nine seconds old", STALE, RETRY_TOKEN_SECONDS - 1, true},
-    {"eleven seconds old", STALE, RETRY_TOKEN_SECONDS + 1, false},
-    {"of another server", FOREIGN_SECRET, 0, false},
-    {"of another address", FOREIGN_ADDRESS, 0, false},
+    {"as it came", 0, GENUINE, true},
+    {"one bit is wrong", 0, ONE_BIT, false},
+    {"made by ourselves, nine seconds old", RETRY_TOKEN_SECONDS - 1, STALE, true},
+    {"eleven seconds old", RETRY_TOKEN_SECONDS + 1, STALE, false},
+    {"of another server", 0, FOREIGN_SECRET, false},
+    {"of another address", 0, FOREIGN_ADDRESS, false},
 };
 
 typedef struct token_run {
@@ -227,7 +227,7 @@ typedef struct token_run {
 
 static void rewrite_token(relay *x, token_run *run, const ngtcp2_pkt_hd *hd)
 {
-    struct sockaddr_in from;
+    struct sockaddr_in from = {0};
     socklen_t from_len = sizeof from;
     uint8_t secret[32];
     memcpy(secret, x->r->secret, sizeof secret);
@@ -367,7 +367,7 @@ static void test_rebinding(void **state)
     const unsigned home = worker_of_bytes(sizeof piece);
 
     for (unsigned moves = 1; moves <= 4; moves++) {
-        struct sockaddr_in from;
+        struct sockaddr_in from = {0};
         socklen_t from_len = sizeof from;
         relay_rebind(&x, &server, server_len);
         assert_int_equal(getsockname(x.back.watch.fd, (struct sockaddr *)&from, &from_len), 0);

@@ -40,16 +40,16 @@ fmt: setup
 
 tsan: setup
 	@cmake --preset tsan $(CI_FLAGS) >/dev/null
-	@cmake --build build/tsan -j $(JOBS)
-	@cd build/tsan && ctest --output-on-failure -j $(JOBS) -L '$(if $(L),$(L),unit|threads)' $(if $(T),-R '$(T)')
+	@cmake --build build/tsan -j $(JOBS) --target threads_tests
+	@cd build/tsan && ctest --output-on-failure -j $(JOBS) -L threads $(if $(T),-R '$(T)')
 
 fuzz: setup
-	@cmake --preset fuzz >/dev/null
-	@cmake --build build/fuzz -j $(JOBS)
+	@cmake --preset fuzz $(CI_FLAGS) >/dev/null
+	@cmake --build build/fuzz -j $(JOBS) --target fuzz_targets
 	@tools/fuzz build/fuzz/fuzz $(FUZZ_SECONDS)
 
 cover: setup
-	@cmake --preset cover >/dev/null
+	@cmake --preset cover $(CI_FLAGS) >/dev/null
 	@cmake --build build/cover -j $(JOBS)
 	@find build/cover -name '*.gcda' -delete
 	@cd build/cover && ctest --output-on-failure -j $(JOBS) -LE interop

@@ -173,7 +173,8 @@ function(flx_library)
 endfunction()
 
 # tests/unit/MODULE/test_X.c -> program and CTest case unit_MODULE_X, linked with that module.
-# tests/unit/MODULE/tests.cmake, where there is one, adds what a single test needs.
+# tests/unit/MODULE/tests.cmake, where there is one, adds what a single test needs. The target
+# threads_tests builds those labelled `threads`, which is what the thread sanitizer looks at.
 function(flx_unit_tests)
     if(NOT CMOCKA_FOUND)
         message(FATAL_ERROR "libcmocka-dev is missing: run tools/setup")
@@ -191,21 +192,32 @@ function(flx_unit_tests)
             target_link_libraries(${target} PRIVATE flx_${module} flx_quic_static PkgConfig::CMOCKA)
             add_test(NAME ${target} COMMAND ${target})
             set_tests_properties(${target} PROPERTIES TIMEOUT 120 LABELS "unit;${module}")
+            list(APPEND tests ${target})
         endforeach()
         set(extra "${PROJECT_SOURCE_DIR}/tests/unit/${module}/tests.cmake")
         if(EXISTS "${extra}")
             include("${extra}")
         endif()
     endforeach()
+    add_custom_target(threads_tests)
+    foreach(target ${tests})
+        get_property(labels TEST ${target} PROPERTY LABELS)
+        if("threads" IN_LIST labels)
+            add_dependencies(threads_tests ${target})
+        endif()
+    endforeach()
 endfunction()
 
 # tests/fuzz/MODULE_X.c -> fuzz_MODULE_X; seeds, where there are any, in tests/fuzz/corpus/MODULE_X/.
+# The target fuzz_targets builds them and the rooms they stand on, nothing else.
 function(flx_fuzz_targets)
+    add_custom_target(fuzz_targets)
     file(GLOB files CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/fuzz/*.c")
     foreach(file ${files})
         get_filename_component(base ${file} NAME_WE)
         string(REGEX REPLACE "_.*" "" module ${base})
         add_executable(fuzz_${base} ${file})
+        add_dependencies(fuzz_targets fuzz_${base})
         target_link_options(fuzz_${base} PRIVATE -fsanitize=fuzzer)
         target_link_libraries(fuzz_${base} PRIVATE flx_${module} flx_quic_static)
         set_target_properties(fuzz_${base} PROPERTIES

@@ -70,6 +70,17 @@ static int serve(const flx_config_set *set, words *given)
     return status == FLX_OK ? EXIT_SUCCESS : EXIT_STARTUP;
 }
 
+static int check(const flx_config *config)
+{
+    flx_error error = {0};
+    if (flx_node_check(config, false, &error) != FLX_OK) {
+        report_problem(NULL, false, error.message);
+        return EXIT_CONFIG;
+    }
+    (void)printf("the configuration is good\n");
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     words given = {.argc = argc - 1, .argv = argv + 1};
@@ -84,7 +95,7 @@ int main(int argc, char **argv)
         code = serve(set, &given);
         break;
     case FLX_CONFIG_CHECK:
-        (void)printf("the configuration is good\n");
+        code = check(flx_config_values(set));
         break;
     case FLX_CONFIG_PRINT:
         flx_config_print(set, false, stdout);

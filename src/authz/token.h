@@ -86,8 +86,15 @@ bool flx_keyset_has_tenant(const flx_keyset *keyset, flx_slice tenant);
 flx_keyset *flx_keyset_ref(flx_keyset *keyset);
 flx_keyset *flx_keyset_unref(flx_keyset *keyset);
 
+/*
+ * Copies `options`, takes a reference of its own to `keyset`.
+ *
+ * FLX_ERR_INVALID  remembered_max is more than 1048576
+ * FLX_ERR_NOMEM
+ */
 flx_status flx_verifier_new(const flx_verifier_options *options, flx_keyset *keyset,
                             flx_verifier **ret_verifier, flx_error *reterr);
+/* Grants that were given out stay. NULL is fine. Always returns NULL. */
 flx_verifier *flx_verifier_free(flx_verifier *verifier);
 /* Takes a reference to the new keys; remembered tokens are forgotten. */
 void flx_verifier_set_keys(flx_verifier *verifier, flx_keyset *keyset);

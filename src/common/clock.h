@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * common/clock.h - the two clocks. Deciding code never calls these: it is given the time.
+ * common/clock.h - the two clocks. Deciding code never calls these: it is given the time. Any thread.
  */
 #ifndef FLX_COMMON_CLOCK_H
 #define FLX_COMMON_CLOCK_H

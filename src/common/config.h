@@ -172,7 +172,8 @@ void flx_config_write_help(FILE *out);
 void flx_config_write_markdown(FILE *out);
 void flx_config_write_man(FILE *out);
 
-/* "127.0.0.1:5000", "[::1]:5000", "node.example:5000" -> host (without brackets) and port. */
+/* "127.0.0.1:5000", "[::1]:5000", "node.example:5000" -> host (without brackets) and port.
+ * FLX_ERR_INVALID with a message that says what is accepted. */
 #define FLX_HOST_MAX 254
 flx_status flx_address_split(const char *address, char host[FLX_HOST_MAX], uint16_t *ret_port,
                              flx_error *reterr);

@@ -55,10 +55,13 @@ typedef struct flx_log_options {
 
 typedef struct flx_log flx_log;
 
+/* `options` NULL: defaults. FLX_ERR_NOMEM. */
 flx_status flx_log_new(const flx_log_options *options, flx_log **ret_log, flx_error *reterr);
-/* Writes what is still to be told (suppressed, dropped), then frees. */
+/* Writes what is still to be told (suppressed, dropped), then frees; the descriptor stays open.
+ * NULL is fine. Always returns NULL. */
 flx_log *flx_log_free(flx_log *log);
 
+/* From the next line on. Any thread. */
 void flx_log_set_level(flx_log *log, flx_log_level level);
 /* Whether a line of this level would be written. A NULL log writes nothing. */
 bool flx_log_wants(const flx_log *log, flx_log_level level);

@@ -48,9 +48,16 @@ typedef struct flx_loop_options {
     uint32_t busy_poll_us; /* how long to look again before sleeping; 0: sleep at once */
 } flx_loop_options;
 
+/* `options` NULL: defaults. FLX_ERR_IO (no descriptor left), FLX_ERR_NOMEM. */
 flx_status flx_loop_new(const flx_loop_options *options, flx_loop **ret_loop, flx_error *reterr);
+/* Not from a callback of it. Watches, timers and hooks are their owners' and are left as they are.
+ * NULL is fine. Always returns NULL. */
 flx_loop *flx_loop_free(flx_loop *loop);
 
+/*
+ * Borrows `watch` until it is removed. `events` are EPOLLIN, EPOLLOUT, ... of epoll_ctl(2), level
+ * triggered unless they say EPOLLET. FLX_ERR_IO: the kernel does not watch such a descriptor.
+ */
 flx_status flx_loop_add(flx_loop *loop, flx_watch *watch, uint32_t events, flx_error *reterr);
 flx_status flx_loop_change(flx_loop *loop, flx_watch *watch, uint32_t events, flx_error *reterr);
 /* Before its descriptor is closed; events of it that wait in this tick are dropped. Twice is fine. */
@@ -60,13 +67,14 @@ void flx_loop_remove(flx_loop *loop, flx_watch *watch);
 flx_status flx_loop_timer_set(flx_loop *loop, flx_timer *timer, uint64_t deadline_ns);
 void flx_loop_timer_cancel(flx_loop *loop, flx_timer *timer);
 
+/* Borrows `hook` until it is removed, and calls it after those that were added before it. */
 void flx_loop_hook_add(flx_loop *loop, flx_tick_hook *hook);
 void flx_loop_hook_remove(flx_loop *loop, flx_tick_hook *hook);
 
 /* The time this tick began, monotonic. Cheap; use it instead of the clock inside callbacks. */
 uint64_t flx_loop_now_ns(const flx_loop *loop);
 
-/* Runs until flx_loop_stop. */
+/* Runs until flx_loop_stop. FLX_ERR_IO: waiting failed. */
 flx_status flx_loop_run(flx_loop *loop, flx_error *reterr);
 /* One tick that waits until `deadline_ns` at the most (0: does not wait; FLX_LOOP_NEVER: no bound). */
 flx_status flx_loop_step(flx_loop *loop, uint64_t deadline_ns, flx_error *reterr);

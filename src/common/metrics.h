@@ -62,8 +62,10 @@ typedef struct flx_metrics_options {
     uint32_t cells_max; /* 16384 cells a slot; a counter or gauge takes 1, a histogram 54 */
 } flx_metrics_options;
 
+/* FLX_ERR_NOMEM. */
 flx_status flx_metrics_new(const flx_metrics_options *options, flx_metrics **ret_metrics,
                            flx_error *reterr);
+/* After the last write by any thread. NULL is fine. Always returns NULL. */
 flx_metrics *flx_metrics_free(flx_metrics *metrics);
 
 /* The cells of thread number `index`. Valid until the registry is freed. */

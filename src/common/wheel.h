@@ -32,6 +32,7 @@ typedef struct flx_wheel {
     flx_wheel_timer *slots[FLX_WHEEL_LEVELS][FLX_WHEEL_SLOTS];
 } flx_wheel;
 
+/* An empty wheel, for deadlines from `now_ms` on. It owns nothing, so it needs no end. */
 void flx_wheel_init(flx_wheel *wheel, uint64_t now_ms);
 
 /* Sets a timer, or moves it when it is set. One of the past is due at the next advance; one beyond

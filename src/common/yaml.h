@@ -59,6 +59,7 @@ flx_status flx_yaml_parse(flx_slice text, const char *name, flx_yaml **ret_yaml,
 /* Reads and parses a file. FLX_ERR_NOT_FOUND: there is none; FLX_ERR_IO: it cannot be read. */
 flx_status flx_yaml_read(const char *path, flx_yaml **ret_yaml, flx_error *reterr);
 
+/* Also all entries. NULL is fine. Always returns NULL. */
 flx_yaml *flx_yaml_free(flx_yaml *yaml);
 
 /* The entries in the order of the document. */

@@ -38,6 +38,7 @@ typedef struct flx_jws {
 flx_status flx_jws_decode(flx_slice token, flx_jws *ret_jws, flx_error *reterr);
 void flx_jws_done(flx_jws *jws);
 
+/* Whether `key` signed the token. Claims are not looked at. */
 bool flx_jws_verify(const flx_jws *jws, const flx_public_key *key);
 
 /*
@@ -45,7 +46,9 @@ bool flx_jws_verify(const flx_jws *jws, const flx_public_key *key);
  * key's thumbprint, or with `kid` when that is not NULL. The token is text in a secret.
  *
  * FLX_ERR_TOO_LARGE  the token would not be accepted back
- * FLX_ERR_INVALID    `kid` is longer than FLX_JWS_KID_BYTES_MAX
+ * FLX_ERR_INVALID    `kid` is empty or longer than FLX_JWS_KID_BYTES_MAX
+ * FLX_ERR_INTERNAL   GnuTLS did not sign
+ * FLX_ERR_NOMEM
  */
 flx_status flx_jws_sign(const flx_signing_key *key, const char *kid, flx_slice payload,
                         flx_secret *ret_token, flx_error *reterr);

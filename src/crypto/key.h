@@ -32,6 +32,7 @@ const char *flx_public_key_id(const flx_public_key *key);
 /* Whether `signature` is this key's Ed25519 signature (RFC 8032) of `message`. */
 bool flx_public_key_verify(const flx_public_key *key, flx_slice message, flx_slice signature);
 
+/* A new key from the system's randomness. FLX_ERR_INTERNAL (GnuTLS failed), FLX_ERR_NOMEM. */
 flx_status flx_signing_key_generate(flx_signing_key **ret_key, flx_error *reterr);
 /* The 32 bytes RFC 8032 calls the private key. */
 flx_status flx_signing_key_from_seed(flx_slice seed, flx_signing_key **ret_key, flx_error *reterr);
@@ -48,6 +49,7 @@ flx_signing_key *flx_signing_key_unref(flx_signing_key *key);
 /* Borrowed, valid as long as the signing key; ref it to keep it. */
 flx_public_key *flx_signing_key_public(const flx_signing_key *key);
 
+/* Ed25519 (RFC 8032), so the same message has the same signature. FLX_ERR_INTERNAL, FLX_ERR_NOMEM. */
 flx_status flx_signing_key_sign(const flx_signing_key *key, flx_slice message,
                                 uint8_t ret_signature[FLX_SIGNATURE_BYTES], flx_error *reterr);
 

@@ -45,11 +45,15 @@ typedef struct flx_http_answer {
 /* Once a process. Safe to call again. */
 flx_status flx_http_client_init(flx_error *reterr);
 
+/* Copies `options`. FLX_ERR_NOMEM, FLX_ERR_INTERNAL (libcurl does not start). */
 flx_status flx_http_client_new(const flx_http_client_options *options, flx_http_client **ret_client,
                                flx_error *reterr);
+/* NULL is fine. Always returns NULL. */
 flx_http_client *flx_http_client_free(flx_http_client *client);
 
 /*
+ * Sends one request and waits; the caller owns *ret_answer (flx_http_answer_done).
+ *
  * FLX_OK for any answer, a 500 too: look at its status.
  * FLX_ERR_INVALID (URL), FLX_ERR_UNAVAILABLE (no connection), FLX_ERR_TIMEOUT, FLX_ERR_TOO_LARGE,
  * FLX_ERR_DENIED (the certificate is not trusted), FLX_ERR_PROTOCOL, FLX_ERR_NOMEM.

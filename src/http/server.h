@@ -76,6 +76,7 @@ typedef struct flx_http_stats {
     uint32_t connections; /* now */
 } flx_http_stats;
 
+/* Counts since the start. Any thread. */
 void flx_http_server_stats(flx_http_server *server, flx_http_stats *ret_stats);
 
 #endif /* FLX_HTTP_SERVER_H */

@@ -69,6 +69,7 @@ typedef struct flx_cache_info {
 
 typedef struct flx_catalog flx_catalog;
 
+/* Counted atomically: any thread. unref frees with the last one; NULL is fine, it returns NULL. */
 flx_catalog *flx_catalog_ref(const flx_catalog *catalog);
 flx_catalog *flx_catalog_unref(flx_catalog *catalog);
 

@@ -65,6 +65,7 @@ flx_status flx_key_check(flx_kind kind, const flx_key *key, flx_error *reterr);
 /* "t/n/s" for messages, cut to `size`. Returns `text`. */
 const char *flx_key_text(const flx_key *key, char *text, size_t size);
 
+/* Whether every member is the same; ids, which the store gives, do not count. */
 bool flx_entry_equal(const flx_entry *a, const flx_entry *b);
 /* As flx_stream_info_check and flx_cache_info_check, for all four kinds. */
 flx_status flx_entry_check(const flx_entry *entry, const flx_abilities *abilities,

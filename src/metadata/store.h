@@ -48,13 +48,18 @@ typedef struct flx_store_options {
 
 /*
  * Opens DIRECTORY/catalog.db, making it (mode 0600) when there is none.
+ *
  * FLX_ERR_CORRUPT      damaged, or not a Felix catalog; it is left as it is
  * FLX_ERR_UNSUPPORTED  written by a newer Felix
+ * FLX_ERR_UNAVAILABLE  another process has it
+ * FLX_ERR_INVALID      the path is too long
+ * FLX_ERR_IO, FLX_ERR_NOMEM
  */
 flx_status flx_store_open(const flx_store_options *options, flx_store **ret_store,
                           flx_error *reterr);
 flx_store *flx_store_close(flx_store *store); /* NULL is fine. Always returns NULL. */
 
+/* As given at the open; valid as long as the store. */
 const flx_abilities *flx_store_abilities(const flx_store *store);
 
 /*

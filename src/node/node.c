@@ -90,23 +90,32 @@ static flx_status open_store(flx_node *node, flx_error *reterr)
 
 /* ---- identity, certificates, keys ------------------------------------------------------------- */
 
-static flx_status open_identity(flx_node *node, flx_error *reterr)
+flx_status flx_node_check(const flx_config *config, bool embedded, flx_error *reterr)
 {
-    const flx_config *config = flx_node_config(node);
     if (config->data_dir[0] == '\0') {
         return flx_fail(reterr, FLX_ERR_INVALID,
                         "data_dir is not set; the catalog needs a directory: --data-dir DIR");
     }
-    if (!node->options.embedded && config->jwks_file[0] == '\0') {
+    if (!embedded && config->jwks_file[0] == '\0') {
         return flx_fail(reterr, FLX_ERR_INVALID,
                         "jwks_file is not set; without it no token can be checked");
     }
-    if (!node->options.embedded && config->tls_cert[0] == '\0') {
+    if (!embedded && config->tls_cert[0] == '\0') {
         return flx_fail(reterr, FLX_ERR_INVALID,
                         "tls_cert and tls_key are not set; there is no mode without TLS");
     }
-    return flx_identity_open(config->data_dir, node->options.embedded, NULL,
-                             flx_clock_wall_us() / 1000000, &node->identity, reterr);
+    return FLX_OK;
+}
+
+static flx_status open_identity(flx_node *node, flx_error *reterr)
+{
+    const flx_config *config = flx_node_config(node);
+    const bool embedded = node->options.embedded;
+    const flx_status status = flx_node_check(config, embedded, reterr);
+    return status != FLX_OK
+               ? status
+               : flx_identity_open(config->data_dir, embedded, NULL, flx_clock_wall_us() / 1000000,
+                                   &node->identity, reterr);
 }
 
 /* The CA for clients that do not look into the data directory. */

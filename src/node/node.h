@@ -48,6 +48,9 @@ typedef struct flx_node_facts {
     unsigned workers;
 } flx_node_facts;
 
+/* Whether a node can run with this at all, before anything is touched: FLX_ERR_INVALID, in words. */
+flx_status flx_node_check(const flx_config *config, bool embedded, flx_error *reterr);
+
 /*
  * Starts everything; the node answers when this returns.
  *

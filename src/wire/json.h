@@ -58,6 +58,8 @@ uint8_t flx_json_peek(flx_json *json);
 /* Takes a null if that is what comes; false (and no error) otherwise. */
 bool flx_json_take_null(flx_json *json);
 
+/* One value of that type. A string is UTF-8 without escapes, a base64 value its bytes; both lie in
+ * the text, which they rewrote. */
 bool flx_json_string(flx_json *json, flx_slice *ret_text);
 bool flx_json_base64(flx_json *json, flx_slice *ret_bytes);
 bool flx_json_u64(flx_json *json, uint64_t *ret_value);
@@ -67,7 +69,7 @@ bool flx_json_bool(flx_json *json, bool *ret_value);
 /* Passes over any value; *ret_raw (may be NULL) is its text. */
 bool flx_json_skip(flx_json *json, flx_slice *ret_raw);
 
-/* ---- writing: compact, with the fewest escapes ---- */
+/* ---- writing: compact, with the fewest escapes; the writer remembers when it is full ---- */
 
 void flx_json_put_string(flx_writer *writer, flx_slice text);
 void flx_json_put_base64(flx_writer *writer, flx_slice bytes);

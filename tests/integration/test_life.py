@@ -58,6 +58,14 @@ def main():
         assert second.returncode == 4, second
         assert "in use" in second.stderr and len(second.stderr.strip().splitlines()) == 1, second.stderr
 
+        # A broker that could not start says so when it is asked to check its configuration.
+        check = subprocess.run([BIN / "felix-broker", "--check-config"], env=node.env,
+                               capture_output=True, text=True, timeout=60)
+        assert check.returncode == 2 and "data_dir" in check.stderr, check
+
+        # Looking at a stream that is not there does not make it.
+        assert node.felix("peek", "never-made", check=False).returncode == 3
+
         # A busy port is an error that names the address.
         busy = subprocess.run([BIN / "felix", "up", "--data", node.folder / "other",
                                "--quic-bind", f"{node.host}:{node.port}",

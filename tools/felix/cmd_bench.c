@@ -111,7 +111,7 @@ static bool need_stream(bench *job, cli_exit *ret_exit)
 {
     uint32_t shards = 0;
     job->stream = cli_args_flag(&job->run->args, "stream");
-    return cli_session_need_stream(job->run, job->client, job->stream, &shards, ret_exit);
+    return cli_session_need_stream(job->run, job->client, job->stream, true, &shards, ret_exit);
 }
 
 static void close_bench(bench *job)

@@ -376,7 +376,7 @@ cli_exit cli_cmd_pub(cli_run *run)
     }
     (void)pthread_mutex_init(&job.lock, NULL);
     if (cli_session_open(run, &session, &job.client, &code) &&
-        cli_session_need_stream(run, job.client, job.stream, &shards, &code)) {
+        cli_session_need_stream(run, job.client, job.stream, true, &shards, &code)) {
         if (open_publisher(&job, &options, &error) == FLX_OK) {
             pump(&job, &options, &lines);
             code = finish(&job);

@@ -318,7 +318,8 @@ static cli_exit read_stream(reading *job)
     flx_subscriber_options options = FLX_SUBSCRIBER_OPTIONS_INIT;
     cli_exit code = CLI_EXIT_OK;
     if (!cli_session_open(job->run, &session, &job->client, &code) ||
-        !cli_session_need_stream(job->run, job->client, job->stream, &job->shards, &code) ||
+        !cli_session_need_stream(job->run, job->client, job->stream, !job->ends_at_tail,
+                                 &job->shards, &code) ||
         (job->ends_at_tail && !listen_to_newer(job, &code))) {
         return code;
     }

@@ -190,7 +190,7 @@ static bool create_stream(cli_run *run, const char *stream, cli_exit *ret_exit)
     return true;
 }
 
-bool cli_session_need_stream(cli_run *run, flx_client *client, const char *stream,
+bool cli_session_need_stream(cli_run *run, flx_client *client, const char *stream, bool may_create,
                              uint32_t *ret_shards, cli_exit *ret_exit)
 {
     flx_error error = {0};
@@ -212,7 +212,7 @@ bool cli_session_need_stream(cli_run *run, flx_client *client, const char *strea
     if (status == FLX_OK && *ret_shards > 0) {
         return true;
     }
-    if (!run->settings.values.dev) {
+    if (!may_create || !run->settings.values.dev) {
         *ret_exit = cli_error(run, CLI_EXIT_NOT_FOUND,
                               "'felix stream create' makes one, 'felix stream ls' lists them",
                               "stream '%s' does not exist", stream);

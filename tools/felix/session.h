@@ -19,10 +19,10 @@ bool cli_session_open(cli_run *run, const cli_session_options *options, flx_clie
                       cli_exit *ret_exit);
 
 /*
- * Makes sure that a stream exists before data goes to it. In a context marked dev a missing one is
- * created, which is said on err. *ret_shards may be 0 when the broker does not tell.
+ * Makes sure that a stream exists before data goes to it. With `may_create`, in a context marked dev
+ * a missing one is created, which is said on err. *ret_shards may be 0 when the broker does not tell.
  */
-bool cli_session_need_stream(cli_run *run, flx_client *client, const char *stream,
+bool cli_session_need_stream(cli_run *run, flx_client *client, const char *stream, bool may_create,
                              uint32_t *ret_shards, cli_exit *ret_exit);
 
 /* The same for a cache; a missing one is created in dev contexts only. */

@@ -66,6 +66,7 @@ static flx_object object(flx_object_kind kind, const char *name, const char *gro
     return (flx_object){kind, slice_of("t"), slice_of("a"), slice_of(name), slice_of(group)};
 }
 
+/* README.md, rule 8. */
 static void test_decisions(void **state)
 {
     (void)state;
@@ -220,6 +221,7 @@ static void test_decisions(void **state)
     }
 }
 
+/* README.md, rule 5. */
 static void test_other_tenant(void **state)
 {
     (void)state;
@@ -298,6 +300,7 @@ static void test_principal_id(void **state)
     assert_string_equal(id, "8844f38bbb223c85782d86fb1620b14b563ee3d8fc15e4fb78c3e8f2e1f41806");
 }
 
+/* README.md, rule 8. */
 static void test_expansion(void **state)
 {
     (void)state;

@@ -154,6 +154,7 @@ static flx_object object(flx_object_kind kind, const char *tenant, const char *n
     return (flx_object){kind, slice_of(tenant), slice_of(ns), slice_of(name), slice_of(group)};
 }
 
+/* README.md, rule 6. */
 static void test_matches(void **state)
 {
     (void)state;

@@ -98,6 +98,7 @@ static flx_status check(flx_verifier *verifier, const flx_secret *token, const c
 #define DATES "\"iat\":1799999990,\"exp\":1800000900,"
 #define PERMS "\"perms\":[\"stream.publish:stream:t1/a/*\"]"
 
+/* README.md, rules 1, 7, 9. */
 static void test_claims(void **state)
 {
     (void)state;
@@ -306,6 +307,7 @@ static void test_grants_tell(void **state)
     flx_grants_unref(grants);
 }
 
+/* README.md, rules 2, 3. */
 static void test_remembered(void **state)
 {
     (void)state;
@@ -336,6 +338,7 @@ static void test_remembered(void **state)
     flx_verifier_free(verifier);
 }
 
+/* README.md, rule 2. */
 static void test_keys_change(void **state)
 {
     (void)state;

@@ -125,7 +125,7 @@ static void test_strangers_may_leave_little(void **state)
     hx_free(h);
 }
 
-/* wire.md 1.5; nobody else notices them, and their time ends. */
+/* Nobody else notices them, and their time ends. */
 static void test_1024_streams_that_say_nothing(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fields that are truncated, oversized, empty, out of range or there twice, and the answer to each. A
- * message that is none ends its stream (docs/spec/wire.md 1.7); a message that asks for something that
+ * message that is none ends its stream (docs/spec/wire.md 2); a message that asks for something that
  * cannot be is answered, and the stream goes on. Strangers and their tokens stand at the end.
  */
 #include "broker_harness.h"

@@ -358,6 +358,7 @@ static bool body_is(const flx_http_response *response, const char *want)
     return strstr(body, want) != NULL;
 }
 
+/* README.md, rules 1, 3, 4, 5: the rows say which. */
 static void every_route_right_and_wrong(void **state)
 {
     fixture *fix = *state;

@@ -86,6 +86,7 @@ static void test_round_trip(void **state)
     }
 }
 
+/* README.md, rules 1, 3. */
 static void test_headers(void **state)
 {
     (void)state;
@@ -133,6 +134,7 @@ static void test_headers(void **state)
     }
 }
 
+/* README.md, rule 2. */
 static void test_shapes(void **state)
 {
     (void)state;

@@ -56,6 +56,7 @@ static flx_status verify(const char *name, uint64_t wall_s, flx_error *error)
     return status;
 }
 
+/* README.md, rules 4, 8. */
 static void test_first_start(void **state)
 {
     (void)state;
@@ -89,7 +90,7 @@ static void test_first_start(void **state)
     assert_string_not_equal(infos[0].serial, infos[1].serial);
 }
 
-/* The extensions webpki looks at, read back from the leaf. */
+/* The extensions webpki looks at, read back from the leaf (README.md, rule 7). */
 static void test_leaf_extensions(void **state)
 {
     (void)state;
@@ -222,6 +223,7 @@ static void test_certtool_agrees(void **state)
     (void)snprintf(folder, sizeof folder, "%s", saved);
 }
 
+/* README.md, rules 5, 6. */
 static void test_kept_and_renewed(void **state)
 {
     (void)state;
@@ -256,6 +258,7 @@ static flx_status try_ensure(flx_error *error)
     return flx_pki_ensure(folder, &options, NOW_S + 3630 * DAY, &result, error);
 }
 
+/* README.md, rule 5. */
 static void test_damage(void **state)
 {
     (void)state;

@@ -55,6 +55,7 @@ static void test_random(void **state)
     assert_int_equal(flx_random(NULL, 0, NULL), FLX_OK);
 }
 
+/* README.md, rule 4. */
 static void test_created_then_read(void **state)
 {
     (void)state;
@@ -105,6 +106,7 @@ static void test_race(void **state)
     (void)close(pipes[1]);
 }
 
+/* README.md, rule 4. */
 static void test_refused_files(void **state)
 {
     (void)state;

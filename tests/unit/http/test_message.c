@@ -22,6 +22,7 @@ static void print_target(const flx_http_target *target, char *text, size_t size)
     }
 }
 
+/* README.md, rule 1. */
 static void targets(void **state)
 {
     (void)state;
@@ -147,6 +148,7 @@ static void query_numbers(void **state)
     }
 }
 
+/* README.md, rule 7. */
 static void failures_have_codes(void **state)
 {
     (void)state;

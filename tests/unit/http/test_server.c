@@ -180,6 +180,7 @@ static flx_status call(fixture *fix, bool tls, const char *method, const char *p
     return flx_http_client_call(fix->client, &request, answer, reterr);
 }
 
+/* README.md, rule 5. */
 static void answers_over_tls(void **state)
 {
     static char large[1001];
@@ -231,6 +232,7 @@ static void answers_over_tls(void **state)
     assert_int_equal(stats.failures, 2);
 }
 
+/* README.md, rule 6. */
 static void the_client_refuses(void **state)
 {
     fixture *fix = *state;
@@ -306,6 +308,7 @@ static size_t read_all(int peer, char *text, size_t size)
     return len;
 }
 
+/* README.md, rule 7. */
 static void echoes_only_a_decent_request_id(void **state)
 {
     static const struct {
@@ -365,6 +368,7 @@ static void a_slow_peer_is_ended(void **state)
     (void)close(body);
 }
 
+/* README.md, rule 3. */
 static void an_endless_body_is_refused(void **state)
 {
     fixture *fix = *state;

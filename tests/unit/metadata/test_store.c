@@ -135,6 +135,7 @@ static void create_place(fixture *fix)
     assert_true(created);
 }
 
+/* README.md, rules 3, 4, 11. */
 static void rules_of_create(void **state)
 {
     static const struct {
@@ -222,6 +223,7 @@ static void rules_of_create(void **state)
     assert_int_equal(fix->told, 5); /* once for each that was created, never else */
 }
 
+/* README.md, rules 4, 11. */
 static void rules_of_patch(void **state)
 {
     static const struct {
@@ -273,6 +275,7 @@ static void rules_of_patch(void **state)
     assert_int_equal(fix->told, 4 + 4); /* four creates, four patches that changed something */
 }
 
+/* README.md, rule 10. */
 static void a_place_is_deleted_empty(void **state)
 {
     static const struct {
@@ -309,6 +312,7 @@ static void a_place_is_deleted_empty(void **state)
     }
 }
 
+/* README.md, rule 5. */
 static void a_batch_is_all_or_nothing(void **state)
 {
     fixture *fix = *state;
@@ -341,6 +345,7 @@ static const flx_stream_info *find_stream(const flx_catalog *catalog, const char
     return flx_catalog_stream(catalog, key.tenant, key.namespace_, key.name);
 }
 
+/* README.md, rule 2. */
 static void ids_are_never_used_again(void **state)
 {
     fixture *fix = *state;
@@ -455,6 +460,7 @@ static void lists_page_by_name(void **state)
     }
 }
 
+/* README.md, rule 7. */
 static void the_change_log_is_dense_and_pruned(void **state)
 {
     static const struct {
@@ -552,6 +558,7 @@ static void file_path(const fixture *fix, char *path, size_t size)
     (void)snprintf(path, size, "%s/%s", fix->directory, FLX_STORE_FILE);
 }
 
+/* README.md, rule 9. */
 static void the_file_is_private_and_held(void **state)
 {
     fixture *fix = *state;
@@ -601,6 +608,7 @@ static size_t read_file(const char *path, char *bytes, size_t size)
     return len;
 }
 
+/* README.md, rule 8. */
 static void a_wrong_file_is_left_alone(void **state)
 {
     static const struct {
@@ -641,6 +649,7 @@ static void a_wrong_file_is_left_alone(void **state)
     }
 }
 
+/* README.md, rule 8. */
 static void a_newer_or_damaged_catalog_is_refused(void **state)
 {
     fixture *fix = *state;
@@ -679,6 +688,7 @@ static void limit_files(rlim_t bytes)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
+/* README.md, rule 5. */
 static void a_full_disk_loses_nothing_acknowledged(void **state)
 {
     fixture *fix = *state;

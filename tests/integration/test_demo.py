@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""make demo, with a shorter file: three subscribers have every line, the stopped one goes on."""
+import os
+import pathlib
+import subprocess
+
+from felix_node import BIN
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def main():
+    env = {k: v for k, v in os.environ.items() if not k.startswith("FELIX_")}
+    done = subprocess.run([ROOT / "tools" / "demo", BIN, "60000"], env=env, capture_output=True,
+                          text=True, timeout=200)
+    print(done.stdout, done.stderr)
+    assert done.returncode == 0, "the demo failed"
+    for i in (1, 2, 3):
+        assert f"subscriber {i} has every line, in order" in done.stdout
+    assert "the stopped one runs again" in done.stdout
+    assert "and the cache says hello" in done.stdout
+
+
+if __name__ == "__main__":
+    main()

@@ -163,6 +163,9 @@ static void let_in(flx_quic_endpoint *endpoint, udp_socket *socket, const ngtcp2
         return;
     }
     flx_conn_read(conn, path, packet, len, now_ns);
+    /* A later part of a ClientHello came first: ngtcp2 keeps it only for a validated address. */
+    if (conn->wants_retry)
+        send_retry(endpoint, socket, path, hd);
 }
 
 static void newcomer(flx_quic_endpoint *endpoint, udp_socket *socket, const ngtcp2_path *path,

@@ -92,8 +92,10 @@ void flx_conn_end_liberr(flx_quic_conn *conn, int liberr)
         flx_conn_end(conn, FLX_QUIC_CLOSE_HANDSHAKE, false, 0, false,
                      "the server does not speak QUIC version 1");
         return;
-    case NGTCP2_ERR_DROP_CONN:
     case NGTCP2_ERR_RETRY:
+        conn->wants_retry = conn->server;
+        /* fallthrough */
+    case NGTCP2_ERR_DROP_CONN:
         flx_conn_end(conn, FLX_QUIC_CLOSE_HANDSHAKE, false, 0, false, "unusable first packet");
         return;
     default:

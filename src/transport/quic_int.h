@@ -314,6 +314,7 @@ struct flx_quic_conn {
     bool ending : 1;    /* `why` holds the end; the hook finishes it */
     bool send_close : 1;
     bool got_reset : 1;
+    bool wants_retry : 1; /* ended at once: a Retry is the answer to its first packet */
     bool want_streams : 1;
     bool streams_came : 1;
     bool confirmed : 1;

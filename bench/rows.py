@@ -114,9 +114,9 @@ def relay(bench, size, subs, count, batch=None, jumbo=0, window=8 << 20):
     """Publishes `count` messages to `subs` subscribers, a connection each."""
     batch = batch or max(1, min(1024, 65536 // size))
     count = max(batch * 20, scaled(bench, count))
-    # Once round the ring of the shard (32 MiB), whose memory is touched for the first time there,
+    # Once round the ring of the shard (64 MiB), whose memory is touched for the first time there,
     # unless that is too much for so many subscribers.
-    round_bytes = min(40 * (1 << 20), 400 * MB / subs) * min(1, bench.scale)
+    round_bytes = min(72 * (1 << 20), 400 * MB / subs) * min(1, bench.scale)
     warm_up = max(batch * 4, count // 10, int(round_bytes / size))
     stream = bench.node.fresh()
     words = ["--stream", stream, "--count", count, "--warm-up", warm_up, "--subs", subs,

@@ -63,6 +63,12 @@ def main():
                                capture_output=True, text=True, timeout=60)
         assert check.returncode == 2 and "data_dir" in check.stderr, check
 
+        # Where nobody listens a command says so, and does not wait for its whole --timeout (which
+        # would be longer than this test may take).
+        lost = node.felix("pub", "orders", "x", "--address", "127.0.0.1:9", "--timeout", "1h",
+                          check=False)
+        assert lost.returncode == 7 and "nobody listens" in lost.stderr, lost
+
         # Looking at a stream that is not there does not make it.
         assert node.felix("peek", "never-made", check=False).returncode == 3
 

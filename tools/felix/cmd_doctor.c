@@ -14,6 +14,7 @@
 #include "crypto/secret.h"
 #include "http/client.h"
 #include "process.h"
+#include "reach.h"
 #include "session.h"
 #include "timespec.h"
 
@@ -81,24 +82,6 @@ static void check_context(examination *exam)
          values->tenant[0] != '\0' ? values->tenant : "none");
 }
 
-/* An empty datagram to a port nobody listens on comes back as ECONNREFUSED when nothing filters. */
-static bool udp_is_refused(const struct addrinfo *at)
-{
-    bool refused = false;
-    const int fd = socket(at->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return false;
-    }
-    const struct timeval wait = {0, 100000};
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-    if (connect(fd, at->ai_addr, at->ai_addrlen) == 0 && send(fd, "", 0, 0) >= 0) {
-        char byte = 0;
-        refused = recv(fd, &byte, 1, 0) < 0 && errno == ECONNREFUSED;
-    }
-    (void)close(fd);
-    return refused;
-}
-
 /* The largest packet of the route, as the kernel knows it. 0: it does not say. */
 static int route_mtu(const struct addrinfo *at)
 {
@@ -153,7 +136,7 @@ static void check_one_address(examination *exam, const char *address)
     }
     (void)getnameinfo(found->ai_addr, found->ai_addrlen, numeric, sizeof numeric, NULL, 0,
                       NI_NUMERICHOST);
-    if (udp_is_refused(found)) {
+    if (cli_udp_is_refused(found)) {
         tell(exam, "udp", VERDICT_FAIL, "start a node there ('felix up' here), or use its port",
              "%s port %u: nobody listens", numeric, port);
     } else {

@@ -3,6 +3,7 @@
 #include "session.h"
 
 #include "common/clock.h"
+#include "reach.h"
 #include "rest.h"
 
 #include <stdatomic.h>
@@ -10,6 +11,7 @@
 #include <time.h>
 
 #define CATALOG_WAIT_MS 3000 /* until a broker knows what was just created */
+#define LOOK_AFTER_MS   500  /* without an answer: is there anybody at all? */
 
 /* Says on err when the connection goes and comes, once each; the first connect is no news. */
 typedef struct watcher {
@@ -55,6 +57,32 @@ static const char *or_null(const char *text)
     return text[0] != '\0' ? text : NULL;
 }
 
+/*
+ * Connects within `timeout_ms`. A client goes on dialling, which is right for one that comes back after
+ * a restart; somebody at a terminal whose node is not there wants to know it now.
+ */
+static bool connect_soon(const flx_client_options *wanted, uint32_t timeout_ms,
+                         flx_client **ret_client, flx_error *ret_error)
+{
+    const uint32_t first_ms = timeout_ms < LOOK_AFTER_MS ? timeout_ms : LOOK_AFTER_MS;
+    flx_client *client = NULL;
+    if (flx_client_new(wanted, &client, ret_error) != FLX_OK) {
+        return false;
+    }
+    flx_status status = flx_client_wait_connected(client, first_ms, ret_error);
+    if (status == FLX_ERR_UNAVAILABLE && cli_nobody_listens(wanted->addresses)) {
+        (void)snprintf(ret_error->message, sizeof ret_error->message, "nobody listens there");
+    } else if (status == FLX_ERR_UNAVAILABLE && timeout_ms > first_ms) {
+        status = flx_client_wait_connected(client, timeout_ms - first_ms, ret_error);
+    }
+    if (status != FLX_OK) {
+        (void)flx_client_free(client);
+        return false;
+    }
+    *ret_client = client;
+    return true;
+}
+
 bool cli_session_open(cli_run *run, const cli_session_options *options, flx_client **ret_client,
                       cli_exit *ret_exit)
 {
@@ -83,7 +111,7 @@ bool cli_session_open(cli_run *run, const cli_session_options *options, flx_clie
     wanted.request_timeout_ms = timeout_ms;
     wanted.state_fn = options->tell_states ? on_state : NULL;
     wanted.state_arg = &watch;
-    if (flx_client_connect(&wanted, timeout_ms, ret_client, &error) != FLX_OK) {
+    if (!connect_soon(&wanted, timeout_ms, ret_client, &error)) {
         *ret_exit = error.status == FLX_ERR_INVALID || error.status == FLX_ERR_UNTRUSTED
                         ? cli_error(run, cli_exit_of(error.status),
                                     "check --address, --ca-file and --server-name", "connect to %s",

@@ -66,7 +66,6 @@ pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(NGTCP2 REQUIRED IMPORTED_TARGET libngtcp2 libngtcp2_crypto_gnutls)
 pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
 find_library(FLX_IPSEC_MB IPSec_MB) # amd64 only; elsewhere GnuTLS seals the packets
-find_library(FLX_ISAL isal)
 
 # Programs link the packaged static ngtcp2 (no PLT on the packet path); libfelix.so cannot, the
 # archives are not position-independent enough for a shared object.

@@ -173,13 +173,6 @@ flx_status flx_identity_open(const char *dir, bool embedded, const char *name, u
     return status;
 }
 
-flx_status flx_identity_transient(flx_identity *ret_identity, flx_error *reterr)
-{
-    memset(ret_identity, 0, sizeof *ret_identity);
-    ret_identity->lock_fd = -1;
-    return flx_secret_init_random(&ret_identity->transport_secret, TRANSPORT_SECRET_BYTES, reterr);
-}
-
 void flx_identity_close(flx_identity *identity)
 {
     flx_secret_done(&identity->transport_secret);

@@ -28,7 +28,7 @@
 #define FLX_DEV_CACHE     "primary"
 
 typedef struct flx_identity {
-    int lock_fd; /* -1: no data directory */
+    int lock_fd; /* -1: not open */
     flx_secret transport_secret;
     flx_signing_key *issuer; /* NULL unless embedded */
     char ca_file[PATH_MAX];
@@ -47,9 +47,6 @@ typedef struct flx_identity {
  */
 flx_status flx_identity_open(const char *dir, bool embedded, const char *name, uint64_t wall_s,
                              flx_identity *ret_identity, flx_error *reterr);
-
-/* A transport secret for one run, when nothing is kept. */
-flx_status flx_identity_transient(flx_identity *ret_identity, flx_error *reterr);
 
 /* Wipes and unlocks; a zeroed identity with lock_fd -1 is fine. */
 void flx_identity_close(flx_identity *identity);

@@ -14,8 +14,6 @@
 
 #include <stdatomic.h>
 
-typedef struct flx_certificate_watch flx_certificate_watch;
-
 struct flx_node {
     flx_node_options options;
     flx_config_set *reloaded; /* the newest configuration read at SIGHUP; NULL: none yet */

@@ -20,7 +20,6 @@
 #include "common/mailbox.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -460,24 +459,12 @@ flx_status flx_worker_thread_new(const flx_worker_thread_options *options,
     return FLX_OK;
 }
 
-static void pin_to_core(uint32_t index)
-{
-    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(index % (uint32_t)(processors < 1 ? 1 : processors), &set);
-    (void)pthread_setaffinity_np(pthread_self(), sizeof set, &set); /* a wish, not a need */
-}
-
 static void *thread_main(void *arg)
 {
     flx_worker_thread *thread = arg;
     char name[16];
     (void)snprintf(name, sizeof name, "worker-%u", thread->options.index);
     (void)pthread_setname_np(pthread_self(), name);
-    if (thread->options.pin) {
-        pin_to_core(thread->options.index);
-    }
     flx_error error;
     const flx_status status = flx_loop_run(thread->loop, &error);
     FLX_ASSERT(status == FLX_OK); /* epoll_wait fails only on bugs of ours */

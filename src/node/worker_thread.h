@@ -23,7 +23,6 @@ typedef struct flx_worker_thread_options {
     uint32_t index;
     uint32_t count;
     uint32_t busy_poll_us;
-    bool pin; /* to processor number index modulo processors */
     flx_quic_group *group;
     flx_credentials *credentials; /* borrowed until freed */
     const struct sockaddr *address;

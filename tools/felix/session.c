@@ -3,6 +3,7 @@
 #include "session.h"
 
 #include "common/clock.h"
+#include "http/client.h"
 #include "reach.h"
 #include "rest.h"
 
@@ -111,6 +112,11 @@ bool cli_session_open(cli_run *run, const cli_session_options *options, flx_clie
     wanted.request_timeout_ms = timeout_ms;
     wanted.state_fn = options->tell_states ? on_state : NULL;
     wanted.state_arg = &watch;
+    /* REST calls may follow, and libcurl must be set up before there are other threads. */
+    if (flx_http_client_init(&error) != FLX_OK) {
+        *ret_exit = cli_failed(run, &error, "set up HTTP");
+        return false;
+    }
     if (!connect_soon(&wanted, timeout_ms, ret_client, &error)) {
         *ret_exit = error.status == FLX_ERR_INVALID || error.status == FLX_ERR_UNTRUSTED
                         ? cli_error(run, cli_exit_of(error.status),

@@ -55,7 +55,8 @@ def calls_of(bin_dir, run, folder):
     """Runs a node under strace; its system calls from start to end, and what `run` answers."""
     summary = folder / f"{run.__name__}.calls"
     # -D: the node stays our child, and the tracer is its grandchild. Every thread is followed.
-    node = Node(bin_dir, under=("strace", "-D", "-f", "-c", "-o", summary))
+    # One worker: where a shard lies must not decide how often threads wake each other.
+    node = Node(bin_dir, "--workers", "1", under=("strace", "-D", "-f", "-c", "-o", summary))
     try:
         records = run(node)
     finally:

@@ -126,13 +126,14 @@ static void keep_value(flx_worker *worker, flx_job *job)
         const uint32_t start = (uint32_t)(value.ptr - chunk->data);
         job->value = (flx_range){flx_chunk_ref(chunk), start, start + (uint32_t)value.len};
     } else if (value.len > 0 && !flx_scratch_copy(&worker->transit, value, &job->value)) {
-        job->reply.status = FLX_ERR_NOMEM;
+        job->status = FLX_ERR_NOMEM;
     }
 }
 
 void flx_cache_job(flx_worker *worker, flx_job *job)
 {
     flx_cache_serve(worker, &job->request, &job->reply);
+    job->status = job->reply.status;
     keep_value(worker, job);
 }
 
@@ -168,9 +169,9 @@ static void answer_value(flx_lane *lane, const flx_job *job)
 
 void flx_cache_answer(flx_lane *lane, flx_job *job)
 {
-    if (job->reply.status != FLX_OK) {
+    if (job->status != FLX_OK) {
         const char *message;
-        const flx_code code = flx_cache_refusal(job->reply.status, &message);
+        const flx_code code = flx_cache_refusal(job->status, &message);
         flx_lane_error(lane, code, message);
         return;
     }

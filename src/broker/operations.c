@@ -319,15 +319,15 @@ static void run_open(op_output *output, flx_lane *lane, const flx_operation *ope
     }
     name_drop(lane, operation->handle);
     flx_op_name *name = NULL;
-    if (!may_read && !may_write) {
-        status = FLX_CODE_FORBIDDEN;
-        message = "permission denied";
-    } else if (!names_fit(operation)) {
+    if (!names_fit(operation)) {
         status = FLX_CODE_NOT_FOUND;
         message = is_cache ? "cache not found" : "stream not found";
     } else if ((name = name_new(&object)) == NULL || !name_put(lane, operation->handle, name)) {
         status = FLX_CODE_OVERLOADED;
         message = "out of memory";
+    } else if (!may_read && !may_write) {
+        status = FLX_CODE_FORBIDDEN; /* and so are the operations on it */
+        message = "permission denied";
     } else {
         name->may_read = may_read;
         name->may_write = may_write;

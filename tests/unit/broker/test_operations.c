@@ -378,7 +378,7 @@ static void test_handles(void **state)
     assert_int_equal(answers[1255].status, 0);
     assert_int_equal(answers[3].status, FLX_CODE_INVALID_REQUEST);
     assert_int_equal(answers[1007].status, FLX_CODE_FORBIDDEN);
-    assert_int_equal(answers[4].status, FLX_CODE_NOT_FOUND);
+    assert_int_equal(answers[4].status, FLX_CODE_FORBIDDEN);
     assert_int_equal(answers[1008].status, FLX_CODE_NOT_FOUND);
     assert_int_equal(answers[1008].retry, FLX_RETRY_AFTER);
     assert_int_equal(answers[5].status, FLX_CODE_NOT_FOUND);
@@ -431,7 +431,7 @@ static void test_a_token_that_allows_nothing(void **state)
     send_added(s);
     assert_int_equal(run(h, s), 3);
     assert_int_equal(answers[1001].status, FLX_CODE_FORBIDDEN);
-    assert_int_equal(answers[1].status, FLX_CODE_NOT_FOUND);
+    assert_int_equal(answers[1].status, FLX_CODE_FORBIDDEN);
     assert_int_equal(answers[2].status, FLX_CODE_FORBIDDEN);
     assert_false(hx_is_finished(s)); /* others are on their way on it */
     hx_free(h);

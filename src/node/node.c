@@ -188,6 +188,7 @@ static flx_status bind_workers(flx_node *node, const flx_worker_thread_options *
     options.address = (const struct sockaddr *)&address;
     for (uint32_t i = 0; status == FLX_OK && i < node->worker_count; i++) {
         options.index = i;
+        options.cpu = flx_settings_cpu(flx_node_config(node), i);
         options.seed = common->seed + i;
         status = flx_worker_thread_new(&options, &node->workers[i], reterr);
         if (status == FLX_OK) {

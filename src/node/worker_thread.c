@@ -407,6 +407,7 @@ static flx_status make_worker(flx_worker_thread *thread, flx_error *reterr)
         .post = post_mail,
         .post_arg = thread,
         .verifier = thread->verifier,
+        .seats = options->seats,
         .catalog = options->catalog,
         .seed = options->seed,
         .limits = *options->limits,

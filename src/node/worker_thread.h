@@ -33,6 +33,7 @@ typedef struct flx_worker_thread_options {
     flx_keyset *keys;     /* a reference is taken */
     flx_catalog *catalog; /* a reference is taken */
     const flx_worker_limits *limits;
+    flx_seats *seats; /* of all workers; borrowed until freed */
     uint64_t seed;
     flx_worker_thread *const *peers; /* all threads of the node by index; read once they all run */
 } flx_worker_thread_options;

@@ -24,6 +24,7 @@
 #define FLX_BROKER_WORKER_H
 
 #include "authz/token.h"
+#include "broker/seats.h"
 #include "broker/stats.h"
 #include "common/chunk.h"
 #include "metadata/catalog.h"
@@ -105,6 +106,7 @@ typedef struct flx_worker_options {
     flx_verifier *verifier;         /* borrowed until the worker is freed */
     flx_catalog *catalog;           /* a reference is taken */
     uint64_t seed;                  /* random bits: producer ids, never secrets */
+    flx_seats *seats;               /* borrowed, of all workers together; may be NULL */
     const uint16_t *listener_ports; /* borrowed; sent in auth_ok when there are several */
     size_t listener_port_count;
     bool record_publishers; /* keep the token's subject with records; splits frames by publisher */

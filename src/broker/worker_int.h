@@ -403,6 +403,7 @@ struct flx_worker {
     bool (*post)(void *arg, uint32_t to, const void *mail, size_t len);
     void *post_arg;
     flx_verifier *verifier;
+    flx_seats *seats; /* NULL: not counted */
     flx_catalog *catalog;
     uint64_t catalog_epoch; /* +1 with each catalog */
     flx_worker_limits limits;

@@ -35,13 +35,13 @@ flx_status flx_asks_init(flx_asks *asks, flx_client *client, flx_error *reterr)
     asks->arrivals_end = &asks->arrivals;
     asks->next_id = 1;
     asks->timer = (flx_timer){.fire = look_again, .arg = client};
-    asks->slot_count = (size_t)client->uplink_count * client->options.cache_streams;
+    asks->slot_count = (size_t)client->options.connections * client->options.cache_streams;
     asks->slots = flx_calloc(asks->slot_count, sizeof(*asks->slots));
     if (asks->slots == NULL)
         return flx_fail(reterr, FLX_ERR_NOMEM, "%zu request streams", asks->slot_count);
     for (size_t i = 0; i < asks->slot_count; i++) {
         asks->slots[i].client = client;
-        asks->slots[i].uplink = (uint32_t)(i % client->uplink_count);
+        asks->slots[i].uplink = (uint32_t)(i % client->options.connections);
     }
     (void)pthread_mutex_init(&asks->mutex, NULL);
     return FLX_OK;

@@ -69,6 +69,7 @@ struct hx {
     hx_options options;
     flx_worker *workers[FLX_WORKERS_MAX];
     flx_verifier *verifiers[FLX_WORKERS_MAX];
+    flx_seats *seats; /* NULL when memory was out: that is allowed */
     mailbox boxes[FLX_WORKERS_MAX];
     flx_keyset *keyset;
     flx_catalog *catalog;
@@ -339,6 +340,7 @@ static bool worker_new(hx *h, uint32_t index)
         .post = post,
         .post_arg = h,
         .verifier = h->verifiers[index],
+        .seats = h->seats,
         .catalog = h->catalog,
         .seed = 42,
         .listener_ports = h->options.listener_ports,
@@ -360,6 +362,7 @@ hx *hx_new(const hx_options *options)
     h->count = options->workers == 0 ? 1 : options->workers;
     h->now_ns = UINT64_C(1000000000);
     h->wall_us = UINT64_C(1700000000000000);
+    (void)flx_seats_new(&h->seats, NULL);
     bool ok = tokens_new(h) && (h->catalog = catalog_new(h, true)) != NULL;
     for (uint32_t i = 0; ok && i < h->count; i++) {
         ok = worker_new(h, i);
@@ -426,6 +429,7 @@ void hx_free(hx *h)
     for (uint32_t i = 0; i < h->count; i++) {
         free(h->boxes[i].mails);
     }
+    h->seats = flx_seats_free(h->seats);
     flx_keyset_unref(h->keyset);
     flx_catalog_unref(h->catalog);
     for (size_t i = 0; i < 3; i++) {

@@ -268,12 +268,12 @@ static bool name_put(flx_lane *lane, uint16_t handle, flx_op_name *name)
         while (cap <= handle) {
             cap *= 2;
         }
-        flx_op_name **names = flx_realloc(lane->names, cap * sizeof *names);
+        flx_op_name **names = flx_realloc(lane->names, cap * sizeof(void *));
         if (names == NULL) {
             flx_free(name);
             return false;
         }
-        memset(&names[lane->name_cap], 0, (cap - lane->name_cap) * sizeof *names);
+        memset(&names[lane->name_cap], 0, (cap - lane->name_cap) * sizeof(void *));
         lane->names = names;
         lane->name_cap = (uint16_t)cap;
     }

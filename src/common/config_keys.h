@@ -98,6 +98,10 @@
         RESTART, "largest frame; published clients know 16 MiB")                                   \
     KEY(publish_window, U32, "FELIX_BROKER_PUBLISH_WINDOW", NULL, "256", 0, 65535, NULL, RESTART,  \
         "unanswered publishes a stream is told it may have; 0: not told")                          \
+    KEY(operation_window, U32, "FELIX_BROKER_OPERATION_WINDOW", NULL, "1024", 0, 65535, NULL,      \
+        RESTART,                                                                                   \
+        "cache requests a client may have under way on one stream, as operation frames; 0: not "   \
+        "offered")                                                                                 \
     KEY(pub_inflight_bytes, SIZE, "FELIX_BROKER_PUBLISH_INFLIGHT_BYTES", NULL, "64MiB", 65536,     \
         1099511627776, NULL, RESTART, "payload bytes of unfinished publishes, whole node")         \
     KEY(pub_conn_inflight_bytes, SIZE, "FELIX_BROKER_PUBLISH_CONN_INFLIGHT_BYTES", NULL, "16MiB",  \

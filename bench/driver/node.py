@@ -1,93 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A release node of its own for measuring, and the load programs that talk to it.
-
-Processes are started here and ended by their pid; everything lives in one scratch folder.
-"""
+"""A release node of its own for measuring. Everything of it lives in one scratch folder."""
 import http.client
 import json
 import os
 import pathlib
-import select
 import shutil
-import signal
 import ssl
 import subprocess
 import tempfile
 import time
 
-WAIT_S = 120  # a bound for hangs
-
-
-class Failure(Exception):
-    """A run that was not whole; its figures do not count."""
-
-
-class Load:
-    """One load program: lines of JSON from it, a line to it."""
-
-    def __init__(self, words):
-        self.words = [str(word) for word in words]
-        self.process = subprocess.Popen(self.words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE)
-
-    def expect(self, event):
-        readable, _, _ = select.select([self.process.stdout], [], [], WAIT_S)
-        line = self.process.stdout.readline() if readable else b""
-        if not line:
-            self.process.kill()
-            why = self.process.stderr.read().decode(errors="replace").strip()
-            raise Failure(f"{pathlib.Path(self.words[0]).name}: {why or 'no answer'}")
-        said = json.loads(line)
-        if said["event"] != event:
-            raise Failure(f"{self.words[0]} said {said} instead of {event}")
-        return said
-
-    def go(self):
-        self.process.stdin.write(b"go\n")
-        self.process.stdin.flush()
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            try:
-                self.process.wait(WAIT_S)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        if kind is not None and self.process.poll() is None:
-            self.process.kill()
-        self.close()
+from process import WAIT_S, Failure, Load, Meter, cpu_s, end, resident
 
 
 class Node:
-    def __init__(self, bin_dir, *flags):
+    name = "felix"
+    window = 8 << 20  # bytes of payload a publisher may be ahead of the slowest subscriber
+
+    def __init__(self, bin_dir, *flags, counting=False):
         self.bin = pathlib.Path(bin_dir).resolve()
         self.flags = flags
+        self.counting = counting
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="felix-bench-"))
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("FELIX_")}
         self.env["XDG_CONFIG_HOME"] = str(self.folder / "config")
         self.api = None
         self.names = 0
         self.made = []
+        self.process = None
         self.log = open(self.folder / "up.log", "wb")
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self):
+        env = dict(self.env)
+        self.allocations_file = None
+        counter = self.bin.parent / "lib" / "libbench_allocs.so"
+        if self.counting and counter.exists():
+            self.allocations_file = self.folder / "allocations"
+            env.update(LD_PRELOAD=str(counter), FELIX_BENCH_ALLOCS=str(self.allocations_file))
         self.process = subprocess.Popen(
-            [self.bin / "felix", "up", "--data", self.folder / "data", "--ephemeral-ports", *flags],
-            env=self.env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
+            [self.bin / "felix", "up", "--data", self.folder / "data", "--ephemeral-ports",
+             *self.flags], env=env, stdin=subprocess.DEVNULL, stdout=self.log,
+            stderr=subprocess.STDOUT)
         self.context = self._await_context()
         self.common = ["--address", self.context["addresses"][0],
                        "--token-file", self.context["token_file"],
                        "--ca-file", self.context["ca_file"], "--tenant", self.context["tenant"]]
 
     def _await_context(self):
-        end = time.monotonic() + WAIT_S
-        while time.monotonic() < end:
+        limit = time.monotonic() + WAIT_S
+        while time.monotonic() < limit:
             if self.process.poll() is not None:
                 raise Failure("felix up ended: " + (self.folder / "up.log").read_text())
             if (self.folder / "config" / "felix" / "config.yaml").exists():
@@ -97,13 +63,8 @@ class Node:
         raise Failure("felix up is not ready")
 
     def close(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        if self.process is not None:
+            end(self.process, 10)
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -147,19 +108,24 @@ class Node:
     def load(self, program, *words):
         return Load([self.bin / f"bench_{program}", *words, *self.common])
 
+    def pubsub(self, role, *words):
+        return self.load("pubsub", role, *words)
+
+    def latency(self, *words):
+        return self.load("latency", *words)
+
+    def cache(self, *words):
+        return self.load("cache_load", *words)
+
     def progress_file(self):
         self.names += 1
         return self.folder / f"progress-{self.names}"
 
+    def meter(self):
+        return Meter(self.process.pid, self.allocations_file, self.counting)
+
     def cpu_s(self):
-        """Processor seconds of the node so far, to the nanosecond."""
-        total = 0
-        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
-        return total / 1e9
+        return cpu_s(self.process.pid)
 
     def resident(self):
-        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        raise Failure("no VmRSS")
+        return resident(self.process.pid)

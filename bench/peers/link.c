@@ -54,6 +54,19 @@ static void buffer_make_room(peer_buffer *buffer, size_t len)
     }
 }
 
+static void send_sealed(peer_link *link)
+{
+    peer_buffer *out = &link->sealed_out;
+    while (out->start < out->end) {
+        const ssize_t sent =
+            send(link->fd, out->bytes + out->start, out->end - out->start, MSG_NOSIGNAL);
+        if (sent < 0 && errno != EINTR) {
+            load_die("send: %s", strerror(errno));
+        }
+        out->start += sent > 0 ? (size_t)sent : 0;
+    }
+}
+
 /* --- what GnuTLS calls --- */
 
 static ssize_t push(gnutls_transport_ptr_t arg, const void *bytes, size_t len)
@@ -83,6 +96,9 @@ static ssize_t pull(gnutls_transport_ptr_t arg, void *bytes, size_t len)
     peer_link *link = arg;
     peer_buffer *in = &link->sealed_in;
     if (in->start == in->end && link->may_receive) {
+        if (link->wait) {
+            send_sealed(link); /* a handshake waits for the answer to what it just wrote */
+        }
         in->start = 0;
         in->end = receive(link, in->bytes, in->cap, link->wait);
         link->may_receive = link->wait; /* a handshake goes on until it is done */
@@ -112,6 +128,7 @@ void peer_link_open(peer_link *link)
         load_die("connect: %s", strerror(errno));
     }
     buffer_init(&link->in, SEALED_CAP);
+    buffer_init(&link->out, SEALED_CAP);
     buffer_init(&link->sealed_in, SEALED_CAP);
     buffer_init(&link->sealed_out, SEALED_CAP);
 }
@@ -130,7 +147,7 @@ void peer_link_handshake(peer_link *link)
     do {
         link->may_receive = true;
         status = gnutls_handshake(link->session);
-        peer_link_flush(link);
+        send_sealed(link);
     } while (status < 0 && gnutls_error_is_fatal(status) == 0);
     if (status < 0) {
         load_die("handshake: %s", gnutls_strerror(status));
@@ -144,6 +161,7 @@ void peer_link_close(peer_link *link)
     }
     (void)close(link->fd);
     free(link->in.bytes);
+    free(link->out.bytes);
     free(link->sealed_in.bytes);
     free(link->sealed_out.bytes);
 }
@@ -152,20 +170,9 @@ void peer_link_close(peer_link *link)
 
 void peer_link_write(peer_link *link, const void *bytes, size_t len)
 {
-    const uint8_t *from = bytes;
-    if (link->session == NULL) {
-        (void)push(link, from, len);
-        return;
-    }
-    while (len > 0) {
-        const ssize_t sealed =
-            gnutls_record_send(link->session, from, len < PIECE_MAX ? len : PIECE_MAX);
-        if (sealed <= 0) {
-            load_die("seal: %s", gnutls_strerror((int)sealed));
-        }
-        from += sealed;
-        len -= (size_t)sealed;
-    }
+    buffer_make_room(&link->out, len);
+    memcpy(link->out.bytes + link->out.end, bytes, len);
+    link->out.end += len;
 }
 
 void peer_link_write_text(peer_link *link, const char *text)
@@ -173,18 +180,25 @@ void peer_link_write_text(peer_link *link, const char *text)
     peer_link_write(link, text, strlen(text));
 }
 
+/* What was written, as few records as it takes. */
+static void seal(peer_link *link)
+{
+    peer_buffer *out = &link->out;
+    while (out->start < out->end) {
+        const size_t len = out->end - out->start;
+        const ssize_t sealed = gnutls_record_send(link->session, out->bytes + out->start,
+                                                  len < PIECE_MAX ? len : PIECE_MAX);
+        if (sealed <= 0) {
+            load_die("seal: %s", gnutls_strerror((int)sealed));
+        }
+        out->start += (size_t)sealed;
+    }
+}
+
 void peer_link_flush(peer_link *link)
 {
-    peer_buffer *out = &link->sealed_out;
-    while (out->start < out->end) {
-        const ssize_t sent =
-            send(link->fd, out->bytes + out->start, out->end - out->start, MSG_NOSIGNAL);
-        if (sent < 0 && errno != EINTR) {
-            load_die("send: %s", strerror(errno));
-        }
-        out->start += sent > 0 ? (size_t)sent : 0;
-    }
-    out->start = out->end = 0;
+    seal(link);
+    send_sealed(link);
 }
 
 /* --- reading --- */

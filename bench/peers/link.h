@@ -2,8 +2,8 @@
 /*
  * peers/link.h - a TLS 1.3 connection over TCP to a peer's server, as cheap as GnuTLS makes it.
  *
- * What is written is sealed into one buffer and leaves with one send(); what is read comes in pieces
- * as large as the socket has them. A link belongs to one thread. Everything unexpected ends the
+ * What is written between two flushes is sealed into as few records as it takes and leaves with one
+ * send(); what is read comes in pieces as large as the socket has them. A link belongs to one thread. Everything unexpected ends the
  * program (load_die): a run that was not whole has no figures.
  */
 #ifndef FLX_BENCH_PEERS_LINK_H
@@ -24,8 +24,9 @@ typedef struct peer_link {
     int fd;
     gnutls_session_t session; /* NULL before the handshake: NATS speaks first in clear */
     peer_buffer in;           /* readable bytes, for the protocol to parse and consume */
+    peer_buffer out;          /* written, not yet sealed */
     peer_buffer sealed_in;    /* as the socket gave them */
-    peer_buffer sealed_out;   /* waits for peer_link_flush() */
+    peer_buffer sealed_out;   /* on its way to the socket */
     bool wait;                /* the next receive may block */
     bool may_receive;         /* one receive a look */
 } peer_link;
@@ -38,7 +39,7 @@ void peer_link_open(peer_link *link);
 void peer_link_handshake(peer_link *link);
 void peer_link_close(peer_link *link);
 
-/* Seals bytes for the next flush. */
+/* Keeps a copy for the next flush. */
 void peer_link_write(peer_link *link, const void *bytes, size_t len);
 void peer_link_write_text(peer_link *link, const char *text);
 void peer_link_flush(peer_link *link);

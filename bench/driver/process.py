@@ -51,9 +51,11 @@ class Load:
         self.process.stdin.flush()
 
     def close(self):
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            end(self.process, WAIT_S, ask=False)
+        try:
+            self.process.stdin.close()  # that is how a load program is told to end
+        except BrokenPipeError:
+            pass  # it has ended
+        end(self.process, WAIT_S, ask=False)
         self.process.stdout.close()
         self.errors.close()
 
@@ -105,7 +107,7 @@ def calls_in_perf(text):
 
 def calls_in_strace(text):
     """The total in the table of `strace -c`; None: there is none."""
-    found = re.search(r"^100\.00 .* (\d+) +(?:\d+ +)?total$", text, re.MULTILINE)
+    found = re.search(r"^100\.00 +[\d.]+ +\d+ +(\d+)(?: +\d+)? +total$", text, re.MULTILINE)
     return int(found.group(1)) if found else None
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small SVG charts: points on a logarithmic scale, lines over a logarithmic x, bars.
+"""Small SVG charts: points on a logarithmic scale, lines over two of them, bars.
 
 One file stands alone: no font, script or image from elsewhere. Colours follow the reader's light or
 dark setting through a media query, and every series has a shape beside its colour. Each mark carries
@@ -14,17 +14,24 @@ WIDTH = 760
 LEFT, RIGHT, TOP, BOTTOM = 190, 30, 64, 52
 LINE = 30  # height of a row of points or bars
 SHAPES = ("circle", "square", "triangle", "diamond", "cross")
-STYLE = """
-svg{font:13px system-ui,sans-serif;--ink:#1f2328;--dim:#59636e;--rule:#d1d9e0;--paper:#ffffff;
---s0:#0969da;--s1:#bc4c00;--s2:#1a7f37;--s3:#8250df;--s4:#bf3989}
-@media(prefers-color-scheme:dark){svg{--ink:#f0f6fc;--dim:#9198a1;--rule:#3d444d;--paper:#0d1117;
---s0:#4493f8;--s1:#f0883e;--s2:#3fb950;--s3:#ab7df8;--s4:#db61a2}}
-.paper{fill:var(--paper)}text{fill:var(--ink)}.dim{fill:var(--dim)}.title{font-weight:600;font-size:15px}
-.rule{stroke:var(--rule)}.goal{stroke:var(--ink);stroke-width:2;stroke-dasharray:2 2}
-.s0{fill:var(--s0);stroke:var(--s0)}.s1{fill:var(--s1);stroke:var(--s1)}
-.s2{fill:var(--s2);stroke:var(--s2)}.s3{fill:var(--s3);stroke:var(--s3)}.s4{fill:var(--s4);stroke:var(--s4)}
-.hollow{fill:var(--paper)}.path{fill:none;stroke-width:2}
-"""
+# ink, dim, rule, paper, and one colour a series.
+LIGHT = ("#1f2328", "#59636e", "#d1d9e0", "#ffffff",
+         "#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf3989")
+DARK = ("#f0f6fc", "#9198a1", "#3d444d", "#0d1117",
+        "#4493f8", "#f0883e", "#3fb950", "#ab7df8", "#db61a2")
+
+
+def palette(colours):
+    ink, dim, rule, paper, *series = colours
+    rules = [f"text{{fill:{ink}}}", f".dim{{fill:{dim}}}", f".rule{{stroke:{rule}}}",
+             f".paper{{fill:{paper}}}", f".goal{{stroke:{ink}}}"]
+    rules += [f".s{i}{{fill:{colour};stroke:{colour}}}" for i, colour in enumerate(series)]
+    return "".join([*rules, f".hollow{{fill:{paper}}}", ".path{fill:none}"])
+
+
+STYLE = (f"text{{font:13px system-ui,sans-serif}}.title{{font-weight:600;font-size:15px}}"
+         f".goal{{stroke-width:2;stroke-dasharray:2 2}}.path{{stroke-width:2}}{palette(LIGHT)}"
+         f"@media(prefers-color-scheme:dark){{{palette(DARK)}}}")
 
 
 def text(x, y, words, kind="", anchor="start"):
@@ -121,7 +128,7 @@ def points(title, unit, names, rows):
             x = scale.at(value)
             parts.append(f'<line class="goal" x1="{x:.1f}" x2="{x:.1f}" y1="{y - 12:.1f}" '
                          f'y2="{y + 12:.1f}"><title>{escape(f"{name} {number(value)}")}</title></line>')
-        for name, value in series.items():
+        for name, value in reversed(series.items()):  # the first one lies on top
             parts += marks(scale, names.index(name), name, value, unit, y)
     return page(title, bottom + BOTTOM, parts)
 
@@ -138,19 +145,19 @@ def marks(scale, index, name, value, unit, y):
 
 
 def lines(title, x_label, y_label, series):
-    """Lines over a logarithmic x; y begins at nought. series: {name: [(x, y)]}."""
+    """Lines over two logarithmic scales, so that equal slopes are equal ratios. {name: [(x, y)]}"""
     xs = sorted({x for one in series.values() for x, _ in one})
-    top_value = max(y for one in series.values() for _, y in one)
-    bottom = TOP + 260
-    across = Scale([xs[0], xs[-1]], LEFT - 60, WIDTH - RIGHT - 60, True)
-    upwards = Scale(even_steps(top_value), bottom, TOP, False)
+    ys = [y for one in series.values() for _, y in one]
+    left, right, bottom = LEFT - 100, WIDTH - RIGHT - 10, TOP + 260
+    across = Scale([xs[0], xs[-1]], left, right, True)
+    upwards = Scale(decades(min(ys), max(ys)), bottom, TOP, True)
     parts = legend(list(series), 48)
     for tick in upwards.ticks:
         y = upwards.at(tick)
-        parts += [f'<line class="rule" x1="{LEFT - 60}" x2="{WIDTH - RIGHT - 60}" y1="{y:.1f}" '
-                  f'y2="{y:.1f}"/>', text(LEFT - 70, y + 4, number(tick), "dim", "end")]
+        parts += [f'<line class="rule" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>',
+                  text(left - 10, y + 4, number(tick), "dim", "end")]
     parts += [text(across.at(x), bottom + 18, number(x), "dim", "middle") for x in xs]
-    parts.append(text((LEFT + WIDTH) / 2 - 60, bottom + 38, x_label, "dim", "middle"))
+    parts.append(text((left + right) / 2, bottom + 38, x_label, "dim", "middle"))
     middle = (TOP + bottom) / 2
     parts.append(f'<g transform="rotate(-90 24 {middle})">'
                  + text(24, middle, y_label, "dim", "middle") + "</g>")

@@ -58,7 +58,7 @@ def flatness(figures):
             series[name] = points
     return series and chart.lines("Broker CPU of a delivery by fan-out, batches of 64",
                                   "subscribers, a connection each (logarithmic)",
-                                  "microseconds a delivery", series) or None
+                                  "microseconds a delivery (logarithmic)", series) or None
 
 
 def unbatched(figures):

@@ -106,7 +106,7 @@ def p1(regime, warm):
                lambda b: latency(b, with_floor=True),
                [Measure("over_floor", "x floor", 1.3),
                 Measure("p50", "us", floor=lambda r: r.get(f"{name}.floor_p50")),
-                Measure("floor_p50", "us"),
+                Measure("floor_p50", "us"), Measure("floor_p99", "us"),
                 Measure("tail", "x p50", 2.5), Measure("p99", "us"),
                 Measure("p999", "us", 1000.0), Measure("max", "us"), Measure("cpu_us", "us")],
                "bench_latency --size 256 --subs 1; bench_quic_pingpong --size 256", warm=warm)

@@ -16,6 +16,7 @@ from process import WAIT_S, Failure, Load, Meter, cpu_s, end, resident
 class Node:
     name = "felix"
     window = 8 << 20  # bytes of payload a publisher may be ahead of the slowest subscriber
+    ring_bytes = 72 << 20  # a little more than the ring of a shard, whose memory is new at first
 
     def __init__(self, bin_dir, *flags, counting=False):
         self.bin = pathlib.Path(bin_dir).resolve()

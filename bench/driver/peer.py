@@ -84,6 +84,8 @@ def free_port():
 
 
 class Peer:
+    ring_bytes = 0  # none keeps what it relayed
+
     def __init__(self, kind, bin_dir, counting=False):
         if kind.path() is None:
             raise Failure(f"{kind.program} is not installed (bench/setup)")

@@ -9,7 +9,6 @@ cache().
 import contextlib
 
 MB = 1e6
-RING = 72 * (1 << 20)  # a little more than the ring of a shard, whose memory is new the first time
 
 
 def seconds_between(start, end):
@@ -57,15 +56,16 @@ class Relay:
         self.subs = subs
         self.batch = batch or default_batch(size)
         self.publishers = publishers
-        self.count = max(count, 20 * self.batch * publishers) // publishers  # of each publisher
+        batches = 20 if subs < 1000 else 4  # at least
+        self.count = max(count, batches * self.batch * publishers) // publishers  # of each publisher
         self.acks = acks
         self.window = window
         self.jumbo = jumbo
         self.ring = ring  # how much of the ring the warm-up goes round
 
-    def warm_up(self):
+    def warm_up(self, ring_bytes):
         """Messages of each publisher: once round the ring, unless that is too much for so many."""
-        around = min(RING, 400 * MB / self.subs) * min(1, self.ring) / max(self.size, 64)
+        around = min(ring_bytes, 400 * MB / self.subs) * min(1, self.ring) / max(self.size, 64)
         return max(self.batch * 4, self.count // 10, int(around / self.publishers))
 
     def words(self, system):
@@ -75,9 +75,10 @@ class Relay:
 
     def run(self, system):
         words = self.words(system)
+        warm_up = self.warm_up(system.ring_bytes)
         all_of_it = ["--count", self.count * self.publishers,
-                     "--warm-up", self.warm_up() * self.publishers]
-        each = ["--count", self.count, "--warm-up", self.warm_up(), "--size", self.size,
+                     "--warm-up", warm_up * self.publishers]
+        each = ["--count", self.count, "--warm-up", warm_up, "--size", self.size,
                 "--batch", self.batch, "--acks", self.acks,
                 "--window", self.window or system.window]
         with contextlib.ExitStack() as stack:

@@ -15,7 +15,6 @@ import time
 from process import Failure, Load, Meter, end
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "peers"
-BUILT = pathlib.Path(__file__).resolve().parents[2] / "build" / "peers"
 READY_S = 20
 
 
@@ -31,10 +30,10 @@ class Kind:
         self.relay_rate = relay_rate  # deliveries a second to expect at most; sizes a run
 
     def path(self):
-        """The program: a newer one that bench/setup built, or the installed one; None: not there."""
-        built = BUILT / self.program
+        """The installed program, or the one that FELIX_BENCH_NATS (REDIS, MOSQUITTO) names; None."""
         places = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
-        return str(built) if built.exists() else shutil.which(self.program, path=places)
+        wanted = os.environ.get(f"FELIX_BENCH_{self.name.upper()}", self.program)
+        return shutil.which(wanted, path=places)
 
     def version(self):
         """What it says of itself, e.g. 'nats-server v2.9.10'."""
@@ -52,7 +51,7 @@ def version_in(program, text):
 
 
 KINDS = {kind.name: kind for kind in (
-    Kind("nats", "nats", "nats-server", ["-c", "CONF"], 1 << 20, 1500000),
+    Kind("nats", "nats", "nats-server", ["-c", "CONF"], 8 << 20, 2500000),
     Kind("redis", "redis", "redis-server", ["CONF"], 1 << 20, 3000000),
     Kind("mosquitto", "mqtt", "mosquitto", ["-c", "CONF"], 1 << 20, 130000),
 )}

@@ -4,41 +4,29 @@ import http.client
 import json
 import os
 import pathlib
-import shutil
 import ssl
 import subprocess
-import tempfile
 import time
 
-from process import WAIT_S, Failure, Load, Meter, cpu_s, end, resident
+from process import WAIT_S, Failure, Load, cpu_s, resident
+from server import Server
 
 
-class Node:
+class Node(Server):
     name = "felix"
     window = 8 << 20  # bytes of payload a publisher may be ahead of the slowest subscriber
     ring_bytes = 72 << 20  # a little more than the ring of a shard, whose memory is new at first
 
     def __init__(self, bin_dir, *flags, counting=False):
-        self.bin = pathlib.Path(bin_dir).resolve()
         self.flags = flags
-        self.counting = counting
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="felix-bench-"))
+        self.api = None
+        self.made = []
+        super().__init__("felix-bench-", bin_dir, counting)
+
+    def start(self):
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("FELIX_")}
         self.env["XDG_CONFIG_HOME"] = str(self.folder / "config")
-        self.api = None
-        self.names = 0
-        self.made = []
-        self.process = None
-        self.log = open(self.folder / "up.log", "wb")
-        try:
-            self._start()
-        except BaseException:
-            self.close()
-            raise
-
-    def _start(self):
         env = dict(self.env)
-        self.allocations_file = None
         counter = self.bin.parent / "lib" / "libbench_allocs.so"
         if self.counting and counter.exists():
             self.allocations_file = self.folder / "allocations"
@@ -56,18 +44,12 @@ class Node:
         limit = time.monotonic() + WAIT_S
         while time.monotonic() < limit:
             if self.process.poll() is not None:
-                raise Failure("felix up ended: " + (self.folder / "up.log").read_text())
+                raise Failure("felix up ended: " + self.said())
             if (self.folder / "config" / "felix" / "config.yaml").exists():
                 if self.felix("doctor", check=False).returncode == 0:
                     return json.loads(self.felix("context", "show", "-o", "json").stdout)
             time.sleep(0.02)
         raise Failure("felix up is not ready")
-
-    def close(self):
-        if self.process is not None:
-            end(self.process, 10)
-        self.log.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def felix(self, *args, check=True):
         return subprocess.run([self.bin / "felix", *map(str, args)], env=self.env, check=check,
@@ -75,8 +57,7 @@ class Node:
 
     def fresh(self, kind="stream"):
         """A new stream or cache; its name."""
-        self.names += 1
-        name = f"bench-{self.names}"
+        name = self.next_name("bench")
         self.felix(kind, "create", name)
         self.made.append((kind, name))
         return name
@@ -117,13 +98,6 @@ class Node:
 
     def cache(self, *words):
         return self.load("cache_load", *words)
-
-    def progress_file(self):
-        self.names += 1
-        return self.folder / f"progress-{self.names}"
-
-    def meter(self):
-        return Meter(self.process.pid, self.allocations_file, self.counting)
 
     def cpu_s(self):
         return cpu_s(self.process.pid)

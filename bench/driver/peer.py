@@ -9,10 +9,10 @@ import shutil
 import socket
 import string
 import subprocess
-import tempfile
 import time
 
-from process import Failure, Load, Meter, end
+from process import Failure, Load
+from server import Server
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "peers"
 READY_S = 20
@@ -82,7 +82,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class Peer:
+class Peer(Server):
     ring_bytes = 0  # none keeps what it relayed
 
     def __init__(self, kind, bin_dir, counting=False):
@@ -91,20 +91,10 @@ class Peer:
         self.kind = kind
         self.name = kind.name
         self.window = kind.window
-        self.bin = pathlib.Path(bin_dir).resolve()
-        self.counting = counting
-        self.names = 0
-        self.process = None
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="felix-bench-peer-"))
-        self.folder.chmod(0o755)  # mosquitto gives up being root before it reads the key
-        self.log = open(self.folder / "log", "wb")
-        try:
-            self._start()
-        except BaseException:
-            self.close()
-            raise
+        super().__init__("felix-bench-peer-", bin_dir, counting)
 
-    def _start(self):
+    def start(self):
+        self.folder.chmod(0o755)  # mosquitto gives up being root before it reads the key
         make_certificates(self.folder)
         (self.folder / "server.key").chmod(0o644)
         port = free_port()
@@ -125,7 +115,7 @@ class Peer:
         limit = time.monotonic() + READY_S
         while time.monotonic() < limit:
             if self.process.poll() is not None:
-                raise Failure(f"{self.name} ended: {(self.folder / 'log').read_text()[-300:]}")
+                raise Failure(f"{self.name} ended: {self.said()}")
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 return
@@ -133,16 +123,9 @@ class Peer:
                 time.sleep(0.05)
         raise Failure(f"{self.name} is not ready")
 
-    def close(self):
-        if self.process is not None:
-            end(self.process, 10)
-        self.log.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def fresh(self, _kind="stream"):
         """Topics need not be made."""
-        self.names += 1
-        return f"bench-{self.names}"
+        return self.next_name("bench")
 
     def forget(self):
         pass
@@ -158,10 +141,3 @@ class Peer:
 
     def cache(self, *words):
         return self._load("cache", *words)
-
-    def progress_file(self):
-        self.names += 1
-        return self.folder / f"progress-{self.names}"
-
-    def meter(self):
-        return Meter(self.process.pid, None, self.counting)

@@ -26,15 +26,21 @@ def percentiles(result):
     return {key: result[f"{key}_us"] for key in ("p50", "p99", "p999", "max")}
 
 
-def latency(system, *words, count, size=256):
-    """One message in flight, until the last subscriber has it."""
-    with system.latency("--stream", system.fresh(), "--size", size, "--count", count,
-                        *words) as load:
+def measured(system, load):
+    """One load program's measured part: what it says, and what the server used meanwhile."""
+    with load:
         load.expect("warm")
         meter = system.meter()
         load.go()
         result = load.expect("result")
         used = meter.stop(result["count"])
+    return result, used
+
+
+def latency(system, *words, count, size=256):
+    """One message in flight, until the last subscriber has it."""
+    result, used = measured(system, system.latency("--stream", system.fresh(), "--size", size,
+                                                   "--count", count, *words))
     figures = per_unit(used, result["count"])
     figures.update(percentiles(result), lost=result["wrong"],
                    tail=result["p99_us"] / result["p50_us"],
@@ -120,12 +126,7 @@ class Relay:
 
 def requests(system, load, wrong):
     """What acked() and cache() share: requests answered one by one."""
-    with load:
-        load.expect("warm")
-        meter = system.meter()
-        load.go()
-        result = load.expect("result")
-        used = meter.stop(result["count"])
+    result, used = measured(system, load)
     figures = per_unit(used, result["count"])
     figures.update(percentiles(result), lost=result[wrong],
                    rate=result["count"] / seconds_between(result["start_ns"], result["end_ns"]),

@@ -17,8 +17,10 @@ class Node(Server):
     window = 8 << 20  # bytes of payload a publisher may be ahead of the slowest subscriber
     ring_bytes = 72 << 20  # a little more than the ring of a shard, whose memory is new at first
 
-    def __init__(self, bin_dir, *flags, counting=False):
+    def __init__(self, bin_dir, *flags, counting=False, under=()):
+        """`under`: words before the command, of a tracer that leaves the node our child."""
         self.flags = flags
+        self.under = under
         self.api = None
         self.made = []
         super().__init__("felix-bench-", bin_dir, counting)
@@ -32,7 +34,7 @@ class Node(Server):
             self.allocations_file = self.folder / "allocations"
             env.update(LD_PRELOAD=str(counter), FELIX_BENCH_ALLOCS=str(self.allocations_file))
         self.process = subprocess.Popen(
-            [self.bin / "felix", "up", "--data", self.folder / "data", "--ephemeral-ports",
+            [*self.under, self.bin / "felix", "up", "--data", self.folder / "data", "--ephemeral-ports",
              *self.flags], env=env, stdin=subprocess.DEVNULL, stdout=self.log,
             stderr=subprocess.STDOUT)
         self.context = self._await_context()

@@ -117,6 +117,7 @@ static flx_status sub_new(flx_lane *lane, const flx_stream_info *info, uint32_t 
     flx_list_push_back(&peer->subs, &sub->of_peer);
     peer->subscriptions++;
     flx_stat_add(&worker->stats.subscriptions, 1);
+    flx_seats_came(worker->seats, view->id, view->shard);
     *ret_sub = sub;
     return FLX_OK;
 }
@@ -694,6 +695,7 @@ void flx_sub_end(flx_worker *worker, flx_sub *sub)
     }
     flx_handles_drop(&worker->handles, sub->handle);
     flx_stat_sub(&worker->stats.subscriptions, 1);
+    flx_seats_went(worker->seats, view->id, view->shard);
     flx_free(sub);
     if (view->count == 0) {
         variants_drop_all(view);

@@ -38,6 +38,14 @@ const char *flx_drop_name(flx_drop drop)
     return names[drop];
 }
 
+uint32_t flx_worker_placement(const flx_worker *worker, flx_placement_kind kind, uint32_t id,
+                              uint32_t shard)
+{
+    return flx_seats_advise(worker->seats, kind, id, shard,
+                            flx_worker_owner(id, shard, worker->count), worker->count,
+                            worker->now_ns);
+}
+
 /* ---- life ---- */
 
 #define DEFAULT(field, value)                                                                      \
@@ -69,6 +77,7 @@ static void limits_default(flx_worker_limits *limits)
     DEFAULT(frame_events_max, 64);
     DEFAULT(frame_gather_bytes, 64u << 10);
     DEFAULT(cache_bytes, 256u << 20);
+    DEFAULT(operation_window, 1024);
 }
 
 static bool link_is_whole(const flx_link_ops *link)
@@ -112,6 +121,7 @@ flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_wo
     worker->post = options->post;
     worker->post_arg = options->post_arg;
     worker->verifier = options->verifier;
+    worker->seats = options->seats;
     worker->catalog = flx_catalog_ref(options->catalog);
     worker->limits = options->limits;
     worker->listener_ports = options->listener_ports;
@@ -136,6 +146,7 @@ flx_worker *flx_worker_free(flx_worker *worker)
     }
     FLX_ASSERT(flx_list_is_empty(&worker->peers));
     flx_streams_done(worker);
+    flx_operations_worker_done(worker);
     flx_caches_done(worker);
     flx_outbox_done(worker);
     while (worker->free_jobs != NULL) {
@@ -294,6 +305,7 @@ static void job_release(flx_job *job)
     flx_free(job->frames);
     flx_chunk_unref(job->holder);
     flx_chunk_unref(job->value.chunk);
+    flx_op_batch_free(job->batch);
     if (job->catalog != NULL) {
         flx_catalog_unref(job->catalog);
     }
@@ -325,7 +337,10 @@ static void job_run(flx_worker *worker, flx_job *job)
         flx_query_job(worker, job);
         break;
     case FLX_JOB_CACHE:
-        flx_cache_serve(worker, job);
+        flx_cache_job(worker, job);
+        break;
+    case FLX_JOB_OPERATIONS:
+        flx_operations_job(worker, job);
         break;
     }
 }
@@ -411,6 +426,7 @@ void flx_worker_mail_discard(const void *mail)
 
 void flx_worker_set_catalog(flx_worker *worker, flx_catalog *catalog)
 {
+    flx_operations_post(worker); /* what a batch points to is of the catalog it refers to */
     flx_catalog *old = worker->catalog;
     worker->catalog = flx_catalog_ref(catalog);
     worker->catalog_epoch++;
@@ -489,6 +505,7 @@ void flx_worker_tick(flx_worker *worker)
     }
     flx_publish_retry_held(worker);
     run_lanes(worker);
+    flx_operations_post(worker);
     flx_streams_tick(worker);
     post_credits(worker);
     flx_streams_report(worker);

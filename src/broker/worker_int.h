@@ -72,7 +72,8 @@ typedef enum flx_job_kind {
     FLX_JOB_SUBSCRIBE,
     FLX_JOB_READ,
     FLX_JOB_TIME,
-    FLX_JOB_CACHE
+    FLX_JOB_CACHE,
+    FLX_JOB_OPERATIONS /* a batch of them; its lanes are in its entries */
 } flx_job_kind;
 
 typedef enum flx_cache_op {
@@ -84,17 +85,39 @@ typedef enum flx_cache_op {
     FLX_CACHE_OP_DELETE_VERSION
 } flx_cache_op;
 
+/* A request to one key of a cache, whatever form it came in. */
+typedef struct flx_cache_request {
+    uint8_t op; /* flx_cache_op */
+    uint32_t shard;
+    const flx_cache_info *info; /* of `catalog` */
+    const flx_catalog *catalog; /* borrowed: whoever keeps the request has a reference */
+    flx_slice key;
+    flx_slice value;
+    flx_chunk *chunk; /* what the value lies in, borrowed; NULL: bytes that must be copied */
+    uint64_t version;
+    uint64_t expires_at_ms; /* 0: never */
+} flx_cache_request;
+
+/* What became of it. `value` is the cache's own, until the next call on it. */
+typedef struct flx_cache_reply {
+    flx_status status;
+    bool has_value; /* of a get or delete */
+    bool applied;   /* of a write */
+    uint64_t version;
+    flx_slice value;
+    flx_chunk *chunk; /* what the value lies in; NULL: copy it */
+} flx_cache_reply;
+
+struct flx_op_batch;
+
 typedef struct flx_job {
     struct flx_job *next_free;
     uint8_t kind; /* flx_job_kind */
     uint8_t from; /* worker that asks */
-    uint8_t op;   /* flx_cache_op */
     bool has_request_id;
-    bool has_value; /* cache: in `value`; time: `offset` */
-    bool has_version;
-    bool applied;
-    uint64_t lane; /* handle of the lane that waits */
-    uint64_t sub;  /* handle of the subscription, SUBSCRIBE */
+    bool has_value; /* time: in `offset` */
+    uint64_t lane;  /* handle of the lane that waits */
+    uint64_t sub;   /* handle of the subscription, SUBSCRIBE */
     uint64_t request_id;
     uint32_t id; /* of the stream or cache */
     uint32_t shard;
@@ -103,8 +126,6 @@ typedef struct flx_job {
     uint64_t offset; /* in: start, from, time; out: start resolved, found, next */
     uint64_t end;    /* READ: exclusive bound */
     uint64_t max_bytes;
-    uint64_t version;
-    uint64_t ttl_ms;
     flx_status status;
     /* Frames on their way to the one who asked: owned. */
     flx_sealed *frames;
@@ -112,13 +133,13 @@ typedef struct flx_job {
     uint64_t first_sequence;
     uint64_t end_sequence;
     uint64_t tail;
-    /* Cache. `key` and `data` lie in `holder` once the job left its frame; `catalog` keeps `cache`. */
+    /* CACHE. What `request` points to lies in `holder` once the job left its frame. */
+    flx_cache_request request;
+    flx_cache_reply reply;
     flx_chunk *holder;
-    flx_slice key;
-    flx_slice data;
     flx_range value; /* of the answer; owned when its chunk is set */
     flx_catalog *catalog;
-    const flx_cache_info *cache;
+    struct flx_op_batch *batch; /* OPERATIONS: owned */
 } flx_job;
 
 /* ---- mails ---- */
@@ -311,11 +332,15 @@ struct flx_lane {
     uint8_t state;
     bool fin; /* the client said its last byte */
     bool fin_sent;
-    bool out_full;     /* waits for pull before it reads on */
-    bool is_last;      /* closes when what it owes is written */
-    uint32_t held;     /* un-acked publishes of it that wait at a `block` shard */
-    uint16_t flags;    /* negotiated: client's */
-    uint32_t features; /* client's */
+    bool out_full;       /* waits for pull before it reads on */
+    bool has_operations; /* negotiated */
+    bool is_last;        /* closes when what it owes is written */
+    uint32_t held;       /* un-acked publishes of it that wait at a `block` shard */
+    uint16_t flags;      /* negotiated: client's */
+    uint32_t features;   /* client's */
+    uint32_t ops_out;    /* operations other workers have not answered */
+    uint16_t name_cap;
+    struct flx_op_name **names; /* [handle], what OPEN made; NULL: not opened */
     flx_frame_reader reader;
     uint8_t *backlog; /* bytes that arrived and may not be read yet; not consumed */
     size_t backlog_start, backlog_len, backlog_cap; /* [start, start + len) of [0, cap) */
@@ -378,6 +403,7 @@ struct flx_worker {
     bool (*post)(void *arg, uint32_t to, const void *mail, size_t len);
     void *post_arg;
     flx_verifier *verifier;
+    flx_seats *seats; /* NULL: not counted */
     flx_catalog *catalog;
     uint64_t catalog_epoch; /* +1 with each catalog */
     flx_worker_limits limits;
@@ -425,6 +451,10 @@ struct flx_worker {
     flx_cache_pool *cache_pool; /* NULL until a cache is used */
     flx_cache_slot **caches;    /* [cache id] */
     uint32_t cache_cap;
+    struct flx_op_batch *batches[FLX_WORKERS_MAX]; /* [owner], being filled; NULL: none */
+    struct flx_op_batch *free_batches;
+    uint32_t batch_count; /* in `batches` */
+    uint32_t free_batch_count;
     flx_chunk *frame_chunk; /* of the JSON frame being handled; borrowed */
     bool is_congested;      /* a mailbox is full and mails wait: publishers are not read */
     bool is_draining;
@@ -504,6 +534,8 @@ void flx_lane_run(flx_lane *lane); /* reads on with what waits */
 bool flx_lane_may_read(const flx_lane *lane);
 void flx_lane_write(flx_lane *lane, flx_range range);
 void flx_lane_send(flx_lane *lane, const flx_msg *msg);
+/* For what carries values: false when it is more than a frame may hold, and nothing was sent. */
+bool flx_lane_send_if_fits(flx_lane *lane, const flx_msg *msg);
 /* `error`, with code, retry and detail when the client reads them. */
 void flx_lane_error(flx_lane *lane, flx_code code, const char *message);
 void flx_lane_error_detail(flx_lane *lane, flx_code code, const char *message, const char *reason,
@@ -524,6 +556,8 @@ const flx_stream_info *flx_session_stream(flx_lane *lane, flx_slice tenant, flx_
                                           flx_slice name, flx_action action);
 const flx_cache_info *flx_session_cache(flx_lane *lane, flx_slice tenant, flx_slice namespace_,
                                         flx_slice name, flx_action action);
+/* Whether the lane's token allows it, in its own tenant. Says nothing to the client. */
+bool flx_session_allows(const flx_lane *lane, const flx_object *object, flx_action action);
 
 /* subscribe.c */
 void flx_subscribe_message(flx_lane *lane, const struct flx_msg_subscribe *subscribe);
@@ -544,10 +578,29 @@ void flx_query_message(flx_lane *lane, const flx_msg *msg);
 void flx_query_job(flx_worker *worker, flx_job *job);
 void flx_query_done(flx_lane *lane, flx_job *job);
 
-/* query_cache.c */
-void flx_cache_request(flx_lane *lane, const flx_msg *msg);
-void flx_cache_serve(flx_worker *worker, flx_job *job);
-void flx_cache_answer(flx_lane *lane, flx_job *job);
+/* query_cache.c: cache requests as JSON. */
+void flx_cache_message(flx_lane *lane, const flx_msg *msg);
+void flx_cache_job(flx_worker *worker, flx_job *job); /* on the owner */
+void flx_cache_answer(flx_lane *lane, flx_job *job);  /* back home */
+
+/* operations.c: the same and others as operations, many in a frame. */
+void flx_operations_frame(flx_lane *lane, const flx_frame *frame);
+void flx_operations_job(flx_worker *worker, flx_job *job);  /* on the owner */
+void flx_operations_done(flx_worker *worker, flx_job *job); /* back home */
+void flx_operations_post(flx_worker *worker);               /* what the tick gathered */
+void flx_operations_lane_done(flx_lane *lane);
+void flx_operations_worker_done(flx_worker *worker);
+void flx_op_batch_free(struct flx_op_batch *batch);
+
+/* cache_serve.c: requests of either form, and the caches owned here. */
+/* Fills in where the request goes: info, catalog, shard. */
+void flx_cache_request_aim(const flx_worker *worker, const flx_cache_info *info,
+                           flx_cache_request *request);
+/* Makes key and value outlive their frame. The caller owns the reference; NULL: memory is out. */
+flx_chunk *flx_cache_request_keep(flx_worker *worker, flx_cache_request *request);
+uint64_t flx_cache_expiry_ms(const flx_worker *worker, uint64_t ttl_ms); /* UINT64_MAX: never */
+void flx_cache_serve(flx_worker *worker, const flx_cache_request *request, flx_cache_reply *reply);
+flx_code flx_cache_refusal(flx_status status, const char **ret_message);
 void flx_caches_tick(flx_worker *worker);
 void flx_caches_refresh(flx_worker *worker); /* after a catalog swap */
 void flx_caches_done(flx_worker *worker);

@@ -45,6 +45,7 @@ static void fill_defaults(flx_client_options *options)
     default_u32(&options->keepalive_ms, 5000);
     default_u32(&options->stream_window_bytes, 4U << 20);
     default_u32(&options->conn_window_bytes, 256U << 20);
+    default_u32(&options->placed_connections_max, 16);
 }
 
 static flx_status check_options(const flx_client_options *options, flx_error *reterr)
@@ -134,9 +135,12 @@ static flx_status make_parts(flx_client *client, flx_error *reterr)
     client->hook = (flx_tick_hook){.tick = flx_client_tick, .arg = client};
     flx_loop_hook_add(client->loop, &client->hook);
     flx_arena_init(&client->arena, FLX_FRAME_BYTES_MAX);
-    client->uplink_count = client->options.connections;
+    client->uplink_count = client->options.connections + client->options.placed_connections_max;
+    if (client->uplink_count > FLX_CONNECTIONS_MAX)
+        client->uplink_count = FLX_CONNECTIONS_MAX;
     for (uint32_t i = 0; i < client->uplink_count; i++)
         flx_uplink_init(&client->uplinks[i], client, i);
+    flx_placer_init(&client->placer, client);
     status = flx_asks_init(&client->asks, client, reterr);
     if (status == FLX_OK)
         status = make_endpoint(client, reterr);

@@ -6,12 +6,8 @@
  * to shards by modulo of their hash, as clients compute it.
  */
 #include "broker/worker_int.h"
-#include "common/alloc.h"
 
 #include <string.h>
-
-#define CACHES_CAP_FIRST 64
-#define EXPIRE_STEPS     256 /* a tick */
 
 /* ---- asking ---- */
 
@@ -23,6 +19,7 @@ typedef struct cache_request {
     uint64_t request_id;
     uint64_t version;
     uint64_t ttl_ms; /* UINT64_MAX: none */
+    int64_t delta;   /* COUNTER_ADD */
 } cache_request;
 
 #define TAKE_KEY(message)                                                                          \
@@ -71,6 +68,16 @@ static void request_read(const flx_msg *msg, cache_request *request)
         request->op = FLX_CACHE_OP_DELETE_VERSION;
         request->version = msg->cache_delete_if.version;
         break;
+    case FLX_MSG_COUNTER_ADD:
+        TAKE_KEY(msg->counter_add);
+        request->op = FLX_CACHE_OP_COUNTER_ADD;
+        request->delta = msg->counter_add.delta;
+        break;
+    case FLX_MSG_COUNTER_GET:
+        TAKE_KEY(msg->counter_get);
+        request->op = FLX_CACHE_OP_COUNTER_GET;
+        request->action = FLX_ACTION_CACHE_READ;
+        break;
     default:
         FLX_UNREACHABLE();
     }
@@ -110,6 +117,7 @@ static void job_fill(flx_worker *worker, flx_job *job, const flx_lane *lane,
     job->shard = flx_route_shard(FLX_ROUTING_MODULO, request->key, info->shards);
     job->version = request->version;
     job->ttl_ms = request->ttl_ms > UINT64_MAX - now_ms ? 0 : now_ms + request->ttl_ms;
+    job->sum = request->delta;
     job->key = request->key;
     job->data = request->value;
     job->catalog = flx_catalog_ref(worker->catalog);
@@ -157,76 +165,6 @@ static flx_slice text_slice(const char *text)
     return (flx_slice){(const uint8_t *)text, strlen(text)};
 }
 
-/* Whether the cache of a job is (still, or already) there: a job of a worker that has not heard of a
- * deletion must not bring the cache back. */
-static bool cache_is_there(const flx_worker *worker, const flx_job *job)
-{
-    const flx_cache_info *info = job->cache;
-    const flx_catalog *catalog = worker->catalog;
-    if (job->catalog == catalog ||
-        flx_catalog_version(job->catalog) > flx_catalog_version(catalog)) {
-        return true;
-    }
-    const flx_cache_info *here = flx_catalog_cache(
-        catalog, text_slice(info->tenant), text_slice(info->namespace_), text_slice(info->name));
-    return here != NULL && here->id == info->id;
-}
-
-static flx_status slot_get(flx_worker *worker, const flx_job *job, flx_cache_slot **ret_slot)
-{
-    uint32_t cap = worker->cache_cap == 0 ? CACHES_CAP_FIRST : worker->cache_cap;
-    while (cap <= job->id) {
-        cap *= 2;
-    }
-    if (cap != worker->cache_cap) {
-        flx_cache_slot **caches = flx_realloc(worker->caches, cap * sizeof(void *));
-        if (caches == NULL) {
-            return FLX_ERR_NOMEM;
-        }
-        memset(&caches[worker->cache_cap], 0, (cap - worker->cache_cap) * sizeof(void *));
-        worker->caches = caches;
-        worker->cache_cap = cap;
-    }
-    if (worker->caches[job->id] == NULL) {
-        if (!cache_is_there(worker, job)) {
-            return FLX_ERR_NOT_FOUND;
-        }
-        const uint32_t shards = job->cache->shards;
-        flx_cache_slot *slot = flx_calloc(1, sizeof *slot + shards * sizeof(void *));
-        if (slot == NULL) {
-            return FLX_ERR_NOMEM;
-        }
-        slot->shard_count = shards;
-        worker->caches[job->id] = slot;
-    }
-    *ret_slot = worker->caches[job->id];
-    return FLX_OK;
-}
-
-static flx_status shard_get(flx_worker *worker, const flx_job *job, flx_cache_shard **ret_shard)
-{
-    flx_cache_slot *slot;
-    if (worker->cache_pool == NULL) {
-        const flx_cache_options options = {.bytes_max = worker->limits.cache_bytes / worker->count};
-        if (flx_cache_pool_new(&options, worker->wall_us, &worker->cache_pool, NULL) != FLX_OK) {
-            return FLX_ERR_NOMEM;
-        }
-    }
-    const flx_status status = slot_get(worker, job, &slot);
-    if (status != FLX_OK) {
-        return status;
-    }
-    if (job->shard >= slot->shard_count) {
-        return FLX_ERR_NOT_FOUND;
-    }
-    flx_cache_shard **shard = &slot->shards[job->shard];
-    if (*shard == NULL && flx_cache_shard_new(worker->cache_pool, shard, NULL) != FLX_OK) {
-        return FLX_ERR_NOMEM;
-    }
-    *ret_shard = *shard;
-    return FLX_OK;
-}
-
 /* The item's value as something the answer can keep. */
 static void keep_value(flx_worker *worker, flx_job *job, const flx_cache_item *item)
 {
@@ -265,32 +203,77 @@ static void serve_put(flx_worker *worker, flx_cache_shard *shard, flx_job *job)
     }
 }
 
+static void serve_get(flx_worker *worker, flx_cache_shard *shard, flx_job *job)
+{
+    flx_cache_item item;
+    flx_stat_add(&worker->stats.cache_gets, 1);
+    if (flx_cache_shard_get(shard, job->key, worker->wall_us, &item)) {
+        flx_stat_add(&worker->stats.cache_hits, 1);
+        keep_value(worker, job, &item);
+    }
+}
+
+static void serve_delete(flx_worker *worker, flx_cache_shard *shard, flx_job *job)
+{
+    flx_cache_item item;
+    job->status = flx_cache_shard_delete(shard, job->key, worker->wall_us, &item);
+    if (job->status == FLX_OK) {
+        flx_stat_add(&worker->stats.cache_writes, 1);
+        keep_value(worker, job, &item);
+    } else if (job->status == FLX_ERR_NOT_FOUND) {
+        job->status = FLX_OK; /* a miss is no failure */
+    }
+}
+
+static void serve_delete_if(flx_worker *worker, flx_cache_shard *shard, flx_job *job)
+{
+    flx_cache_outcome outcome;
+    job->status =
+        flx_cache_shard_delete_if(shard, job->key, job->version, worker->wall_us, &outcome);
+    if (job->status == FLX_OK) {
+        job->applied = outcome.applied;
+        job->version = outcome.version;
+        flx_stat_add(&worker->stats.cache_writes, outcome.applied ? 1 : 0);
+    }
+}
+
+static void serve_counter(flx_worker *worker, flx_counters *counters, flx_job *job)
+{
+    if (job->op == FLX_CACHE_OP_COUNTER_GET) {
+        job->has_value = flx_counters_get(counters, job->key, &job->sum);
+        return;
+    }
+    job->status = flx_counters_add(counters, job->key, job->sum, &job->sum);
+    job->has_value = job->status == FLX_OK;
+    flx_stat_add(&worker->stats.counter_adds, job->has_value ? 1 : 0);
+}
+
 void flx_cache_serve(flx_worker *worker, flx_job *job)
 {
-    flx_cache_shard *shard;
-    job->status = shard_get(worker, job, &shard);
+    flx_cache_state *state;
+    job->status = flx_cache_state_get(worker, job, &state);
     if (job->status != FLX_OK) {
         return;
     }
-    flx_cache_item item;
-    if (job->op == FLX_CACHE_OP_GET) {
-        flx_stat_add(&worker->stats.cache_gets, 1);
-        if (flx_cache_shard_get(shard, job->key, worker->wall_us, &item)) {
-            flx_stat_add(&worker->stats.cache_hits, 1);
-            keep_value(worker, job, &item);
-        }
-    } else if (job->op == FLX_CACHE_OP_DELETE) {
-        if (flx_cache_shard_delete(shard, job->key, worker->wall_us, &item)) {
-            flx_stat_add(&worker->stats.cache_writes, 1);
-            keep_value(worker, job, &item);
-        }
-    } else if (job->op == FLX_CACHE_OP_DELETE_VERSION) {
-        const flx_cache_outcome outcome =
-            flx_cache_shard_delete_if(shard, job->key, job->version, worker->wall_us);
-        job->applied = outcome.applied;
-        job->version = outcome.version;
-    } else {
-        serve_put(worker, shard, job);
+    switch ((flx_cache_op)job->op) {
+    case FLX_CACHE_OP_GET:
+        serve_get(worker, state->shard, job);
+        break;
+    case FLX_CACHE_OP_DELETE:
+        serve_delete(worker, state->shard, job);
+        break;
+    case FLX_CACHE_OP_DELETE_VERSION:
+        serve_delete_if(worker, state->shard, job);
+        break;
+    case FLX_CACHE_OP_PUT:
+    case FLX_CACHE_OP_PUT_ABSENT:
+    case FLX_CACHE_OP_PUT_VERSION:
+        serve_put(worker, state->shard, job);
+        break;
+    case FLX_CACHE_OP_COUNTER_ADD:
+    case FLX_CACHE_OP_COUNTER_GET:
+        serve_counter(worker, &state->counters, job);
+        break;
     }
 }
 
@@ -325,9 +308,22 @@ static void answer_error(flx_lane *lane, flx_status status)
         flx_lane_error(lane, FLX_CODE_INVALID_REQUEST, "the value is too large");
     } else if (status == FLX_ERR_NOT_FOUND) {
         flx_lane_error(lane, FLX_CODE_NOT_FOUND, "cache not found");
+    } else if (status == FLX_ERR_CONFLICT) {
+        flx_lane_error(lane, FLX_CODE_INVALID_REQUEST, "the counter would leave 64 bits");
+    } else if (status == FLX_ERR_AGAIN) {
+        flx_lane_error(lane, FLX_CODE_OVERLOADED, "there is no room for more counters");
     } else {
         flx_lane_error(lane, FLX_CODE_OVERLOADED, "out of memory");
     }
+}
+
+static void answer_counter(flx_lane *lane, const flx_job *job)
+{
+    flx_msg msg = {.type = FLX_MSG_COUNTER_VALUE};
+    msg.counter_value.has_value = job->has_value;
+    msg.counter_value.value = job->sum;
+    msg.counter_value.request_id = job->request_id;
+    flx_lane_send(lane, &msg);
 }
 
 void flx_cache_answer(flx_lane *lane, flx_job *job)
@@ -338,6 +334,10 @@ void flx_cache_answer(flx_lane *lane, flx_job *job)
     }
     if (job->op == FLX_CACHE_OP_GET || job->op == FLX_CACHE_OP_DELETE) {
         answer_value(lane, job);
+        return;
+    }
+    if (job->op == FLX_CACHE_OP_COUNTER_ADD || job->op == FLX_CACHE_OP_COUNTER_GET) {
+        answer_counter(lane, job);
         return;
     }
     flx_msg msg = {.type = FLX_MSG_OK};
@@ -352,67 +352,4 @@ void flx_cache_answer(flx_lane *lane, flx_job *job)
         msg.cache_ok.request_id = job->request_id;
     }
     flx_lane_send(lane, &msg);
-}
-
-/* ---- life ---- */
-
-static void slot_free(flx_worker *worker, uint32_t id)
-{
-    flx_cache_slot *slot = worker->caches[id];
-    for (uint32_t shard = 0; shard < slot->shard_count; shard++) {
-        if (slot->shards[shard] != NULL) {
-            flx_cache_shard_free(slot->shards[shard]);
-        }
-    }
-    flx_free(slot);
-    worker->caches[id] = NULL;
-}
-
-void flx_caches_tick(flx_worker *worker)
-{
-    if (worker->cache_pool == NULL) {
-        return;
-    }
-    if (flx_cache_pool_next_expiry_ms(worker->cache_pool) <= worker->wall_us / 1000) {
-        (void)flx_cache_pool_expire(worker->cache_pool, worker->wall_us, EXPIRE_STEPS);
-    }
-    flx_cache_stats stats;
-    flx_cache_pool_stats(worker->cache_pool, &stats);
-    flx_stat_set(&worker->stats.cache_entries, stats.entries);
-    flx_stat_set(&worker->stats.cache_bytes, stats.bytes);
-}
-
-void flx_caches_refresh(flx_worker *worker)
-{
-    for (uint32_t id = 0; id < worker->cache_cap; id++) {
-        if (worker->caches[id] != NULL) {
-            worker->caches[id]->is_there = false;
-        }
-    }
-    const size_t count = flx_catalog_cache_count(worker->catalog);
-    for (size_t i = 0; i < count; i++) {
-        const flx_cache_info *info = flx_catalog_cache_at(worker->catalog, i);
-        flx_cache_slot *slot = info->id < worker->cache_cap ? worker->caches[info->id] : NULL;
-        if (slot != NULL && slot->shard_count == info->shards) {
-            slot->is_there = true;
-        }
-    }
-    for (uint32_t id = 0; id < worker->cache_cap; id++) {
-        if (worker->caches[id] != NULL && !worker->caches[id]->is_there) {
-            slot_free(worker, id);
-        }
-    }
-}
-
-void flx_caches_done(flx_worker *worker)
-{
-    for (uint32_t id = 0; id < worker->cache_cap; id++) {
-        if (worker->caches[id] != NULL) {
-            slot_free(worker, id);
-        }
-    }
-    flx_free(worker->caches);
-    if (worker->cache_pool != NULL) {
-        flx_cache_pool_free(worker->cache_pool);
-    }
 }

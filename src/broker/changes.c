@@ -56,14 +56,14 @@ static flx_slice text_slice(const char *text)
     return (flx_slice){(const uint8_t *)text, strlen(text)};
 }
 
-/* Whether the cache of a job is (still, or already) there: a job of a worker that has not heard of a
+/* Whether the cache is (still, or already) there: a request of a worker that has not heard of a
  * deletion must not bring the cache back. */
-static bool cache_is_there(const flx_worker *worker, const flx_job *job)
+static bool cache_is_there(const flx_worker *worker, const flx_cache_request *request)
 {
-    const flx_cache_info *info = job->cache;
+    const flx_cache_info *info = request->info;
     const flx_catalog *catalog = worker->catalog;
-    if (job->catalog == catalog ||
-        flx_catalog_version(job->catalog) > flx_catalog_version(catalog)) {
+    if (request->catalog == catalog ||
+        flx_catalog_version(request->catalog) > flx_catalog_version(catalog)) {
         return true;
     }
     const flx_cache_info *here = flx_catalog_cache(
@@ -100,17 +100,18 @@ static flx_status state_new(flx_worker *worker, flx_owned *owned)
     return FLX_OK;
 }
 
-flx_status flx_cache_state_get(flx_worker *worker, const flx_job *job, flx_cache_state **ret_state)
+flx_status flx_cache_state_get(flx_worker *worker, const flx_cache_request *request,
+                               flx_cache_state **ret_state)
 {
     flx_owned *owned;
     flx_status status = FLX_OK;
-    const uint32_t id = job->id | FLX_CACHE_LOG;
+    const uint32_t id = request->info->id | FLX_CACHE_LOG;
     if (flx_slot_get(worker, id) == NULL) {
-        status = cache_is_there(worker, job) ? flx_slot_open_cache(worker, job->cache)
-                                             : FLX_ERR_NOT_FOUND;
+        status = cache_is_there(worker, request) ? flx_slot_open_cache(worker, request->info)
+                                                 : FLX_ERR_NOT_FOUND;
     }
     if (status == FLX_OK) {
-        status = flx_owned_get(worker, id, job->shard, &owned);
+        status = flx_owned_get(worker, id, request->shard, &owned);
     }
     if (status == FLX_OK && owned->cache == NULL) {
         status = state_new(worker, owned);

@@ -16,7 +16,7 @@ bool flx_lane_may_read(const flx_lane *lane)
     const flx_worker *worker = lane->peer->worker;
     return (lane->state == FLX_LANE_NEW || lane->state == FLX_LANE_OPEN) && !lane->has_job &&
            !lane->is_last && !lane->out_full && lane->held == 0 && !worker->is_congested &&
-           flx_answers_has_room(lane);
+           lane->ops_out < worker->limits.operation_window && flx_answers_has_room(lane);
 }
 
 /* Room for `len` more bytes behind the backlog. What was read is only closed up when it is more than
@@ -332,7 +332,7 @@ void flx_lane_break(flx_lane *lane)
 void flx_lane_settle(flx_lane *lane)
 {
     if (lane->kind == FLX_LANE_EVENTS || lane->state == FLX_LANE_CLOSING || lane->has_job ||
-        lane->answers.head != lane->answers.tail || lane->held > 0) {
+        lane->answers.head != lane->answers.tail || lane->held > 0 || lane->ops_out > 0) {
         return;
     }
     if (lane->is_last) {
@@ -420,6 +420,7 @@ void flx_lane_free(flx_lane *lane)
     flx_list_remove(&lane->wait);
     flx_list_remove(&lane->dirty);
     flx_answers_done(lane);
+    flx_operations_lane_done(lane);
     identity_unref(lane);
     if (lane->handle != 0) {
         flx_handles_drop(&worker->handles, lane->handle);

@@ -125,13 +125,13 @@ static void walk(flx_worker *worker, const flx_cache_shard *shard, const flx_job
                  page_maker *maker, flx_cache_cursor *walk)
 {
     *maker = (page_maker){
-        .worker = worker, .key = job->key, .is_prefix = job->is_prefix, .until = job->offset};
+        .worker = worker, .key = job->request.key, .is_prefix = job->is_prefix, .until = job->offset};
     flx_cache_item item;
     if (job->is_prefix) {
-        (void)flx_cache_shard_list(shard, job->key, worker->wall_us, limit, walk, each, maker);
+        (void)flx_cache_shard_list(shard, job->request.key, worker->wall_us, limit, walk, each, maker);
         return;
     }
-    if (flx_cache_shard_peek(shard, job->key, worker->wall_us, &item)) {
+    if (flx_cache_shard_peek(shard, job->request.key, worker->wall_us, &item)) {
         (void)each(maker, &item);
     }
     walk->is_done = true;
@@ -149,7 +149,7 @@ static flx_page *page_place(flx_worker *worker, const flx_job *job)
 {
     uint64_t mix = job->id * UINT64_C(31) + job->shard;
     mix = (mix ^ job->offset) * UINT64_C(0x9e3779b97f4a7c15) + job->walk.next;
-    mix = mix * UINT64_C(0x9e3779b97f4a7c15) + job->key.len;
+    mix = mix * UINT64_C(0x9e3779b97f4a7c15) + job->request.key.len;
     return &worker->pages[(mix ^ (mix >> 32)) % FLX_PAGES];
 }
 
@@ -157,8 +157,8 @@ static bool page_is_of(const flx_page *page, const flx_job *job)
 {
     return page->filter != NULL && page->id == job->id && page->shard == job->shard &&
            page->until == job->offset && page->from == job->walk.next &&
-           page->is_prefix == job->is_prefix && page->filter->len == job->key.len &&
-           memcmp(page->filter->data, job->key.ptr, job->key.len) == 0;
+           page->is_prefix == job->is_prefix && page->filter->len == job->request.key.len &&
+           memcmp(page->filter->data, job->request.key.ptr, job->request.key.len) == 0;
 }
 
 static void page_drop(flx_page *page)
@@ -230,7 +230,7 @@ static void ask(flx_worker *worker, flx_sub *sub)
     job->id = sub->view->id & ~FLX_CACHE_LOG;
     job->shard = sub->view->shard;
     job->holder = flx_chunk_ref(watch->filter->text);
-    job->key = (flx_slice){text->data, text->len};
+    job->request.key = (flx_slice){text->data, text->len};
     job->is_prefix = watch->filter->is_prefix;
     job->offset = watch->until;
     job->walk = watch->walk;

@@ -230,10 +230,12 @@ static flx_job *job_of(flx_worker *worker, const flx_lane *lane, const flx_cache
         job->lane = lane->handle;
         job->id = info->id;
         job->shard = request->shard;
-        job->op = (uint8_t)request->start;
+        job->start_kind = (uint8_t)request->start;
         job->offset = request->from_offset;
         job->catalog = flx_catalog_ref(worker->catalog);
-        job->cache = info;
+        job->request.catalog = job->catalog;
+        job->request.info = info;
+        job->request.shard = request->shard;
         job->is_prefix = request->is_prefix;
         job->max_records = worker->limits.shard_ring_frames;
     }
@@ -272,7 +274,7 @@ void flx_watch_message(flx_lane *lane, const struct flx_msg_cache_watch *msg)
     }
     job->sub = sub->handle;
     job->holder = flx_chunk_ref(sub->watch->filter->text);
-    job->key = filter_text(sub->watch->filter);
+    job->request.key = filter_text(sub->watch->filter);
     lane->has_job = true;
     flx_job_send(worker, job, flx_worker_owner(info->id, job->shard, worker->count));
 }
@@ -288,7 +290,7 @@ static flx_status start_resolve(flx_worker *worker, flx_owned *owned, flx_job *j
     flx_owned_announce(worker, owned);
     job->tail = shard->next_offset;
     const uint64_t asked = job->offset;
-    if (job->op != FLX_WATCH_OFFSET) {
+    if (job->start_kind != FLX_WATCH_OFFSET) {
         job->offset = job->tail;
     } else if (asked > job->tail) {
         return FLX_ERR_IN_FUTURE;
@@ -306,14 +308,14 @@ static flx_status start_resolve(flx_worker *worker, flx_owned *owned, flx_job *j
 bool flx_watch_job(flx_worker *worker, flx_job *job)
 {
     flx_cache_state *state;
-    job->status = flx_cache_state_get(worker, job, &state);
+    job->status = flx_cache_state_get(worker, &job->request, &state);
     if (job->status == FLX_OK && !job->is_counted) {
         job->status = start_resolve(worker, state->owned, job);
     }
     if (job->status != FLX_OK) {
         return true;
     }
-    if (job->op == FLX_WATCH_RETAINED && !flx_snapshot_count(worker, state->shard, job)) {
+    if (job->start_kind == FLX_WATCH_RETAINED && !flx_snapshot_count(worker, state->shard, job)) {
         return false;
     }
     flx_shard_seal(&state->owned->shard);
@@ -338,12 +340,12 @@ void flx_watch_started(flx_lane *lane, flx_sub *sub, const flx_job *job)
 {
     flx_watch *watch = sub->watch;
     watch->until = job->offset;
-    watch->is_snapshot = job->op == FLX_WATCH_RETAINED || job->resnapshot;
+    watch->is_snapshot = job->start_kind == FLX_WATCH_RETAINED || job->resnapshot;
     flx_msg msg = {.type = FLX_MSG_CACHE_WATCH_STARTED};
     msg.cache_watch_started.subscription_id = sub->form.subscription_id;
     msg.cache_watch_started.resume_offset = job->offset;
     msg.cache_watch_started.resnapshot = job->resnapshot;
-    msg.cache_watch_started.has_retained_count = job->op == FLX_WATCH_RETAINED;
+    msg.cache_watch_started.has_retained_count = job->start_kind == FLX_WATCH_RETAINED;
     msg.cache_watch_started.retained_count = job->found;
     flx_lane_send(lane, &msg);
 }

@@ -38,6 +38,13 @@ const char *flx_drop_name(flx_drop drop)
     return names[drop];
 }
 
+uint32_t flx_worker_placement(const flx_worker *worker, flx_placement_kind kind, uint32_t id,
+                              uint32_t shard)
+{
+    (void)kind;
+    return flx_worker_owner(id, shard, worker->count);
+}
+
 /* ---- life ---- */
 
 #define DEFAULT(field, value)                                                                      \
@@ -70,6 +77,7 @@ static void limits_default(flx_worker_limits *limits)
     DEFAULT(frame_gather_bytes, 64u << 10);
     DEFAULT(cache_bytes, 256u << 20);
     DEFAULT(counter_bytes, 64u << 20);
+    DEFAULT(operation_window, 1024);
 }
 
 static bool link_is_whole(const flx_link_ops *link)
@@ -143,6 +151,7 @@ flx_worker *flx_worker_free(flx_worker *worker)
         flx_job_drop(worker, job);
     }
     flx_streams_done(worker);
+    flx_operations_worker_done(worker);
     flx_caches_done(worker);
     flx_snapshots_done(worker);
     flx_outbox_done(worker);
@@ -302,6 +311,7 @@ static void job_release(flx_job *job)
     flx_free(job->frames);
     flx_chunk_unref(job->holder);
     flx_chunk_unref(job->value.chunk);
+    flx_op_batch_free(job->batch);
     if (job->catalog != NULL) {
         flx_catalog_unref(job->catalog);
     }
@@ -334,7 +344,10 @@ static bool job_run(flx_worker *worker, flx_job *job)
         flx_query_job(worker, job);
         break;
     case FLX_JOB_CACHE:
-        flx_cache_serve(worker, job);
+        flx_cache_job(worker, job);
+        break;
+    case FLX_JOB_OPERATIONS:
+        flx_operations_job(worker, job);
         break;
     case FLX_JOB_WATCH:
         return flx_watch_job(worker, job);
@@ -448,6 +461,7 @@ void flx_worker_mail_discard(const void *mail)
 
 void flx_worker_set_catalog(flx_worker *worker, flx_catalog *catalog)
 {
+    flx_operations_post(worker); /* what a batch points to is of the catalog it refers to */
     flx_catalog *old = worker->catalog;
     worker->catalog = flx_catalog_ref(catalog);
     worker->catalog_epoch++;
@@ -527,6 +541,7 @@ void flx_worker_tick(flx_worker *worker)
     run_lanes(worker);
     run_long_jobs(worker);
     flx_caches_tick(worker);
+    flx_operations_post(worker);
     flx_streams_tick(worker);
     flx_snapshots_tick(worker);
     post_credits(worker);

@@ -27,6 +27,7 @@
 #include "broker/stats.h"
 #include "common/chunk.h"
 #include "metadata/catalog.h"
+#include "wire/operation.h"
 
 #include <felix/slice.h>
 #include <felix/status.h>
@@ -91,6 +92,7 @@ typedef struct flx_worker_limits {
     uint32_t frame_gather_bytes;      /* 64 KiB gathered in one event frame */
     uint64_t cache_bytes;             /* 256 MiB all cache shards; each worker takes its share */
     uint64_t counter_bytes;           /* 64 MiB all counters; each worker takes its share */
+    uint32_t operation_window;        /* 1024 operations of a frame, and unanswered of a stream */
 } flx_worker_limits;
 
 typedef struct flx_worker_options {
@@ -165,5 +167,8 @@ const flx_worker_stats *flx_worker_stats_of(const flx_worker *worker);
 
 /* Which worker owns a shard. */
 uint32_t flx_worker_owner(uint32_t id, uint32_t shard, uint32_t count);
+/* Which worker a client should be connected to for this: the answer to PLACEMENT. */
+uint32_t flx_worker_placement(const flx_worker *worker, flx_placement_kind kind, uint32_t id,
+                              uint32_t shard);
 
 #endif /* FLX_BROKER_WORKER_H */

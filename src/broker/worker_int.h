@@ -76,8 +76,9 @@ typedef enum flx_job_kind {
     FLX_JOB_READ,
     FLX_JOB_TIME,
     FLX_JOB_CACHE,
-    FLX_JOB_WATCH, /* may take several ticks on the owner */
-    FLX_JOB_PAGE   /* of a snapshot */
+    FLX_JOB_OPERATIONS, /* a batch of them; its lanes are in its entries */
+    FLX_JOB_WATCH,      /* may take several ticks on the owner */
+    FLX_JOB_PAGE        /* of a snapshot */
 } flx_job_kind;
 
 typedef enum flx_cache_op {
@@ -91,6 +92,32 @@ typedef enum flx_cache_op {
     FLX_CACHE_OP_COUNTER_GET
 } flx_cache_op;
 
+/* A request to one key of a cache, whatever form it came in. */
+typedef struct flx_cache_request {
+    uint8_t op; /* flx_cache_op */
+    uint32_t shard;
+    const flx_cache_info *info; /* of `catalog` */
+    const flx_catalog *catalog; /* borrowed: whoever keeps the request has a reference */
+    flx_slice key;
+    flx_slice value;
+    flx_chunk *chunk; /* what the value lies in, borrowed; NULL: bytes that must be copied */
+    uint64_t version;
+    uint64_t expires_at_ms; /* 0: never */
+    int64_t delta;          /* COUNTER_ADD */
+} flx_cache_request;
+
+/* What became of it. `value` is the cache's own, until the next call on it. */
+typedef struct flx_cache_reply {
+    flx_status status;
+    bool has_value; /* of a get or delete; of a counter: in `sum` */
+    bool applied;   /* of a write */
+    uint64_t version;
+    flx_slice value;
+    flx_chunk *chunk; /* what the value lies in; NULL: copy it */
+    int64_t sum;
+} flx_cache_reply;
+
+struct flx_op_batch;
 typedef enum flx_watch_start {
     FLX_WATCH_LIVE,
     FLX_WATCH_OFFSET,
@@ -101,12 +128,10 @@ typedef struct flx_job {
     struct flx_job *next_free;
     uint8_t kind; /* flx_job_kind */
     uint8_t from; /* worker that asks */
-    uint8_t op;   /* flx_cache_op; WATCH: flx_watch_start */
+    uint8_t start_kind; /* WATCH: flx_watch_start */
     bool has_request_id;
-    bool has_value; /* cache: in `value`; time: `offset` */
-    bool has_version;
-    bool applied;
-    bool is_prefix;  /* WATCH, PAGE: `key` is the beginning of keys */
+    bool has_value;  /* time: in `offset` */
+    bool is_prefix;  /* WATCH, PAGE: request.key is the beginning of keys */
     bool is_counted; /* WATCH: its start is fixed, and keys are being counted */
     bool resnapshot; /* WATCH: the offset asked for is not kept any more */
     uint64_t lane;   /* handle of the lane that waits */
@@ -120,8 +145,6 @@ typedef struct flx_job {
                         found, next */
     uint64_t end;    /* READ: exclusive bound */
     uint64_t max_bytes;
-    uint64_t version;
-    uint64_t ttl_ms;
     flx_status status;
     /* Frames on their way to the one who asked: owned. */
     flx_sealed *frames;
@@ -131,14 +154,13 @@ typedef struct flx_job {
     uint64_t tail;
     uint64_t found;        /* WATCH: keys there at the start */
     flx_cache_cursor walk; /* WATCH: counted up to here; PAGE: in and out */
-    int64_t sum;           /* COUNTER_ADD: what to add; both: the sum */
-    /* Cache. `key` and `data` lie in `holder` once the job left its frame; `catalog` keeps `cache`. */
+    /* CACHE, WATCH, PAGE. What `request` points to lies in `holder` once the job left its frame. */
+    flx_cache_request request;
+    flx_cache_reply reply;
     flx_chunk *holder;
-    flx_slice key;
-    flx_slice data;
     flx_range value; /* of the answer; owned when its chunk is set */
     flx_catalog *catalog;
-    const flx_cache_info *cache;
+    struct flx_op_batch *batch; /* OPERATIONS: owned */
 } flx_job;
 
 /* ---- mails ---- */
@@ -384,11 +406,15 @@ struct flx_lane {
     uint8_t state;
     bool fin; /* the client said its last byte */
     bool fin_sent;
-    bool out_full;     /* waits for pull before it reads on */
-    bool is_last;      /* closes when what it owes is written */
-    uint32_t held;     /* un-acked publishes of it that wait at a `block` shard */
-    uint16_t flags;    /* negotiated: client's */
-    uint32_t features; /* client's */
+    bool out_full;       /* waits for pull before it reads on */
+    bool has_operations; /* negotiated */
+    bool is_last;        /* closes when what it owes is written */
+    uint32_t held;       /* un-acked publishes of it that wait at a `block` shard */
+    uint16_t flags;      /* negotiated: client's */
+    uint32_t features;   /* client's */
+    uint32_t ops_out;    /* operations other workers have not answered */
+    uint16_t name_cap;
+    struct flx_op_name **names; /* [handle], what OPEN made; NULL: not opened */
     flx_frame_reader reader;
     uint8_t *backlog; /* bytes that arrived and may not be read yet; not consumed */
     size_t backlog_start, backlog_len, backlog_cap; /* [start, start + len) of [0, cap) */
@@ -519,6 +545,10 @@ struct flx_worker {
     flx_list paced_subs;    /* watches that have read their share of a snapshot in this tick */
     flx_buffer events;      /* where events of a watch are written before their size is known */
     flx_page pages[FLX_PAGES];
+    struct flx_op_batch *batches[FLX_WORKERS_MAX]; /* [owner], being filled; NULL: none */
+    struct flx_op_batch *free_batches;
+    uint32_t batch_count; /* in `batches` */
+    uint32_t free_batch_count;
     flx_chunk *frame_chunk; /* of the JSON frame being handled; borrowed */
     bool is_congested;      /* a mailbox is full and mails wait: publishers are not read */
     bool is_draining;
@@ -623,6 +653,8 @@ const flx_stream_info *flx_session_stream(flx_lane *lane, flx_slice tenant, flx_
                                           flx_slice name, flx_action action);
 const flx_cache_info *flx_session_cache(flx_lane *lane, flx_slice tenant, flx_slice namespace_,
                                         flx_slice name, flx_action action);
+/* Whether the lane's token allows it, in its own tenant. Says nothing to the client. */
+bool flx_session_allows(const flx_lane *lane, const flx_object *object, flx_action action);
 
 /* subscribe.c */
 typedef struct flx_sub_request {
@@ -660,14 +692,34 @@ void flx_query_message(flx_lane *lane, const flx_msg *msg);
 void flx_query_job(flx_worker *worker, flx_job *job);
 void flx_query_done(flx_lane *lane, flx_job *job);
 
-/* query_cache.c */
-void flx_cache_request(flx_lane *lane, const flx_msg *msg);
-void flx_cache_serve(flx_worker *worker, flx_job *job);
-void flx_cache_answer(flx_lane *lane, flx_job *job);
+/* query_cache.c: cache requests as JSON. */
+void flx_cache_message(flx_lane *lane, const flx_msg *msg);
+void flx_cache_job(flx_worker *worker, flx_job *job); /* on the owner */
+void flx_cache_answer(flx_lane *lane, flx_job *job);  /* back home */
+
+/* operations.c: the same and others as operations, many in a frame. */
+void flx_operations_frame(flx_lane *lane, const flx_frame *frame);
+void flx_operations_job(flx_worker *worker, flx_job *job);  /* on the owner */
+void flx_operations_done(flx_worker *worker, flx_job *job); /* back home */
+void flx_operations_post(flx_worker *worker);               /* what the tick gathered */
+void flx_operations_lane_done(flx_lane *lane);
+void flx_operations_worker_done(flx_worker *worker);
+void flx_op_batch_free(struct flx_op_batch *batch);
+
+/* cache_serve.c: requests of either form, on the worker that owns the shard. */
+/* Fills in where the request goes: info, catalog, shard. */
+void flx_cache_request_aim(const flx_worker *worker, const flx_cache_info *info,
+                           flx_cache_request *request);
+/* Makes key and value outlive their frame. The caller owns the reference; NULL: memory is out. */
+flx_chunk *flx_cache_request_keep(flx_worker *worker, flx_cache_request *request);
+uint64_t flx_cache_expiry_ms(const flx_worker *worker, uint64_t ttl_ms); /* UINT64_MAX: never */
+void flx_cache_serve(flx_worker *worker, const flx_cache_request *request, flx_cache_reply *reply);
+flx_code flx_cache_refusal(flx_status status, const char **ret_message);
 
 /* changes.c: cache shards above their logs. */
-/* The cache shard of a job, made at the first use. FLX_ERR_NOT_FOUND, FLX_ERR_NOMEM. */
-flx_status flx_cache_state_get(flx_worker *worker, const flx_job *job, flx_cache_state **ret_state);
+/* The cache shard of a request, made at the first use. FLX_ERR_NOT_FOUND, FLX_ERR_NOMEM. */
+flx_status flx_cache_state_get(flx_worker *worker, const flx_cache_request *request,
+                               flx_cache_state **ret_state);
 /* NULL: there is none. */
 flx_cache_state *flx_cache_state_find(flx_worker *worker, uint32_t id, uint32_t shard);
 flx_cache_state *flx_cache_state_free(flx_cache_state *state);

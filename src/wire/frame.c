@@ -57,6 +57,7 @@ void flx_frame_reader_init(flx_frame_reader *reader, uint32_t payload_max)
 {
     memset(reader, 0, sizeof *reader);
     reader->payload_max = payload_max;
+    reader->flags_known = FLX_FLAGS_KNOWN;
 }
 
 void flx_frame_reader_done(flx_frame_reader *reader)
@@ -67,6 +68,11 @@ void flx_frame_reader_done(flx_frame_reader *reader)
 void flx_frame_reader_limit(flx_frame_reader *reader, uint32_t payload_max)
 {
     reader->payload_max = payload_max;
+}
+
+void flx_frame_reader_allow_operations(flx_frame_reader *reader)
+{
+    reader->flags_known |= FLX_FLAG_OPERATIONS;
 }
 
 bool flx_frame_reader_is_idle(const flx_frame_reader *reader)
@@ -115,7 +121,7 @@ static flx_frame_step judge_header(flx_frame_reader *reader, flx_error *reterr)
     reader->flags = header.flags;
     reader->payload_len = header.len;
     reader->payload_have = 0;
-    reader->skipping = flx_flags_unknown(header.flags) != 0;
+    reader->skipping = (header.flags & ~reader->flags_known) != 0;
     return FLX_FRAME_READY;
 }
 

@@ -659,10 +659,15 @@ void hx_auth(hx_stream *s)
 
 void hx_auth_as(hx_stream *s, uint16_t flags, uint32_t features)
 {
+    hx_auth_hi(s, flags, features, 0);
+}
+
+void hx_auth_hi(hx_stream *s, uint16_t flags, uint32_t features, uint32_t features_hi)
+{
     hx_json(s,
             "{\"type\":\"auth\",\"tenant_id\":\"t1\",\"token\":\"%s\",\"client_flags\":%u,"
-            "\"client_features\":%u}",
-            hx_token(s->conn->h), (unsigned)flags, (unsigned)features);
+            "\"client_features\":%u,\"client_features_hi\":%u}",
+            hx_token(s->conn->h), (unsigned)flags, (unsigned)features, (unsigned)features_hi);
     (void)hx_run(s->conn->h);
     (void)hx_read(s);
 }

@@ -76,6 +76,7 @@ void hx_json(hx_stream *s, const char *format, ...) __attribute__((format(printf
 /* Legacy auth, and auth with flags and features; both run and expect the answer to be positive. */
 void hx_auth(hx_stream *s);
 void hx_auth_as(hx_stream *s, uint16_t flags, uint32_t features);
+void hx_auth_hi(hx_stream *s, uint16_t flags, uint32_t features, uint32_t features_hi);
 /* A binary publish of `count` payloads "<text>", "<text>+1", ...; request_id 0: no ack wanted. */
 void hx_publish(hx_stream *s, const char *stream, uint64_t request_id, const char *key,
                 const char *text, uint32_t count);

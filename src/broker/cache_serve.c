@@ -126,8 +126,8 @@ static void serve_delete_if(flx_worker *worker, flx_cache_shard *shard,
                             const flx_cache_request *request, flx_cache_reply *reply)
 {
     flx_cache_outcome outcome = {0};
-    reply->status = flx_cache_shard_delete_if(shard, request->key, request->version,
-                                              worker->wall_us, &outcome);
+    reply->status =
+        flx_cache_shard_delete_if(shard, request->key, request->version, worker->wall_us, &outcome);
     reply->applied = outcome.applied;
     reply->version = outcome.version;
 }

@@ -627,8 +627,8 @@ static const flx_cache_info *cache_of(const flx_lane *lane, const flx_operation 
                                       uint16_t *ret_status, const char **ret_message)
 {
     flx_op_name *name = operation->handle < lane->name_cap ? lane->names[operation->handle] : NULL;
-    const bool is_read = operation->opcode == FLX_OPCODE_CACHE_GET ||
-                         operation->opcode == FLX_OPCODE_COUNTER_GET;
+    const bool is_read =
+        operation->opcode == FLX_OPCODE_CACHE_GET || operation->opcode == FLX_OPCODE_COUNTER_GET;
     if (name == NULL) {
         const bool is_high = operation->handle > FLX_OPERATION_HANDLE_MAX;
         *ret_status = is_high ? FLX_CODE_INVALID_REQUEST : FLX_CODE_NOT_FOUND;

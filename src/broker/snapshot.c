@@ -124,11 +124,14 @@ static void walk(flx_worker *worker, const flx_cache_shard *shard, const flx_job
                  uint32_t limit, bool (*each)(void *arg, const flx_cache_item *item),
                  page_maker *maker, flx_cache_cursor *walk)
 {
-    *maker = (page_maker){
-        .worker = worker, .key = job->request.key, .is_prefix = job->is_prefix, .until = job->offset};
+    *maker = (page_maker){.worker = worker,
+                          .key = job->request.key,
+                          .is_prefix = job->is_prefix,
+                          .until = job->offset};
     flx_cache_item item;
     if (job->is_prefix) {
-        (void)flx_cache_shard_list(shard, job->request.key, worker->wall_us, limit, walk, each, maker);
+        (void)flx_cache_shard_list(shard, job->request.key, worker->wall_us, limit, walk, each,
+                                   maker);
         return;
     }
     if (flx_cache_shard_peek(shard, job->request.key, worker->wall_us, &item)) {

@@ -66,6 +66,8 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t cache_gets;
     _Atomic uint64_t cache_hits;
     _Atomic uint64_t cache_writes;
+    _Atomic uint64_t cache_evictions;
+    _Atomic uint64_t cache_expirations;
     _Atomic uint64_t counter_adds;
     _Atomic uint64_t mails_in;
     _Atomic uint64_t mails_out;

@@ -126,8 +126,8 @@ typedef enum flx_watch_start {
 
 typedef struct flx_job {
     struct flx_job *next_free;
-    uint8_t kind; /* flx_job_kind */
-    uint8_t from; /* worker that asks */
+    uint8_t kind;       /* flx_job_kind */
+    uint8_t from;       /* worker that asks */
     uint8_t start_kind; /* WATCH: flx_watch_start */
     bool has_request_id;
     bool has_value;  /* time: in `offset` */

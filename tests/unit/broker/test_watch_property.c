@@ -14,8 +14,8 @@
 
 #include <stdio.h>
 
-#define STEPS       700
-#define KEYS        40
+#define STEPS       600
+#define KEYS        150
 #define WATCHES_MAX 16
 #define LOG_MAX     8192
 #define SEEDS       12
@@ -92,7 +92,7 @@ static void write_some(model *m)
 {
     hx_stream *s = m->writers[draw(m, m->workers)];
     const uint32_t key = draw(m, KEYS);
-    const uint32_t groups = draw(m, 30) == 0 ? 1400 + draw(m, 1500) : draw(m, 60);
+    const uint32_t groups = draw(m, 30) == 0 ? 1400 + draw(m, 1500) : draw(m, 900);
     switch (draw(m, m->has_counters ? 8 : 7)) {
     case 0:
     case 1:
@@ -138,18 +138,31 @@ static uint64_t number_in(const char *json, const char *field)
     return strtoull(found + strlen(name), NULL, 10);
 }
 
-/* Opens the watch of a reader, from `extra` on. False: the broker has no memory for it now. */
+/* Opens the watch of a reader, from `extra` on, and often holds it up in the middle of what comes
+ * first. False: the broker has no memory for it now. */
 static bool reader_open(model *m, reader *r, const char *extra)
 {
-    char what[128];
-    char answer[512];
-    (void)snprintf(what, sizeof what, "%s%s", r->what, extra);
-    r->events = hx_watch(m->conns[draw(m, m->workers)], "primary", what, answer);
-    r->stalled = false;
+    hx_conn *conn = m->conns[draw(m, m->workers)];
+    hx_stream *s = hx_open(conn, true);
+    hx_auth_as(s, 0x7fff, 0xffffffff);
+    hx_json(s, "{\"type\":\"cache_watch\"," OF_PRIMARY ",%s%s}", r->what, extra);
+    hx_fin(s);
+    r->events = NULL;
     r->is_live = false;
-    if (r->events == NULL) {
+    for (int i = 0; i < 30 && r->events == NULL; i++) {
+        hx_step(m->h);
+        r->events = hx_accept(conn);
+    }
+    const char *answer = hx_read_json(s);
+    if (strstr(answer, "cache_watch_started") == NULL || r->events == NULL) {
+        if (r->events != NULL) {
+            hx_stop(r->events);
+        }
         return false;
     }
+    (void)hx_read_json(r->events); /* the hello */
+    r->stalled = draw(m, 2) == 0;
+    hx_stall(r->events, r->stalled);
     r->resume = number_in(answer, "resume_offset");
     r->next = r->resume;
     if (strstr(answer, "\"resnapshot\":true") != NULL) {
@@ -243,13 +256,11 @@ static bool read_all(model *m, uint32_t i)
 
 static void settle(model *m)
 {
-    for (uint32_t i = 0; i < m->reader_count; i++) {
-        if (m->readers[i].stalled) {
-            hx_stall(m->readers[i].events, false);
+    for (int round = 0; round < 12; round++) { /* who lags opens again, and reads on */
+        for (uint32_t i = 0; i < m->reader_count; i++) {
             m->readers[i].stalled = false;
+            hx_stall(m->readers[i].events, false);
         }
-    }
-    for (int round = 0; round < 8; round++) { /* who lags opens again, and reads on */
         assert_true(hx_run(m->h));
         for (uint32_t i = 0; i < m->reader_count;) {
             i += read_all(m, i) ? 1 : 0;
@@ -330,8 +341,10 @@ static void step(model *m, bool may_fail)
     case 4:
         (void)hx_run(m->h);
         break;
-    default:
-        write_some(m);
+    default: /* several in a tick, so that one tick may be more than a ring holds */
+        for (uint32_t count = draw(m, 4) == 0 ? 1 + draw(m, 20) : 1; count > 0; count--) {
+            write_some(m);
+        }
         break;
     }
     hx_step(m->h);
@@ -360,10 +373,11 @@ static void run_walk(uint64_t seed, uint32_t workers, bool may_fail)
     m.h = hx_new(
         &(hx_options){.workers = workers,
                       .mailbox = 4 + draw(&m, 60),
-                      .limits = {.shard_ring_frames = 2 + draw(&m, 40),
+                      .limits = {.shard_ring_frames = 2 + draw(&m, 100),
                                  .outbox_mails = 4,
                                  .pull_bytes = 1 + draw(&m, 30000),
-                                 .cache_bytes = (uint64_t)workers * (64 + draw(&m, 100)) * 1024}});
+                                 .frame_events_max = 1 + draw(&m, 8),
+                   .cache_bytes = (uint64_t)workers * (64 + draw(&m, 600)) * 1024}});
     assert_non_null(m.h);
     for (uint32_t w = 0; w < workers; w++) {
         m.conns[w] = hx_connect(m.h, w);

@@ -136,6 +136,9 @@
         RESTART, "bytes of recent records all shards keep together; each worker has its share")    \
     KEY(cache_memory_bytes, SIZE, "FELIX_CACHE_MEMORY_BYTES", NULL, "1GiB", 1048576,               \
         17592186044416, NULL, RESTART, "memory of all in-memory caches of the node")               \
+    KEY(counter_memory_bytes, SIZE, "FELIX_COUNTER_MEMORY_BYTES", NULL, "64MiB", 65536,            \
+        17592186044416, NULL, RESTART,                                                             \
+        "memory of all counters of the node; they are never evicted")                              \
     SECTION("Operation")                                                                           \
     KEY(log_level, CHOICE, "FELIX_LOG_LEVEL", NULL, "info", 0, 0, "debug|info|warn|error", LIVE,   \
         "the least important line that is written")                                                \

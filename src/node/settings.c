@@ -35,6 +35,7 @@ void flx_settings_limits(const flx_config *config, flx_worker_limits *ret_limits
         .frame_events_max = config->event_batch_max_events,
         .frame_gather_bytes = (uint32_t)config->event_batch_max_bytes,
         .cache_bytes = config->cache_memory_bytes,
+        .counter_bytes = config->counter_memory_bytes,
     };
 }
 

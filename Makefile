@@ -3,6 +3,7 @@
 #   make up                 build and start a node in the foreground
 #   make test [T=PATTERN]   build and run every test (T narrows by CTest name)
 #   make lint fmt           check / write the format; layers and static analysis
+#   make bench-check        has the data path become more expensive? UPDATE=1 writes the baseline
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 JOBS ?= $(shell nproc)
@@ -12,7 +13,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 10
 UP_FLAGS ?=
 
-.PHONY: help setup build up test lint fmt tsan fuzz cover demo bench docs install clean
+.PHONY: help setup build up test lint fmt tsan fuzz cover demo bench bench-check docs install clean
 help:
 	@sed -n 's/^#   //p' Makefile
 	@echo "also: build tsan fuzz cover demo bench docs install clean"
@@ -61,6 +62,9 @@ demo: build
 
 bench: build
 	@bench/run build/release/bin $(BENCH)
+
+bench-check: build
+	@bench/check/run $(if $(UPDATE),--update) build/release/bin
 
 docs: build
 	@tools/docs build/release/bin

@@ -3,8 +3,9 @@
  * bench/cache_load.c - how fast does a cache answer, and at what cost of the broker's processor?
  *
  *     bench_cache_load --cache C --op get|put --size 100 --outstanding 256 --conns 8 --count N
- *                      [--keys 10000]
+ *                      [--keys 10000] [--json]
  *
+ * As operations where the broker offers them (docs/spec/extensions.md), with --json as version 1 has it.
  * --outstanding requests are always under way, spread over the connections; the answer to one sends
  * the next. Gets are of keys that were put before; a miss counts as wrong.
  */

@@ -67,7 +67,8 @@ class Load:
 
 
 class Node:
-    def __init__(self, bin_dir, *flags):
+    def __init__(self, bin_dir, *flags, under=()):
+        """`under`: words before the command, of a tracer that leaves the node our child."""
         self.bin = pathlib.Path(bin_dir).resolve()
         self.flags = flags
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="felix-bench-"))
@@ -78,7 +79,7 @@ class Node:
         self.made = []
         self.log = open(self.folder / "up.log", "wb")
         self.process = subprocess.Popen(
-            [self.bin / "felix", "up", "--data", self.folder / "data", "--ephemeral-ports", *flags],
+            [*under, self.bin / "felix", "up", "--data", self.folder / "data", "--ephemeral-ports", *flags],
             env=self.env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
         self.context = self._await_context()
         self.common = ["--address", self.context["addresses"][0],

@@ -215,11 +215,11 @@ P5 = Row("P5", "unbatched acked publishes, 64 in flight, 256 B, in memory", (), 
          "bench_pubsub acked --size 256 --inflight 64")
 
 
-def cache(bench, op, outstanding, conns, count):
+def cache(bench, op, outstanding, conns, count, size, form):
     node = bench.node
-    with node.load("cache_load", "--cache", node.fresh("cache"), "--op", op, "--size", 100,
+    with node.load("cache_load", "--cache", node.fresh("cache"), "--op", op, "--size", size,
                    "--outstanding", outstanding, "--conns", conns, "--count",
-                   scaled(bench, count)) as load:
+                   scaled(bench, count), *form) as load:
         load.expect("warm")
         cpu_s = node.cpu_s()
         load.go()
@@ -241,8 +241,17 @@ def p8(op, outstanding, conns, count):
                     Measure("p50", "us")] + measures
     return Row(f"P8/{op}-{outstanding}", f"cache {op} as JSON, 100 B, {outstanding} outstanding, "
                f"{conns} connection{'s' if conns > 1 else ''}", (),
-               lambda b: cache(b, op, outstanding, conns, count), measures,
-               f"bench_cache_load --op {op} --size 100 --outstanding {outstanding} --conns {conns}")
+               lambda b: cache(b, op, outstanding, conns, count, 100, ("--json",)), measures,
+               f"bench_cache_load --json --op {op} --size 100 --outstanding {outstanding} "
+               f"--conns {conns}")
+
+
+def p8_binary(op):
+    return Row(f"P8/bin-{op}-256", f"cache {op} as operations, 256 B, 256 outstanding, "
+               "8 connections", (), lambda b: cache(b, op, 256, 8, 400000, 256, ()),
+               [Measure("cpu_us", "us", 0.67), Measure("p50", "us"), Measure("rate", "/s"),
+                Measure("p99", "us"), Measure("client_cpu_us", "us")],
+               f"bench_cache_load --op {op} --size 256 --outstanding 256 --conns 8")
 
 
 # --- growth ---
@@ -344,6 +353,7 @@ ROWS = [
     p3(100), p3(1024), p3(4096), p3(16384), P5,
     p8("get", 1, 1, 5000), p8("get", 16, 1, 30000), p8("get", 256, 8, 60000),
     p8("put", 1, 1, 5000), p8("put", 16, 1, 30000), p8("put", 256, 8, 60000),
+    p8_binary("get"), p8_binary("put"),
     P14,
     p1_variant("P1/busy-poll", "the same, quiet, the broker polls one core", [], BUSY,
                goal=lambda r: 0.6 * r["P1/quiet.p50"] if "P1/quiet.p50" in r else None),

@@ -319,15 +319,15 @@ static void run_open(op_output *output, flx_lane *lane, const flx_operation *ope
     }
     name_drop(lane, operation->handle);
     flx_op_name *name = NULL;
-    if (!may_read && !may_write) {
-        status = FLX_CODE_FORBIDDEN;
-        message = "permission denied";
-    } else if (!names_fit(operation)) {
+    if (!names_fit(operation)) {
         status = FLX_CODE_NOT_FOUND;
         message = is_cache ? "cache not found" : "stream not found";
     } else if ((name = name_new(&object)) == NULL || !name_put(lane, operation->handle, name)) {
         status = FLX_CODE_OVERLOADED;
         message = "out of memory";
+    } else if (!may_read && !may_write) {
+        status = FLX_CODE_FORBIDDEN; /* and so are the operations on it */
+        message = "permission denied";
     } else {
         name->may_read = may_read;
         name->may_write = may_write;
@@ -481,8 +481,8 @@ void flx_operations_post(flx_worker *worker)
 }
 
 /* Hands a request to the worker that owns its shard. False: memory is out. */
-static bool send_elsewhere(flx_lane *lane, const flx_operation *operation, uint32_t owner,
-                           flx_cache_request *request)
+static bool send_elsewhere(op_output *output, flx_lane *lane, const flx_operation *operation,
+                           uint32_t owner, flx_cache_request *request)
 {
     flx_worker *worker = lane->peer->worker;
     flx_op_batch *batch = batch_of(worker, owner);
@@ -497,6 +497,7 @@ static bool send_elsewhere(flx_lane *lane, const flx_operation *operation, uint3
                                                       .request = *request};
     lane->ops_out++;
     if (batch->entry_count == BATCH_ENTRIES) {
+        output_flush(output); /* what cannot be posted is answered at once, by another output */
         batch_post(worker, owner);
     }
     return true;
@@ -521,9 +522,29 @@ void flx_operations_job(flx_worker *worker, flx_job *job)
     output_flush(&output);
 }
 
+/* Answers what an owner was never asked: there was no memory to send it. */
+static void batch_lost(flx_worker *worker, const flx_op_batch *batch)
+{
+    for (uint32_t i = 0; i < batch->entry_count; i++) {
+        const op_entry *entry = &batch->entries[i];
+        op_output output = {.worker = worker,
+                            .lane = flx_handles_get(&worker->handles, entry->lane)};
+        if (output.lane != NULL) {
+            output.lane->ops_out--;
+            flx_worker_mark_lane(worker, output.lane);
+            answer_failure(&output, entry->opcode, entry->id, FLX_CODE_OVERLOADED, "out of memory");
+            output_flush(&output);
+        }
+    }
+}
+
 void flx_operations_done(flx_worker *worker, flx_job *job)
 {
     flx_op_batch *batch = job->batch;
+    if (job->status != FLX_OK) {
+        batch_lost(worker, batch);
+        return;
+    }
     for (uint32_t i = 0; i < batch->part_count; i++) {
         op_part *part = &batch->parts[i];
         flx_lane *lane = flx_handles_get(&worker->handles, part->lane);
@@ -640,7 +661,7 @@ static void run_cache(op_output *output, flx_lane *lane, const flx_operation *op
         flx_cache_reply reply;
         flx_cache_serve(worker, &request, &reply);
         answer_reply(output, operation->opcode, operation->id, &reply);
-    } else if (!send_elsewhere(lane, operation, owner, &request)) {
+    } else if (!send_elsewhere(output, lane, operation, owner, &request)) {
         answer_failure(output, operation->opcode, operation->id, FLX_CODE_OVERLOADED,
                        "out of memory");
     }

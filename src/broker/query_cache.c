@@ -126,13 +126,14 @@ static void keep_value(flx_worker *worker, flx_job *job)
         const uint32_t start = (uint32_t)(value.ptr - chunk->data);
         job->value = (flx_range){flx_chunk_ref(chunk), start, start + (uint32_t)value.len};
     } else if (value.len > 0 && !flx_scratch_copy(&worker->transit, value, &job->value)) {
-        job->reply.status = FLX_ERR_NOMEM;
+        job->status = FLX_ERR_NOMEM;
     }
 }
 
 void flx_cache_job(flx_worker *worker, flx_job *job)
 {
     flx_cache_serve(worker, &job->request, &job->reply);
+    job->status = job->reply.status;
     keep_value(worker, job);
 }
 
@@ -159,18 +160,16 @@ static void answer_value(flx_lane *lane, const flx_job *job)
     msg.cache_value.has_version = job->reply.has_value && job->request.op == FLX_CACHE_OP_GET &&
                                   (lane->features & FLX_FEATURE_CACHE_CONDITIONAL) != 0;
     msg.cache_value.version = job->reply.version;
-    if (flx_msg_frame_bytes(&msg) > FLX_FRAME_BYTES_MAX + FLX_FRAME_HEADER_BYTES) {
+    if (!flx_lane_send_if_fits(lane, &msg)) {
         flx_lane_error(lane, FLX_CODE_INVALID_REQUEST, "the value does not fit an answer");
-        return;
     }
-    flx_lane_send(lane, &msg);
 }
 
 void flx_cache_answer(flx_lane *lane, flx_job *job)
 {
-    if (job->reply.status != FLX_OK) {
+    if (job->status != FLX_OK) {
         const char *message;
-        const flx_code code = flx_cache_refusal(job->reply.status, &message);
+        const flx_code code = flx_cache_refusal(job->status, &message);
         flx_lane_error(lane, code, message);
         return;
     }

@@ -534,6 +534,8 @@ void flx_lane_run(flx_lane *lane); /* reads on with what waits */
 bool flx_lane_may_read(const flx_lane *lane);
 void flx_lane_write(flx_lane *lane, flx_range range);
 void flx_lane_send(flx_lane *lane, const flx_msg *msg);
+/* For what carries values: false when it is more than a frame may hold, and nothing was sent. */
+bool flx_lane_send_if_fits(flx_lane *lane, const flx_msg *msg);
 /* `error`, with code, retry and detail when the client reads them. */
 void flx_lane_error(flx_lane *lane, flx_code code, const char *message);
 void flx_lane_error_detail(flx_lane *lane, flx_code code, const char *message, const char *reason,

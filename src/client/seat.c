@@ -82,7 +82,7 @@ static bool is_worth_asking(const flx_client *client)
 {
     const flx_uplink *first = &client->uplinks[0];
     return !client->options.no_placement && !client->placer.is_defeated &&
-           flx_uplink_is_up(first) && (first->offer.features_hi & FLX_FEATURE_HI_OPERATIONS) != 0 &&
+           flx_uplink_is_up(first) && first->offer.operation_window >= 2 &&
            flx_loop_now_ns(client->loop) >= client->placer.not_before_ns;
 }
 

@@ -5,8 +5,10 @@
  * What a header announces is a claim of the peer's. Memory follows what has arrived: the chunk a
  * payload is gathered in begins at GATHER_BYTES_MIN and, each time it is full, grows by
  * GATHER_FACTOR up to the announced length. So a peer that announces 16 MiB and sends nothing costs
- * 4 KiB, and one that sends them all costs a third of them copied once more. The chunk is kept for
- * the next frame unless it is large or somebody holds a reference to it.
+ * 4 KiB, and one that sends them all costs a third of them copied once more. Who has just sent a
+ * frame is believed to send another like it: its chunk begins at that length, up to
+ * GATHER_BYTES_PROVEN, and nothing is copied twice. The chunk is kept for the next frame unless it
+ * is large or somebody holds a reference to it.
  */
 #include "wire/frame.h"
 
@@ -17,9 +19,10 @@
 
 #include <string.h>
 
-#define GATHER_BYTES_MIN  4096
-#define GATHER_FACTOR     4
-#define GATHER_BYTES_KEPT 65536 /* a larger chunk is given back after its frame */
+#define GATHER_BYTES_MIN    4096
+#define GATHER_FACTOR       4
+#define GATHER_BYTES_KEPT   65536  /* a larger chunk is given back after its frame */
+#define GATHER_BYTES_PROVEN 262144 /* how far the last frame's length is believed */
 
 flx_frame_check flx_frame_header_decode(flx_slice bytes, uint32_t payload_max,
                                         flx_frame_header *ret_header)
@@ -166,7 +169,12 @@ static flx_frame_step take_header(flx_frame_reader *reader, flx_slice *input, fl
 static bool make_room(flx_frame_reader *reader, size_t arriving)
 {
     flx_chunk *old = reader->chunk;
-    const size_t needed = reader->payload_have + arriving;
+    size_t needed = reader->payload_have + arriving;
+    if (reader->payload_have == 0) {
+        const uint32_t proven = reader->proven_len;
+        const uint32_t likely = proven < reader->payload_len ? proven : reader->payload_len;
+        needed = needed < likely ? likely : needed;
+    }
     if (old != NULL && old->cap >= needed) {
         return true;
     }
@@ -239,7 +247,9 @@ static flx_frame_step take_payload(flx_frame_reader *reader, flx_slice *input, f
     if (reader->payload_have < reader->payload_len) {
         return FLX_FRAME_MORE;
     }
-    const flx_slice payload = {chunk->data, reader->payload_len};
+    const uint32_t len_now = reader->payload_len;
+    reader->proven_len = len_now < GATHER_BYTES_PROVEN ? len_now : GATHER_BYTES_PROVEN;
+    const flx_slice payload = {chunk->data, len_now};
     return deliver(reader, payload, chunk, ret_frame);
 }
 

@@ -60,23 +60,35 @@ size_t flx_utf8_char_bytes(const uint8_t *at, const uint8_t *end)
     return count;
 }
 
+/* The first byte from `at` on that is outside ASCII; `end` when there is none. */
+static const uint8_t *pass_ascii(const uint8_t *at, const uint8_t *end)
+{
+    uint64_t word;
+    for (; (size_t)(end - at) >= sizeof word; at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        if ((word & UINT64_C(0x8080808080808080)) != 0) {
+            break;
+        }
+    }
+    while (at < end && *at < 0x80) {
+        at++;
+    }
+    return at;
+}
+
 bool flx_utf8_is_valid(flx_slice text)
 {
-    size_t i = 0;
-    while (i < text.len) {
-        uint64_t word;
-        if (text.len - i >= sizeof word) {
-            memcpy(&word, text.ptr + i, sizeof word);
-            if ((word & UINT64_C(0x8080808080808080)) == 0) {
-                i += sizeof word;
-                continue;
-            }
-        }
-        const size_t count = flx_utf8_char_bytes(text.ptr + i, text.ptr + text.len);
+    if (text.len == 0) {
+        return true; /* of which ptr may be NULL */
+    }
+    const uint8_t *at = text.ptr;
+    const uint8_t *const end = at + text.len;
+    while ((at = pass_ascii(at, end)) < end) {
+        const size_t count = flx_utf8_char_bytes(at, end);
         if (count == 0) {
             return false;
         }
-        i += count;
+        at += count;
     }
     return true;
 }

@@ -60,6 +60,7 @@ struct hx_conn {
     hx_stream *streams;
     uint32_t credit;
     uint64_t close_code; /* +1 */
+    bool stirred;        /* a stream of it may have something to do */
     bool dead;
 };
 
@@ -76,6 +77,7 @@ struct hx {
     char *tokens[3];
     hx_conn *conns;
     uint64_t now_ns, wall_us;
+    uint64_t mails;
     bool moved;
 };
 
@@ -89,6 +91,12 @@ static void *xalloc(size_t size)
 
 /* ---- the transport ---- */
 
+static void stir(hx_conn *conn)
+{
+    conn->stirred = true;
+    conn->h->moved = true;
+}
+
 static flx_status link_write(void *stream, flx_range range)
 {
     hx_stream *s = stream;
@@ -98,7 +106,7 @@ static flx_status link_write(void *stream, flx_range range)
         return FLX_ERR_CLOSED;
     }
     s->total += len;
-    s->conn->h->moved = true;
+    stir(s->conn);
     if (s->conn->h->options.count_only) {
         s->queued_only += len;
     } else {
@@ -119,7 +127,7 @@ static void link_finish(void *stream)
     hx_stream *s = stream;
     MUST(!s->fin_out);
     s->fin_out = true;
-    s->conn->h->moved = true;
+    stir(s->conn);
 }
 
 static void link_reset(void *stream, uint64_t code)
@@ -127,7 +135,7 @@ static void link_reset(void *stream, uint64_t code)
     (void)code;
     hx_stream *s = stream;
     s->reset_out = true;
-    s->conn->h->moved = true;
+    stir(s->conn);
 }
 
 static void link_stop(void *stream, uint64_t code)
@@ -135,6 +143,7 @@ static void link_stop(void *stream, uint64_t code)
     (void)code;
     hx_stream *s = stream;
     s->stopped = true;
+    s->conn->stirred = true;
 }
 
 static void link_consume(void *stream, size_t len)
@@ -149,7 +158,7 @@ static void link_want_pull(void *stream, bool want)
 {
     hx_stream *s = stream;
     if (want && !s->want_pull) {
-        s->conn->h->moved = true;
+        stir(s->conn);
     }
     s->want_pull = want;
 }
@@ -212,6 +221,7 @@ static bool post(void *arg, uint32_t to, const void *mail, size_t len)
         return false;
     }
     memcpy(box->mails[box->tail++ % box->cap], mail, len);
+    h->mails++;
     h->moved = true;
     return true;
 }
@@ -475,6 +485,11 @@ uint64_t hx_wall_us(const hx *h)
     return h->wall_us;
 }
 
+uint64_t hx_mails(const hx *h)
+{
+    return h->mails;
+}
+
 static void flush_stream(hx *h, hx_stream *s)
 {
     if (s->stalled || s->lane == NULL) {
@@ -516,8 +531,11 @@ void hx_step(hx *h)
             if (conn->worker != i || conn->dead) {
                 continue;
             }
-            for (hx_stream *s = conn->streams; s != NULL; s = s->next) {
+            const bool stirred = conn->stirred;
+            conn->stirred = false; /* before: flushing one may stir another */
+            for (hx_stream *s = stirred ? conn->streams : NULL; s != NULL; s = s->next) {
                 flush_stream(h, s);
+                conn->stirred |= s->want_pull;
             }
             if (conn->close_code != 0) {
                 hx_disconnect(conn);
@@ -593,23 +611,27 @@ hx *hx_of(const hx_stream *s)
     return s->conn->h;
 }
 
+void hx_feed(hx_stream *s, const void *bytes, size_t len)
+{
+    if (s->lane != NULL) {
+        s->unconsumed += len;
+        flx_worker_stream_data(s->conn->h->workers[s->conn->worker], s->lane,
+                               (flx_slice){bytes, len}, false);
+    }
+}
+
 void hx_send(hx_stream *s, const void *bytes, size_t len)
 {
-    if (s->lane == NULL) {
-        return;
-    }
-    s->unconsumed += len;
-    /* A copy of its own exact size, so that reading past it is seen. */
     uint8_t *copy = xalloc(len);
     memcpy(copy, bytes, len);
-    flx_worker_stream_data(s->conn->h->workers[s->conn->worker], s->lane, (flx_slice){copy, len},
-                           false);
+    hx_feed(s, copy, len);
     free(copy);
 }
 
 void hx_fin(hx_stream *s)
 {
     s->fin_in = true;
+    s->conn->stirred = true;
     if (s->lane != NULL) {
         flx_worker_stream_data(s->conn->h->workers[s->conn->worker], s->lane, (flx_slice){NULL, 0},
                                true);
@@ -619,6 +641,7 @@ void hx_fin(hx_stream *s)
 void hx_reset(hx_stream *s)
 {
     s->fin_in = true;
+    s->conn->stirred = true;
     if (s->lane != NULL) {
         flx_worker_stream_reset(s->conn->h->workers[s->conn->worker], s->lane, 7);
     }
@@ -663,10 +686,15 @@ void hx_auth(hx_stream *s)
 
 void hx_auth_as(hx_stream *s, uint16_t flags, uint32_t features)
 {
+    hx_auth_hi(s, flags, features, 0);
+}
+
+void hx_auth_hi(hx_stream *s, uint16_t flags, uint32_t features, uint32_t features_hi)
+{
     hx_json(s,
             "{\"type\":\"auth\",\"tenant_id\":\"t1\",\"token\":\"%s\",\"client_flags\":%u,"
-            "\"client_features\":%u}",
-            hx_token(s->conn->h), (unsigned)flags, (unsigned)features);
+            "\"client_features\":%u,\"client_features_hi\":%u}",
+            hx_token(s->conn->h), (unsigned)flags, (unsigned)features, (unsigned)features_hi);
     (void)hx_run(s->conn->h);
     (void)hx_read(s);
 }
@@ -789,6 +817,7 @@ size_t hx_unconsumed(const hx_stream *s)
 void hx_stall(hx_stream *s, bool stalled)
 {
     s->stalled = stalled;
+    s->conn->stirred = true;
 }
 
 uint64_t hx_bytes_out(const hx_stream *s)

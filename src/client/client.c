@@ -54,9 +54,9 @@ static flx_status check_options(const flx_client_options *options, flx_error *re
         return flx_fail(reterr, FLX_ERR_INVALID, "options.addresses is missing");
     if (options->tenant == NULL || options->tenant[0] == '\0')
         return flx_fail(reterr, FLX_ERR_INVALID, "options.tenant is missing");
-    if (strlen(options->tenant) > FLX_NAME_MAX)
+    if (strlen(options->tenant) > FLX_NAME_PART_MAX)
         return flx_fail(reterr, FLX_ERR_INVALID, "options.tenant is longer than %d bytes",
-                        FLX_NAME_MAX);
+                        FLX_NAME_PART_MAX);
     if (options->connections > FLX_CONNECTIONS_MAX)
         return flx_fail(reterr, FLX_ERR_INVALID, "options.connections is above %d",
                         FLX_CONNECTIONS_MAX);

@@ -92,6 +92,15 @@ typedef struct flx_client_options {
     flx_state_fn state_fn;        /* NULL: not wanted */
     void *state_arg;
     bool cache_json; /* cache requests in JSON, one at a time on a stream, whatever is offered */
+    /*
+     * Placement. A broker has workers, a stream's shard belongs to one of them, and a connection ends
+     * at one. Where the broker tells (it does when it is ours), a publisher of a stream with one
+     * shard and the first subscribers of each shard take a connection that ends at the shard's
+     * worker, which is made when there is none: a message then never changes threads in the broker.
+     * When such a connection cannot be had, any other one serves.
+     */
+    uint32_t placed_connections_max; /* 16 beside `connections`; 64 together at the most */
+    bool no_placement;               /* stay on `connections`, by turn */
 } flx_client_options;
 
 #ifdef __cplusplus

@@ -19,7 +19,8 @@
      FLX_FEATURE_CACHE_SHARDS | FLX_FEATURE_ERROR_CODES | FLX_FEATURE_SHARD_MOVED |                \
      FLX_FEATURE_UNSUPPORTED | FLX_FEATURE_PUBLISH_PIPELINE | FLX_FEATURE_STREAM_PUBLISH_WINDOW |  \
      FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL |                             \
-     FLX_FEATURE_SUBSCRIBE_QUEUE)
+     FLX_FEATURE_SUBSCRIBE_QUEUE | FLX_FEATURE_EXTENDED)
+#define FEATURES_HI_OFFERED FLX_FEATURE_HI_OPERATIONS
 
 /* The token passes through memory of its own, which is wiped. The frame lives until QUIC has it
  * acknowledged. */
@@ -44,7 +45,7 @@ static flx_status send_auth(flx_channel *channel, uint16_t flags, flx_error *ret
                      .client_features =
                          FEATURES_OFFERED | (has_operations ? FLX_FEATURE_EXTENDED : 0),
                      .has_client_features_hi = has_operations,
-                     .client_features_hi = FLX_FEATURE_HI_OPERATIONS}};
+                     .client_features_hi = has_operations ? FEATURES_HI_OFFERED : 0}};
         status = flx_channel_send(channel, &msg, reterr);
     }
     explicit_bzero(token, FLX_TOKEN_BYTES_MAX);

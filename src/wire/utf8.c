@@ -60,30 +60,45 @@ size_t flx_utf8_char_bytes(const uint8_t *at, const uint8_t *end)
     return count;
 }
 
-/* The first byte from `at` on that is outside ASCII; `end` when there is none. */
-static const uint8_t *pass_ascii(const uint8_t *at, const uint8_t *end)
+static uint64_t word_at(const uint8_t *at)
 {
     uint64_t word;
-    for (; (size_t)(end - at) >= sizeof word; at += sizeof word) {
-        memcpy(&word, at, sizeof word);
-        if ((word & UINT64_C(0x8080808080808080)) != 0) {
-            break;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+static uint32_t half_at(const uint8_t *at)
+{
+    uint32_t half;
+    memcpy(&half, at, sizeof half);
+    return half;
+}
+
+/* The last word or half overlaps the one before it, so that no bytes are left over. */
+static bool is_ascii(flx_slice text)
+{
+    const uint8_t *at = text.ptr;
+    const size_t len = text.len;
+    if (len >= sizeof(uint64_t)) {
+        uint64_t all = word_at(at + len - sizeof(uint64_t));
+        for (size_t i = 0; i + sizeof(uint64_t) <= len; i += sizeof(uint64_t)) {
+            all |= word_at(at + i);
         }
+        return (all & UINT64_C(0x8080808080808080)) == 0;
     }
-    while (at < end && *at < 0x80) {
-        at++;
+    if (len >= sizeof(uint32_t)) {
+        return ((half_at(at) | half_at(at + len - sizeof(uint32_t))) & UINT32_C(0x80808080)) == 0;
     }
-    return at;
+    return len == 0 || ((at[0] | at[len / 2] | at[len - 1]) & 0x80) == 0;
 }
 
 bool flx_utf8_is_valid(flx_slice text)
 {
-    if (text.len == 0) {
-        return true; /* of which ptr may be NULL */
+    if (is_ascii(text)) {
+        return true;
     }
-    const uint8_t *at = text.ptr;
-    const uint8_t *const end = at + text.len;
-    while ((at = pass_ascii(at, end)) < end) {
+    const uint8_t *const end = text.ptr + text.len;
+    for (const uint8_t *at = text.ptr; at < end;) {
         const size_t count = flx_utf8_char_bytes(at, end);
         if (count == 0) {
             return false;

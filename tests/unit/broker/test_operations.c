@@ -509,7 +509,6 @@ static void test_one_bad_operation_spoils_no_other(void **state)
         {"\0\0\0\1\x10\1\0\1\0\0\0\2k", 13, FLX_CODE_INVALID_REQUEST},    /* a flag it has not */
         {"\0\0\0\1\x10\0\0\1\0\0\0\2\xff", 13, FLX_CODE_INVALID_REQUEST}, /* not UTF-8 */
         {"\0\0\0\4\x11\0\0\1\0\0\0\2\0\0\0\1", 16, FLX_CODE_INVALID_REQUEST}, /* key past the end */
-        {"\0\0\0\1\x21\0\0\1\0\0\0\2k", 13, FLX_OPERATION_UNSUPPORTED},       /* counter_get */
         {"\0\0\0\7\x39\0\0\1\0\0\0\2\0\0\0\0\0\1g", 19, FLX_OPERATION_UNSUPPORTED}, /* group */
     };
     hx *h = hx_new(&(hx_options){.workers = 2});

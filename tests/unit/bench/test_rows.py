@@ -84,6 +84,11 @@ class Versus(unittest.TestCase):
         self.assertEqual(versus.behind(versus.by_group(report["rows"])), [])
         self.assertIn("ahead of every peer", versus.table(report, str))
 
+    def test_no_whole_run_of_ours_is_not_being_ahead(self):
+        text = versus.table(self.report(felix={}, nats={"per_cpu_s": 4}), str)
+        self.assertIn("acked-64: no whole run of Felix", text)
+        self.assertNotIn("ahead of every peer in", text)
+
     def test_a_peer_that_is_not_there_says_so(self):
         report = self.report(felix={"per_cpu_s": 5}, nats={})
         report["rows"][1]["notes"] = ["nats-server is not installed (bench/setup)"]

@@ -54,9 +54,9 @@ static flx_status check_options(const flx_client_options *options, flx_error *re
         return flx_fail(reterr, FLX_ERR_INVALID, "options.addresses is missing");
     if (options->tenant == NULL || options->tenant[0] == '\0')
         return flx_fail(reterr, FLX_ERR_INVALID, "options.tenant is missing");
-    if (strlen(options->tenant) > FLX_NAME_MAX)
+    if (strlen(options->tenant) > FLX_NAME_PART_MAX)
         return flx_fail(reterr, FLX_ERR_INVALID, "options.tenant is longer than %d bytes",
-                        FLX_NAME_MAX);
+                        FLX_NAME_PART_MAX);
     if (options->connections > FLX_CONNECTIONS_MAX)
         return flx_fail(reterr, FLX_ERR_INVALID, "options.connections is above %d",
                         FLX_CONNECTIONS_MAX);
@@ -125,6 +125,11 @@ static flx_status make_endpoint(flx_client *client, flx_error *reterr)
                            &client->endpoint, reterr);
 }
 
+static uint32_t least_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 static flx_status make_parts(flx_client *client, flx_error *reterr)
 {
     const flx_loop_options loop_options = {.busy_poll_us = client->options.busy_poll_us};
@@ -135,9 +140,9 @@ static flx_status make_parts(flx_client *client, flx_error *reterr)
     client->hook = (flx_tick_hook){.tick = flx_client_tick, .arg = client};
     flx_loop_hook_add(client->loop, &client->hook);
     flx_arena_init(&client->arena, FLX_FRAME_BYTES_MAX);
-    client->uplink_count = client->options.connections + client->options.placed_connections_max;
-    if (client->uplink_count > FLX_CONNECTIONS_MAX)
-        client->uplink_count = FLX_CONNECTIONS_MAX;
+    client->uplink_count = client->options.connections;
+    client->uplink_count += least_u32(client->options.placed_connections_max,
+                                      FLX_CONNECTIONS_MAX - client->options.connections);
     for (uint32_t i = 0; i < client->uplink_count; i++)
         flx_uplink_init(&client->uplinks[i], client, i);
     flx_placer_init(&client->placer, client);

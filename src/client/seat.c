@@ -22,7 +22,8 @@
 #define QUESTIONS_FRAME 64U                /* seats asked for in one frame */
 #define QUESTION_BYTES  2048U              /* two operations with three names each */
 #define FRAME_BYTES     16384U
-static_assert(QUESTION_BYTES >= 2 * (FLX_OPERATION_HEAD_BYTES + 1 + 3 * (2 + FLX_NAME_MAX) + 4),
+static_assert(QUESTION_BYTES >=
+                  2 * (FLX_OPERATION_HEAD_BYTES + 1 + 3 * (2 + FLX_NAME_PART_MAX) + 4),
               "a seat's questions fit");
 #define CHANNEL_BITS                                                                               \
     (FLX_FLAGS_KNOWN & ~(FLX_FLAG_EVENT_BATCH_TIMESTAMPS | FLX_FLAG_EVENT_BATCH_PUBLISHER))
@@ -82,7 +83,7 @@ static bool is_worth_asking(const flx_client *client)
 {
     const flx_uplink *first = &client->uplinks[0];
     return !client->options.no_placement && !client->placer.is_defeated &&
-           flx_uplink_is_up(first) && (first->offer.features_hi & FLX_FEATURE_HI_OPERATIONS) != 0 &&
+           flx_uplink_is_up(first) && first->offer.operation_window >= 2 &&
            flx_loop_now_ns(client->loop) >= client->placer.not_before_ns;
 }
 

@@ -5,6 +5,7 @@
  * still use all of them, and whoever does not take part is served as before.
  */
 #include "broker/worker.h"
+#include "client/client_int.h"
 #include "metadata/entry.h"
 #include "metadata/rules.h"
 #include "rig.h"
@@ -215,6 +216,44 @@ static void test_the_pool_has_bounds_and_a_switch(void **state)
     }
 }
 
+/* The broker takes no second connection from here: everything goes over the first one. */
+static void test_a_connection_that_cannot_be_had_is_done_without(void **state)
+{
+    (void)state;
+    const flx_config_preset presets[] = {{"workers", "3"}, {"max_connections_per_ip", "1"}};
+    rig r;
+    rig_start_with(&r, presets, 2);
+    create_streams(&r);
+    publish_everywhere(&r, 0, false, 1);
+    rig_stop(&r);
+}
+
+static void defeat(void *arg)
+{
+    flx_client *client = arg;
+    flx_placer_defeat(&client->placer);
+}
+
+/* Connections end elsewhere than where they are sent, as behind a balancer: nobody asks again. */
+static void test_where_steering_fails_the_first_connection_serves(void **state)
+{
+    (void)state;
+    rig r;
+    rig_start(&r, "3");
+    create_streams(&r);
+    flx_client *client = connect_client(&r, 0, false);
+    assert_true(flx_client_call(client, defeat, client));
+    for (int i = 0; i < STREAMS; i++) {
+        flx_publisher *publisher = NULL;
+        OK(flx_publisher_new(client, name_of(i), NULL, &publisher, err));
+        OK(flx_publisher_publish_wait(publisher, NULL, text("x"), WAIT_MS, NULL, err));
+        publisher = flx_publisher_free(publisher);
+    }
+    assert_int_equal(all_connections(&r), 1);
+    client = flx_client_free(client);
+    rig_stop(&r);
+}
+
 /* A restart with another number of workers: everybody comes back, and ends at the owner of now. */
 static void test_another_number_of_workers_is_learned(void **state)
 {
@@ -256,6 +295,8 @@ int main(void)
         cmocka_unit_test(test_publisher_and_subscriber_land_on_the_owner),
         cmocka_unit_test(test_a_crowd_uses_all_workers),
         cmocka_unit_test(test_the_pool_has_bounds_and_a_switch),
+        cmocka_unit_test(test_a_connection_that_cannot_be_had_is_done_without),
+        cmocka_unit_test(test_where_steering_fails_the_first_connection_serves),
         cmocka_unit_test(test_another_number_of_workers_is_learned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

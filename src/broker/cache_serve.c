@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * broker/cache_serve.c - a request to one key, on the worker that owns its shard, and the caches
- * that worker has.
+ * broker/cache_serve.c - a request to one key, on the worker that owns its shard.
  *
  * Requests come as JSON messages (query_cache.c) and as operations (operations.c); here they are
  * one type. The reply is borrowed: it points into the cache until the next call.
  */
 #include "broker/worker_int.h"
-#include "common/alloc.h"
 
 #include <string.h>
-
-#define CACHES_CAP_FIRST 64
-#define EXPIRE_STEPS     256 /* a tick */
 
 /* ---- asking ---- */
 
@@ -61,6 +56,12 @@ flx_code flx_cache_refusal(flx_status status, const char **ret_message)
     case FLX_ERR_NOT_FOUND:
         *ret_message = "cache not found";
         return FLX_CODE_NOT_FOUND;
+    case FLX_ERR_CONFLICT:
+        *ret_message = "the counter would leave 64 bits";
+        return FLX_CODE_INVALID_REQUEST;
+    case FLX_ERR_AGAIN:
+        *ret_message = "there is no room for more counters";
+        return FLX_CODE_OVERLOADED;
     default:
         *ret_message = "out of memory";
         return FLX_CODE_OVERLOADED;
@@ -68,84 +69,6 @@ flx_code flx_cache_refusal(flx_status status, const char **ret_message)
 }
 
 /* ---- on the owner ---- */
-
-static flx_slice text_slice(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
-
-/* Whether the cache is (still, or already) there: a request of a worker that has not heard of a
- * deletion must not bring the cache back. */
-static bool cache_is_there(const flx_worker *worker, const flx_cache_request *request)
-{
-    const flx_cache_info *info = request->info;
-    const flx_catalog *catalog = worker->catalog;
-    if (request->catalog == catalog ||
-        flx_catalog_version(request->catalog) > flx_catalog_version(catalog)) {
-        return true;
-    }
-    const flx_cache_info *here = flx_catalog_cache(
-        catalog, text_slice(info->tenant), text_slice(info->namespace_), text_slice(info->name));
-    return here != NULL && here->id == info->id;
-}
-
-static flx_status slot_get(flx_worker *worker, const flx_cache_request *request,
-                           flx_cache_slot **ret_slot)
-{
-    const uint32_t id = request->info->id;
-    uint32_t cap = worker->cache_cap == 0 ? CACHES_CAP_FIRST : worker->cache_cap;
-    while (cap <= id) {
-        cap *= 2;
-    }
-    if (cap != worker->cache_cap) {
-        flx_cache_slot **caches = flx_realloc(worker->caches, cap * sizeof(void *));
-        if (caches == NULL) {
-            return FLX_ERR_NOMEM;
-        }
-        memset(&caches[worker->cache_cap], 0, (cap - worker->cache_cap) * sizeof(void *));
-        worker->caches = caches;
-        worker->cache_cap = cap;
-    }
-    if (worker->caches[id] == NULL) {
-        if (!cache_is_there(worker, request)) {
-            return FLX_ERR_NOT_FOUND;
-        }
-        const uint32_t shards = request->info->shards;
-        flx_cache_slot *slot = flx_calloc(1, sizeof *slot + shards * sizeof(void *));
-        if (slot == NULL) {
-            return FLX_ERR_NOMEM;
-        }
-        slot->shard_count = shards;
-        worker->caches[id] = slot;
-    }
-    *ret_slot = worker->caches[id];
-    return FLX_OK;
-}
-
-static flx_status shard_get(flx_worker *worker, const flx_cache_request *request,
-                            flx_cache_shard **ret_shard)
-{
-    flx_cache_slot *slot;
-    if (worker->cache_pool == NULL) {
-        const flx_cache_options options = {.bytes_max = worker->limits.cache_bytes / worker->count};
-        if (flx_cache_pool_new(&options, worker->wall_us, &worker->cache_pool, NULL) != FLX_OK) {
-            return FLX_ERR_NOMEM;
-        }
-    }
-    const flx_status status = slot_get(worker, request, &slot);
-    if (status != FLX_OK) {
-        return status;
-    }
-    if (request->shard >= slot->shard_count) {
-        return FLX_ERR_NOT_FOUND;
-    }
-    flx_cache_shard **shard = &slot->shards[request->shard];
-    if (*shard == NULL && flx_cache_shard_new(worker->cache_pool, shard, NULL) != FLX_OK) {
-        return FLX_ERR_NOMEM;
-    }
-    *ret_shard = *shard;
-    return FLX_OK;
-}
 
 static void reply_item(const flx_cache_item *item, flx_cache_reply *reply)
 {
@@ -176,104 +99,71 @@ static void serve_put(flx_worker *worker, flx_cache_shard *shard, const flx_cach
     }
 }
 
+static void serve_get(flx_worker *worker, flx_cache_shard *shard, flx_slice key,
+                      flx_cache_reply *reply)
+{
+    flx_cache_item item;
+    flx_stat_add(&worker->stats.cache_gets, 1);
+    if (flx_cache_shard_get(shard, key, worker->wall_us, &item)) {
+        flx_stat_add(&worker->stats.cache_hits, 1);
+        reply_item(&item, reply);
+    }
+}
+
+static void serve_delete(flx_worker *worker, flx_cache_shard *shard, flx_slice key,
+                         flx_cache_reply *reply)
+{
+    flx_cache_item item;
+    const flx_status status = flx_cache_shard_delete(shard, key, worker->wall_us, &item);
+    if (status == FLX_OK) {
+        reply->applied = true;
+        reply_item(&item, reply);
+    }
+    reply->status = status == FLX_ERR_NOT_FOUND ? FLX_OK : status; /* a miss is no failure */
+}
+
+static void serve_delete_if(flx_worker *worker, flx_cache_shard *shard,
+                            const flx_cache_request *request, flx_cache_reply *reply)
+{
+    flx_cache_outcome outcome = {0};
+    reply->status =
+        flx_cache_shard_delete_if(shard, request->key, request->version, worker->wall_us, &outcome);
+    reply->applied = outcome.applied;
+    reply->version = outcome.version;
+}
+
 void flx_cache_serve(flx_worker *worker, const flx_cache_request *request, flx_cache_reply *reply)
 {
-    flx_cache_shard *shard;
-    flx_cache_item item;
+    flx_cache_state *state;
     *reply = (flx_cache_reply){0};
-    reply->status = shard_get(worker, request, &shard);
+    reply->status = flx_cache_state_get(worker, request, &state);
     if (reply->status != FLX_OK) {
         return;
     }
     switch ((flx_cache_op)request->op) {
     case FLX_CACHE_OP_GET:
-        flx_stat_add(&worker->stats.cache_gets, 1);
-        if (flx_cache_shard_get(shard, request->key, worker->wall_us, &item)) {
-            flx_stat_add(&worker->stats.cache_hits, 1);
-            reply_item(&item, reply);
-        }
+        serve_get(worker, state->shard, request->key, reply);
         return;
     case FLX_CACHE_OP_DELETE:
-        reply->applied = flx_cache_shard_delete(shard, request->key, worker->wall_us, &item);
-        if (reply->applied) {
-            reply_item(&item, reply);
-        }
+        serve_delete(worker, state->shard, request->key, reply);
         break;
-    case FLX_CACHE_OP_DELETE_VERSION: {
-        const flx_cache_outcome outcome =
-            flx_cache_shard_delete_if(shard, request->key, request->version, worker->wall_us);
-        reply->applied = outcome.applied;
-        reply->version = outcome.version;
+    case FLX_CACHE_OP_DELETE_VERSION:
+        serve_delete_if(worker, state->shard, request, reply);
         break;
-    }
     case FLX_CACHE_OP_PUT:
     case FLX_CACHE_OP_PUT_ABSENT:
     case FLX_CACHE_OP_PUT_VERSION:
-        serve_put(worker, shard, request, reply);
+        serve_put(worker, state->shard, request, reply);
         break;
-    }
-    flx_stat_add(&worker->stats.cache_writes, reply->applied ? 1 : 0);
-}
-
-/* ---- life ---- */
-
-static void slot_free(flx_worker *worker, uint32_t id)
-{
-    flx_cache_slot *slot = worker->caches[id];
-    for (uint32_t shard = 0; shard < slot->shard_count; shard++) {
-        if (slot->shards[shard] != NULL) {
-            flx_cache_shard_free(slot->shards[shard]);
-        }
-    }
-    flx_free(slot);
-    worker->caches[id] = NULL;
-}
-
-void flx_caches_tick(flx_worker *worker)
-{
-    if (worker->cache_pool == NULL) {
+    case FLX_CACHE_OP_COUNTER_ADD:
+        reply->status =
+            flx_counters_add(&state->counters, request->key, request->delta, &reply->sum);
+        reply->has_value = reply->status == FLX_OK;
+        flx_stat_add(&worker->stats.counter_adds, reply->has_value ? 1 : 0);
+        return;
+    case FLX_CACHE_OP_COUNTER_GET:
+        reply->has_value = flx_counters_get(&state->counters, request->key, &reply->sum);
         return;
     }
-    if (flx_cache_pool_next_expiry_ms(worker->cache_pool) <= worker->wall_us / 1000) {
-        (void)flx_cache_pool_expire(worker->cache_pool, worker->wall_us, EXPIRE_STEPS);
-    }
-    flx_cache_stats stats;
-    flx_cache_pool_stats(worker->cache_pool, &stats);
-    flx_stat_set(&worker->stats.cache_entries, stats.entries);
-    flx_stat_set(&worker->stats.cache_bytes, stats.bytes);
-}
-
-void flx_caches_refresh(flx_worker *worker)
-{
-    for (uint32_t id = 0; id < worker->cache_cap; id++) {
-        if (worker->caches[id] != NULL) {
-            worker->caches[id]->is_there = false;
-        }
-    }
-    const size_t count = flx_catalog_cache_count(worker->catalog);
-    for (size_t i = 0; i < count; i++) {
-        const flx_cache_info *info = flx_catalog_cache_at(worker->catalog, i);
-        flx_cache_slot *slot = info->id < worker->cache_cap ? worker->caches[info->id] : NULL;
-        if (slot != NULL && slot->shard_count == info->shards) {
-            slot->is_there = true;
-        }
-    }
-    for (uint32_t id = 0; id < worker->cache_cap; id++) {
-        if (worker->caches[id] != NULL && !worker->caches[id]->is_there) {
-            slot_free(worker, id);
-        }
-    }
-}
-
-void flx_caches_done(flx_worker *worker)
-{
-    for (uint32_t id = 0; id < worker->cache_cap; id++) {
-        if (worker->caches[id] != NULL) {
-            slot_free(worker, id);
-        }
-    }
-    flx_free(worker->caches);
-    if (worker->cache_pool != NULL) {
-        flx_cache_pool_free(worker->cache_pool);
-    }
+    flx_stat_add(&worker->stats.cache_writes, reply->applied ? 1 : 0);
 }

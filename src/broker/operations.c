@@ -131,7 +131,9 @@ static void answer_failure(op_output *output, uint8_t opcode, uint32_t id, uint1
         .retry = (uint8_t)(is_code ? flx_code_retry(status) : FLX_RETRY_FATAL),
         .message = {(const uint8_t *)message, strlen(message)},
     };
-    flx_stat_add(&output->worker->stats.errors[is_code ? status : FLX_CODE_INVALID_REQUEST], 1);
+    if (is_code) {
+        flx_stat_add(&output->worker->stats.errors[status], 1);
+    }
     uint8_t *to = output_take(output, flx_operation_answer_bytes(&answer));
     if (to != NULL) {
         (void)flx_operation_answer_encode(&answer, to);
@@ -212,7 +214,10 @@ static void answer_reply(op_output *output, uint8_t opcode, uint32_t id,
         return;
     }
     flx_operation_answer answer = {.opcode = opcode, .id = id, .version = reply->version};
-    if (opcode != FLX_OPCODE_CACHE_PUT) {
+    if (opcode == FLX_OPCODE_COUNTER_ADD || opcode == FLX_OPCODE_COUNTER_GET) {
+        answer.flags = reply->has_value ? FLX_OPERATION_FOUND : 0;
+        answer.counter = (uint64_t)reply->sum;
+    } else if (opcode != FLX_OPCODE_CACHE_PUT) {
         answer.flags = (uint8_t)((reply->applied ? FLX_OPERATION_APPLIED : 0) |
                                  (reply->version != 0 ? FLX_OPERATION_VERSIONED : 0));
     }
@@ -266,12 +271,12 @@ static bool name_put(flx_lane *lane, uint16_t handle, flx_op_name *name)
         while (cap <= handle) {
             cap *= 2;
         }
-        flx_op_name **names = flx_realloc(lane->names, cap * sizeof *names);
+        flx_op_name **names = flx_realloc(lane->names, cap * sizeof(void *));
         if (names == NULL) {
             flx_free(name);
             return false;
         }
-        memset(&names[lane->name_cap], 0, (cap - lane->name_cap) * sizeof *names);
+        memset(&names[lane->name_cap], 0, (cap - lane->name_cap) * sizeof(void *));
         lane->names = names;
         lane->name_cap = (uint16_t)cap;
     }
@@ -600,6 +605,13 @@ static flx_cache_request request_of(const flx_worker *worker, const flx_operatio
         is_put = true;
         break;
     }
+    case FLX_OPCODE_COUNTER_ADD:
+        request.op = FLX_CACHE_OP_COUNTER_ADD;
+        request.delta = (int64_t)operation->delta;
+        break;
+    case FLX_OPCODE_COUNTER_GET:
+        request.op = FLX_CACHE_OP_COUNTER_GET;
+        break;
     default:
         FLX_UNREACHABLE();
     }
@@ -617,7 +629,8 @@ static const flx_cache_info *cache_of(const flx_lane *lane, const flx_operation 
                                       uint16_t *ret_status, const char **ret_message)
 {
     flx_op_name *name = operation->handle < lane->name_cap ? lane->names[operation->handle] : NULL;
-    const bool is_read = operation->opcode == FLX_OPCODE_CACHE_GET;
+    const bool is_read =
+        operation->opcode == FLX_OPCODE_CACHE_GET || operation->opcode == FLX_OPCODE_COUNTER_GET;
     if (name == NULL) {
         const bool is_high = operation->handle > FLX_OPERATION_HANDLE_MAX;
         *ret_status = is_high ? FLX_CODE_INVALID_REQUEST : FLX_CODE_NOT_FOUND;
@@ -701,9 +714,11 @@ static void run_operation(op_output *output, flx_lane *lane, const flx_operation
     case FLX_OPCODE_CACHE_DELETE:
     case FLX_OPCODE_CACHE_PUT_IF:
     case FLX_OPCODE_CACHE_DELETE_IF:
+    case FLX_OPCODE_COUNTER_ADD:
+    case FLX_OPCODE_COUNTER_GET:
         run_cache(output, lane, &operation, chunk);
         break;
-    default: /* counters and groups, as their JSON forms */
+    default: /* groups, as their JSON forms */
         answer_failure(output, head->opcode, head->id, FLX_OPERATION_UNSUPPORTED, "not served");
         break;
     }

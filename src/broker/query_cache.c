@@ -68,6 +68,16 @@ static void request_read(const flx_worker *worker, const flx_msg *msg, asking *a
         request->op = FLX_CACHE_OP_DELETE_VERSION;
         request->version = msg->cache_delete_if.version;
         break;
+    case FLX_MSG_COUNTER_ADD:
+        TAKE_KEY(msg->counter_add);
+        request->op = FLX_CACHE_OP_COUNTER_ADD;
+        request->delta = msg->counter_add.delta;
+        break;
+    case FLX_MSG_COUNTER_GET:
+        TAKE_KEY(msg->counter_get);
+        request->op = FLX_CACHE_OP_COUNTER_GET;
+        ask->action = FLX_ACTION_CACHE_READ;
+        break;
     default:
         FLX_UNREACHABLE();
     }
@@ -165,6 +175,15 @@ static void answer_value(flx_lane *lane, const flx_job *job)
     }
 }
 
+static void answer_counter(flx_lane *lane, const flx_job *job)
+{
+    flx_msg msg = {.type = FLX_MSG_COUNTER_VALUE};
+    msg.counter_value.has_value = job->reply.has_value;
+    msg.counter_value.value = job->reply.sum;
+    msg.counter_value.request_id = job->request_id;
+    flx_lane_send(lane, &msg);
+}
+
 void flx_cache_answer(flx_lane *lane, flx_job *job)
 {
     if (job->status != FLX_OK) {
@@ -175,6 +194,11 @@ void flx_cache_answer(flx_lane *lane, flx_job *job)
     }
     if (job->request.op == FLX_CACHE_OP_GET || job->request.op == FLX_CACHE_OP_DELETE) {
         answer_value(lane, job);
+        return;
+    }
+    if (job->request.op == FLX_CACHE_OP_COUNTER_ADD ||
+        job->request.op == FLX_CACHE_OP_COUNTER_GET) {
+        answer_counter(lane, job);
         return;
     }
     flx_msg msg = {.type = FLX_MSG_OK};

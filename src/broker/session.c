@@ -21,7 +21,8 @@
      FLX_FEATURE_SEQUENCE_REUSED | FLX_FEATURE_SHARD_OWNERS | FLX_FEATURE_ACK_ON_COMMIT |          \
      FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL |                             \
      FLX_FEATURE_RECORD_TIMESTAMPS | FLX_FEATURE_PUBLISH_CONDITIONAL | FLX_FEATURE_STREAM_READ |   \
-     FLX_FEATURE_SUBSCRIBE_QUEUE)
+     FLX_FEATURE_SUBSCRIBE_QUEUE | FLX_FEATURE_CACHE_WATCH | FLX_FEATURE_CACHE_WATCH_RETAINED |    \
+     FLX_FEATURE_COUNTERS)
 
 static bool slice_equal(flx_slice a, flx_slice b)
 {
@@ -117,7 +118,8 @@ static void authenticated(flx_lane *lane, flx_identity *identity, bool is_negoti
 /* The extended word counts with its marker, and a one-way lane negotiates nothing. */
 static bool offers_operations(const flx_lane *lane, const struct flx_msg_auth *auth)
 {
-    return lane->kind == FLX_LANE_CONTROL && auth->has_client_flags &&
+    return lane->peer->worker->limits.operation_window != UINT32_MAX &&
+           lane->kind == FLX_LANE_CONTROL && auth->has_client_flags &&
            (lane->features & FLX_FEATURE_EXTENDED) != 0 && auth->has_client_features_hi &&
            (auth->client_features_hi & FLX_FEATURE_HI_OPERATIONS) != 0;
 }
@@ -238,10 +240,6 @@ static uint64_t request_id_of(const flx_msg *msg, bool *ret_has)
 {
     *ret_has = true;
     switch (msg->type) {
-    case FLX_MSG_COUNTER_ADD:
-        return msg->counter_add.request_id;
-    case FLX_MSG_COUNTER_GET:
-        return msg->counter_get.request_id;
     case FLX_MSG_COMMIT:
         return msg->commit.request_id;
     case FLX_MSG_STATE_GET:
@@ -316,7 +314,12 @@ static void session_message(flx_lane *lane, const flx_msg *msg)
     case FLX_MSG_CACHE_DELETE:
     case FLX_MSG_CACHE_PUT_IF:
     case FLX_MSG_CACHE_DELETE_IF:
+    case FLX_MSG_COUNTER_ADD:
+    case FLX_MSG_COUNTER_GET:
         flx_cache_message(lane, msg);
+        break;
+    case FLX_MSG_CACHE_WATCH:
+        flx_watch_message(lane, &msg->cache_watch);
         break;
     case FLX_MSG_STREAM_SHARDS:
     case FLX_MSG_CACHE_SHARDS:
@@ -398,8 +401,10 @@ void flx_session_job_done(flx_worker *worker, flx_job *job)
         lane->has_job = false;
         flx_worker_mark_lane(worker, lane); /* reads on, or ends */
     }
-    if (job->kind == FLX_JOB_SUBSCRIBE) {
+    if (job->kind == FLX_JOB_SUBSCRIBE || job->kind == FLX_JOB_WATCH) {
         flx_subscribe_done(worker, job);
+    } else if (job->kind == FLX_JOB_PAGE) {
+        flx_snapshot_done(worker, job);
     } else if (job->kind == FLX_JOB_OPERATIONS) {
         flx_operations_done(worker, job);
     } else if (lane != NULL && job->kind == FLX_JOB_CACHE) {

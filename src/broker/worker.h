@@ -92,7 +92,9 @@ typedef struct flx_worker_limits {
     uint32_t frame_events_max;        /* 64 events gathered in one event frame */
     uint32_t frame_gather_bytes;      /* 64 KiB gathered in one event frame */
     uint64_t cache_bytes;             /* 256 MiB all cache shards; each worker takes its share */
-    uint32_t operation_window;        /* 1024 operations of a frame, and unanswered of a stream */
+    uint64_t counter_bytes;           /* 64 MiB all counters; each worker takes its share */
+    uint32_t operation_window;        /* 1024 operations of a frame, and unanswered of a stream;
+                                         UINT32_MAX: operation frames are not offered */
 } flx_worker_limits;
 
 typedef struct flx_worker_options {

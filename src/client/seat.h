@@ -15,7 +15,7 @@
  *       +-------------------------- channel lost: leave --------------------+
  *
  * Home is the connection dealt out by turn: any connection serves everything, so whatever goes
- * wrong here costs speed and nothing else (README rule 12).
+ * wrong here costs speed and nothing else (README rule 13).
  */
 #ifndef FLX_CLIENT_SEAT_H
 #define FLX_CLIENT_SEAT_H

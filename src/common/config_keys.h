@@ -98,6 +98,10 @@
         RESTART, "largest frame; published clients know 16 MiB")                                   \
     KEY(publish_window, U32, "FELIX_BROKER_PUBLISH_WINDOW", NULL, "256", 0, 65535, NULL, RESTART,  \
         "unanswered publishes a stream is told it may have; 0: not told")                          \
+    KEY(operation_window, U32, "FELIX_BROKER_OPERATION_WINDOW", NULL, "1024", 0, 65535, NULL,      \
+        RESTART,                                                                                   \
+        "cache requests a client may have under way on one stream, as operation frames; 0: not "   \
+        "offered")                                                                                 \
     KEY(pub_inflight_bytes, SIZE, "FELIX_BROKER_PUBLISH_INFLIGHT_BYTES", NULL, "64MiB", 65536,     \
         1099511627776, NULL, RESTART, "payload bytes of unfinished publishes, whole node")         \
     KEY(pub_conn_inflight_bytes, SIZE, "FELIX_BROKER_PUBLISH_CONN_INFLIGHT_BYTES", NULL, "16MiB",  \
@@ -132,6 +136,9 @@
         RESTART, "bytes of recent records all shards keep together; each worker has its share")    \
     KEY(cache_memory_bytes, SIZE, "FELIX_CACHE_MEMORY_BYTES", NULL, "1GiB", 1048576,               \
         17592186044416, NULL, RESTART, "memory of all in-memory caches of the node")               \
+    KEY(counter_memory_bytes, SIZE, "FELIX_COUNTER_MEMORY_BYTES", NULL, "64MiB", 65536,            \
+        17592186044416, NULL, RESTART,                                                             \
+        "memory of all counters of the node; they are never evicted")                              \
     SECTION("Operation")                                                                           \
     KEY(log_level, CHOICE, "FELIX_LOG_LEVEL", NULL, "info", 0, 0, "debug|info|warn|error", LIVE,   \
         "the least important line that is written")                                                \

@@ -19,6 +19,7 @@ void flx_settings_limits(const flx_config *config, flx_worker_limits *ret_limits
         .preauth_streams_max = config->preauth_max_streams_per_conn,
         .auth_timeout_ms = config->auth_timeout_ms == 0 ? UINT32_MAX : config->auth_timeout_ms,
         .publish_window = config->publish_window == 0 ? UINT32_MAX : config->publish_window,
+        .operation_window = config->operation_window == 0 ? UINT32_MAX : config->operation_window,
         .subscriptions_max = config->max_subscriptions_per_conn,
         .identity_publish_bytes = config->pub_conn_inflight_bytes,
         .conn_publish_bytes = config->pub_conn_total_inflight_bytes,
@@ -34,6 +35,7 @@ void flx_settings_limits(const flx_config *config, flx_worker_limits *ret_limits
         .frame_events_max = config->event_batch_max_events,
         .frame_gather_bytes = (uint32_t)config->event_batch_max_bytes,
         .cache_bytes = config->cache_memory_bytes,
+        .counter_bytes = config->counter_memory_bytes,
     };
 }
 

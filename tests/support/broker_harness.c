@@ -896,3 +896,62 @@ hx_event hx_next_event(hx_stream *s)
         s->iterating = true;
     }
 }
+
+hx_stream *hx_watch(hx_conn *conn, const char *cache, const char *what, char answer[512])
+{
+    hx_stream *s = hx_open(conn, true);
+    hx_auth_as(s, 0x7fff, 0xffffffff);
+    hx_json(s,
+            "{\"type\":\"cache_watch\",\"tenant_id\":\"t1\",\"namespace\":\"default\","
+            "\"cache\":\"%s\",%s}",
+            cache, what);
+    hx_fin(s);
+    (void)hx_run(conn->h);
+    (void)snprintf(answer, 512, "%s", hx_read_json(s));
+    if (strstr(answer, "cache_watch_started") == NULL) {
+        return NULL;
+    }
+    hx_stream *events = hx_accept(conn);
+    if (events != NULL && strstr(hx_read_json(events), "event_stream_hello") == NULL) {
+        return NULL;
+    }
+    return events;
+}
+
+static void change_take(hx_change *change, const struct flx_msg_cache_event *event)
+{
+    const size_t len =
+        event->value.len < sizeof change->value ? event->value.len : sizeof change->value - 1;
+    MUST(event->key.len < sizeof change->key);
+    memcpy(change->key, event->key.ptr, event->key.len);
+    if (event->has_value && len > 0) {
+        memcpy(change->value, event->value.ptr, len);
+    }
+    change->is_change = true;
+    change->has_value = event->has_value;
+    change->len = event->has_value ? event->value.len : 0;
+    change->offset = event->offset;
+    change->expires = event->expires_at_millis;
+}
+
+hx_change hx_next_change(hx_stream *s)
+{
+    hx_change change = {0};
+    const hx_got got = hx_read(s);
+    if (!got.is_frame) {
+        return change;
+    }
+    flx_arena arena;
+    flx_arena_init(&arena, 1 << 20);
+    flx_msg msg;
+    MUST(got.flags == 0 && flx_msg_decode(&arena, s->frame, got.len, &msg, NULL) == FLX_OK);
+    if (msg.type == FLX_MSG_CACHE_WATCH_LAGGED) {
+        change.is_lagged = true;
+        change.offset = msg.cache_watch_lagged.resume_from;
+    } else {
+        MUST(msg.type == FLX_MSG_CACHE_EVENT);
+        change_take(&change, &msg.cache_event);
+    }
+    flx_arena_done(&arena);
+    return change;
+}

@@ -126,4 +126,21 @@ typedef struct hx_event {
 } hx_event;
 hx_event hx_next_event(hx_stream *s);
 
+/* Watches a cache on a stream of its own, with FIN; `what` goes into the JSON ("\"prefix\":\"a\"").
+ * Returns the event stream after its hello; NULL: `answer` says why not. */
+hx_stream *hx_watch(hx_conn *conn, const char *cache, const char *what, char answer[512]);
+
+/* What a watch is told, one by one. */
+typedef struct hx_change {
+    bool is_change; /* false: nothing whole is there (or the stream ended) */
+    bool is_lagged;
+    bool has_value;   /* false: a delete */
+    uint64_t offset;  /* of the change, or where to resume */
+    uint64_t expires; /* ms; 0: never */
+    char key[64];
+    char value[512]; /* cut */
+    size_t len;
+} hx_change;
+hx_change hx_next_change(hx_stream *s);
+
 #endif /* FLX_TESTS_BROKER_HARNESS_H */

@@ -5,8 +5,10 @@
  * What a header announces is a claim of the peer's. Memory follows what has arrived: the chunk a
  * payload is gathered in begins at GATHER_BYTES_MIN and, each time it is full, grows by
  * GATHER_FACTOR up to the announced length. So a peer that announces 16 MiB and sends nothing costs
- * 4 KiB, and one that sends them all costs a third of them copied once more. The chunk is kept for
- * the next frame unless it is large or somebody holds a reference to it.
+ * 4 KiB, and one that sends them all costs a third of them copied once more. That is paid once: a
+ * frame of up to GATHER_FACTOR times what a frame before it had begins with room for all of itself,
+ * so that a stream of batches copies each byte once. The chunk is kept for the next frame unless it
+ * is large or somebody holds a reference to it.
  */
 #include "wire/frame.h"
 
@@ -156,16 +158,33 @@ static flx_frame_step take_header(flx_frame_reader *reader, flx_slice *input, fl
     return FLX_FRAME_REFUSED;
 }
 
+/* How much of the payload the chunk should hold now: all of it when the peer has sent such before. */
+static size_t room_wanted(const flx_frame_reader *reader, size_t needed)
+{
+    const bool is_proven = reader->payload_len / GATHER_FACTOR <= reader->payload_seen;
+    return is_proven && reader->payload_len > needed ? reader->payload_len : needed;
+}
+
+/* What the frames to come may be measured by: the last large one, forgotten by halves. */
+static void note_seen(flx_frame_reader *reader)
+{
+    const uint32_t faded = reader->payload_seen / 2;
+    reader->payload_seen = reader->payload_len > faded ? reader->payload_len : faded;
+}
+
 /* Sees to it that the chunk has room for more, if the frame needs more. */
 static bool make_room(flx_frame_reader *reader, size_t arriving)
 {
     flx_chunk *old = reader->chunk;
-    const size_t needed = reader->payload_have + arriving;
-    if (old != NULL && old->cap >= needed) {
+    const size_t wanted = room_wanted(reader, reader->payload_have + arriving);
+    if (old != NULL && old->cap >= wanted) {
         return true;
     }
     size_t cap = old != NULL ? (size_t)old->cap * GATHER_FACTOR : GATHER_BYTES_MIN;
-    cap = cap < needed ? needed : cap;
+    while (cap < wanted && cap < GATHER_BYTES_KEPT) {
+        cap *= GATHER_FACTOR;
+    }
+    cap = cap < wanted ? wanted : cap;
     if (cap > GATHER_BYTES_KEPT && cap > reader->payload_len) {
         cap = reader->payload_len; /* one that is kept may have room for a larger next frame */
     }
@@ -233,6 +252,7 @@ static flx_frame_step take_payload(flx_frame_reader *reader, flx_slice *input, f
     if (reader->payload_have < reader->payload_len) {
         return FLX_FRAME_MORE;
     }
+    note_seen(reader);
     const flx_slice payload = {chunk->data, reader->payload_len};
     return deliver(reader, payload, chunk, ret_frame);
 }

@@ -408,7 +408,7 @@ flx_status flx_conn_accept(flx_quic_endpoint *endpoint, udp_socket *socket, cons
                                                      sizeof endpoint->reset_secret, &scid) != 0)
         goto fail;
     if (ngtcp2_conn_server_new(&conn->qc, &hd->scid, &scid, path, hd->version, &callbacks,
-                               &settings, &params, &flx_ngtcp2_mem, conn) != 0) {
+                               &settings, &params, &endpoint->nodes.mem, conn) != 0) {
         conn->qc = NULL; /* on failure it points to freed memory */
         goto fail;
     }
@@ -447,7 +447,7 @@ static bool client_start(flx_quic_conn *conn, const struct sockaddr *address, so
                              conn->socket->local_len, address, len, NULL);
     const ngtcp2_callbacks callbacks = callbacks_of(false);
     if (ngtcp2_conn_client_new(&conn->qc, &dcid, &scid, &path.path, NGTCP2_PROTO_VER_V1, &callbacks,
-                               &settings, &params, &flx_ngtcp2_mem, conn) != 0) {
+                               &settings, &params, &endpoint->nodes.mem, conn) != 0) {
         conn->qc = NULL; /* on failure it points to freed memory */
         return false;
     }

@@ -109,6 +109,8 @@ static ngtcp2_ssize build_packet(flx_quic_conn *conn, uint8_t *dest, size_t cap,
         size_t used = 0;
         bool all = false;
         uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
+        if (!flx_nodes_ready(&conn->endpoint->nodes))
+            return NGTCP2_ERR_NOMEM;
         flx_quic_stream *stream = may_send_data(conn) ? TAILQ_FIRST(&conn->ready) : NULL;
         if (stream != NULL) {
             used = flx_stream_gather(stream, vec, cap, &all);

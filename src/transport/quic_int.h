@@ -363,6 +363,33 @@ flx_status flx_quic_conn_update_keys(flx_quic_conn *conn);
 bool flx_conn_flush(flx_quic_conn *conn, uint64_t now_ns);
 void flx_conn_arm(flx_quic_conn *conn, uint64_t expiry_ns);
 
+/* --- nodes.c: pools of ngtcp2 that are one for the endpoint ------------------------------------ */
+
+enum { FLX_NODES_PACKET, FLX_NODES_STREAM, FLX_NODE_KINDS };
+
+struct free_node;
+typedef struct node_pool {
+    struct free_node *free;
+    void *slabs;
+    uint32_t free_count;
+    uint32_t used_count;
+    uint32_t node_bytes;
+    bool is_shared; /* false: the linker did not put us in between, and nobody takes of it */
+} node_pool;
+
+typedef struct flx_nodes {
+    ngtcp2_mem mem; /* what the endpoint's connections allocate with; leads back here */
+    node_pool pools[FLX_NODE_KINDS];
+} flx_nodes;
+
+void flx_nodes_init(flx_nodes *nodes);
+void flx_nodes_done(flx_nodes *nodes); /* when all connections are freed */
+/* Whether the next call of ngtcp2 finds nodes for what it sends: README rule 22. */
+bool flx_nodes_ready(flx_nodes *nodes);
+/* Makes a pool that asked for `asked` bytes a shared one, if it is of such a kind. */
+struct ngtcp2_balloc;
+void flx_nodes_join(struct ngtcp2_balloc *blocks, size_t asked, const ngtcp2_mem *mem);
+
 /* --- endpoints ------------------------------------------------------------------------------ */
 
 typedef struct endpoint_stats {
@@ -409,6 +436,7 @@ struct flx_quic_endpoint {
     void *post_arg;
     flx_chunk **strays; /* one a worker, NULL: none collected; NULL until the first */
     endpoint_stats stats;
+    flx_nodes nodes;
     udp_rx *rx;
     udp_tx *tx;
 };

@@ -350,7 +350,7 @@ static void on_timer(void *arg, uint64_t now_ns)
         return;
     }
     conn->endpoint->in_tick = true;
-    const uint64_t expiry_ns = ngtcp2_conn_get_expiry(conn->qc);
+    const uint64_t expiry_ns = flx_conn_expiry_ns(conn);
     if (expiry_ns > now_ns)
         flx_conn_arm(conn, expiry_ns); /* set early on purpose, see there */
     else
@@ -367,6 +367,7 @@ static flx_quic_conn *conn_alloc(flx_quic_endpoint *endpoint, udp_socket *socket
     conn->server = server;
     conn->ids_unsure = true; /* until it is made */
     conn->ref = (ngtcp2_crypto_conn_ref){.get_conn = ref_get, .user_data = conn};
+    conn->ack_due_ns = UINT64_MAX;
     conn->timer.fire = on_timer;
     conn->timer.arg = conn;
     TAILQ_INIT(&conn->streams);
@@ -393,6 +394,7 @@ flx_status flx_conn_accept(flx_quic_endpoint *endpoint, udp_socket *socket, cons
     settings_of(&endpoint->options, &settings);
     params_of(&endpoint->options, &params);
     flx_endpoint_new_cid(endpoint, &scid);
+    settings.ack_thresh = flx_acks_packets(&scid);
     memcpy(conn->source, source, sizeof conn->source);
     params.original_dcid = hd->dcid;
     if (original_dcid != NULL) { /* after a Retry */
@@ -442,6 +444,7 @@ static bool client_start(flx_quic_conn *conn, const struct sockaddr *address, so
     settings_of(&endpoint->options, &settings);
     params_of(&endpoint->options, &params);
     flx_endpoint_new_cid(endpoint, &scid);
+    settings.ack_thresh = flx_acks_packets(&scid);
     (void)gnutls_rnd(GNUTLS_RND_NONCE, dcid.data, dcid.datalen);
     ngtcp2_path_storage_init(&path, (const struct sockaddr *)&conn->socket->local,
                              conn->socket->local_len, address, len, NULL);

@@ -19,7 +19,7 @@
  */
 #include "transport/quic_int.h"
 
-#define ACK_HOLD_NS (UINT64_C(5) * 1000 * 1000)
+#define ACK_HOLD_NS (UINT64_C(10) * 1000 * 1000)
 
 static _Thread_local bool is_held; /* by the packets built since flx_acks_begin */
 

@@ -5,7 +5,7 @@
  * What a header announces is a claim of the peer's. Memory follows what has arrived: the chunk a
  * payload is gathered in begins at GATHER_BYTES_MIN and, each time it is full, grows by
  * GATHER_FACTOR up to the announced length. So a peer that announces 16 MiB and sends nothing costs
- * 4 KiB, and one that sends them all costs a third of them copied once more. That is paid once: a
+ * 1 KiB, and one that sends them all costs a third of them copied once more. That is paid once: a
  * frame of up to GATHER_FACTOR times what a frame before it had begins with room for all of itself,
  * so that a stream of batches copies each byte once. The chunk is kept for the next frame unless it
  * is large or somebody holds a reference to it.
@@ -19,7 +19,7 @@
 
 #include <string.h>
 
-#define GATHER_BYTES_MIN  4096
+#define GATHER_BYTES_MIN  1024
 #define GATHER_FACTOR     4
 #define GATHER_BYTES_KEPT 65536 /* a larger chunk is given back after its frame */
 

@@ -48,6 +48,8 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t outbox_mails;
     _Atomic uint64_t cache_entries;
     _Atomic uint64_t cache_bytes;
+    _Atomic uint64_t counters;
+    _Atomic uint64_t watches;     /* of the subscriptions */
     _Atomic uint64_t slowest_lag; /* frames the slowest subscriber seen this second is behind */
     _Atomic uint64_t connections_total; /* counters */
     _Atomic uint64_t auth_ok;
@@ -64,6 +66,9 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t cache_gets;
     _Atomic uint64_t cache_hits;
     _Atomic uint64_t cache_writes;
+    _Atomic uint64_t cache_evictions;
+    _Atomic uint64_t cache_expirations;
+    _Atomic uint64_t counter_adds;
     _Atomic uint64_t mails_in;
     _Atomic uint64_t mails_out;
     _Atomic uint64_t protocol_errors;         /* streams ended for broken frames or messages */

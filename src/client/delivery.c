@@ -82,15 +82,8 @@ void flx_subscriber_give_credit(flx_subscriber *subscriber)
         sub->credit = 0;
         subscriber->credit -= credit < subscriber->credit ? credit : subscriber->credit;
         (void)pthread_mutex_unlock(&subscriber->mutex);
-        if (credit > 0 && sub->incoming != NULL)
-            flx_quic_stream_consume(sub->incoming->stream, credit);
+        flx_reader_consume(&sub->reader, credit);
     }
-}
-
-static void consume_now(flx_shard_sub *sub, size_t credit)
-{
-    if (credit > 0 && sub->incoming != NULL)
-        flx_quic_stream_consume(sub->incoming->stream, credit);
 }
 
 /* ---- the queue ---- */
@@ -259,7 +252,7 @@ static void call_back(flx_shard_sub *sub, const flx_event_batch *batch, uint32_t
     count_batch(subscriber, batch, skip);
     set_position(sub, entry.has_offset, batch->base_offset + batch->count);
     (void)pthread_mutex_unlock(&subscriber->mutex);
-    consume_now(sub, credit);
+    flx_reader_consume(&sub->reader, credit);
 }
 
 void flx_subscriber_deliver_gap(flx_shard_sub *sub, flx_gap gap)
@@ -297,7 +290,7 @@ void flx_subscriber_deliver(flx_shard_sub *sub, const flx_event_batch *batch, fl
         batch->count, &skip);
     flx_subscriber_deliver_gap(sub, gap);
     if (subscriber->member.ended || skip == batch->count) {
-        consume_now(sub, credit);
+        flx_reader_consume(&sub->reader, credit);
         return;
     }
     if (subscriber->options.message_fn != NULL) {
@@ -309,7 +302,7 @@ void flx_subscriber_deliver(flx_shard_sub *sub, const flx_event_batch *batch, fl
     const bool queued = enqueue(sub, batch, chunk, skip, waits ? credit : 0);
     (void)pthread_mutex_unlock(&subscriber->mutex);
     if (!waits)
-        consume_now(sub, credit);
+        flx_reader_consume(&sub->reader, credit);
     if (!queued) {
         flx_error error;
         (void)flx_fail(&error, FLX_ERR_NOMEM, "queue of a subscriber");

@@ -50,6 +50,7 @@ static flx_status make_shards(flx_subscriber *subscriber, uint32_t first, uint32
     if (shards == NULL)
         return flx_fail(reterr, FLX_ERR_NOMEM, "%u shards", count);
     for (uint32_t i = 0; i < count; i++) {
+        shards[i].reader.ops = &flx_shard_ops;
         shards[i].subscriber = subscriber;
         shards[i].shard = first + i;
         shards[i].backoff =

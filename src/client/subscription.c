@@ -17,27 +17,11 @@
 
 /* ---- leaving ---- */
 
-static void unlist(flx_shard_sub *sub)
-{
-    flx_uplink *uplink = sub->subscriber->member.uplink;
-    if (sub->state == FLX_SHARD_WAITING)
-        return;
-    if (sub->prev != NULL)
-        sub->prev->next = sub->next;
-    else
-        uplink->subs = sub->next;
-    if (sub->next != NULL)
-        sub->next->prev = sub->prev;
-    sub->prev = sub->next = NULL;
-    sub->state = FLX_SHARD_WAITING;
-}
-
 void flx_shard_stop(flx_shard_sub *sub)
 {
     flx_channel_close(&sub->channel);
-    if (sub->incoming != NULL)
-        flx_incoming_close(sub->incoming);
-    unlist(sub);
+    flx_reader_unlist(&sub->reader);
+    sub->state = FLX_SHARD_WAITING;
 }
 
 static uint64_t now_of(const flx_shard_sub *sub)
@@ -83,8 +67,9 @@ static void refused_by(flx_shard_sub *sub, const flx_error *error)
         flx_subscriber_over(sub->subscriber, error);
 }
 
-void flx_shard_lost(flx_shard_sub *sub, const flx_error *why)
+static void shard_lost(flx_reader *reader, const flx_error *why)
 {
+    flx_shard_sub *sub = (flx_shard_sub *)reader; /* its first member */
     flx_subscriber *subscriber = sub->subscriber;
     if (subscriber->over)
         return;
@@ -106,7 +91,7 @@ static void channel_ready(flx_channel *channel)
     const char *names[] = {subscriber->name.tenant, subscriber->name.namespace_,
                            subscriber->name.name};
     flx_error error;
-    sub->id = channel->uplink->next_subscription_id++;
+    sub->reader.id = channel->uplink->next_subscription_id++;
     const bool may_size = (channel->offer.features & FLX_FEATURE_SUBSCRIBE_QUEUE) != 0;
     const flx_msg msg = {
         .type = FLX_MSG_SUBSCRIBE,
@@ -114,7 +99,7 @@ static void channel_ready(flx_channel *channel)
                       .namespace_ = {(const uint8_t *)names[1], strlen(names[1])},
                       .stream = {(const uint8_t *)names[2], strlen(names[2])},
                       .has_subscription_id = true,
-                      .subscription_id = sub->id,
+                      .subscription_id = sub->reader.id,
                       .has_start = true,
                       .start = start,
                       .has_shard = true,
@@ -135,8 +120,7 @@ static void subscribed(flx_shard_sub *sub, const flx_msg *msg)
     const bool again = sub->resume.started;
     const flx_gap gap = flx_resume_subscribed(
         &sub->resume, answer->has_start_offset ? &answer->start_offset : NULL);
-    const bool other_id = answer->subscription_id != sub->id;
-    sub->id = answer->subscription_id;
+    const uint64_t id = answer->subscription_id;
     sub->state = FLX_SHARD_RUNNING;
     sub->not_found_since_ns = 0;
     flx_channel_close(&sub->channel);
@@ -153,8 +137,8 @@ static void subscribed(flx_shard_sub *sub, const flx_msg *msg)
     (void)pthread_mutex_unlock(&subscriber->mutex);
 
     flx_subscriber_deliver_gap(sub, gap);
-    if (other_id && !subscriber->member.ended && sub->incoming == NULL)
-        flx_incoming_match(sub);
+    if (!subscriber->member.ended && sub->state == FLX_SHARD_RUNNING)
+        flx_reader_named(&sub->reader, id);
 }
 
 static void cursor_refused(flx_shard_sub *sub, const flx_msg *msg)
@@ -204,7 +188,7 @@ static void channel_lost(flx_channel *channel, const flx_error *error, bool refu
     if (refused)
         refused_by(sub, error);
     else
-        flx_shard_lost(sub, error);
+        shard_lost(&sub->reader, error);
 }
 
 static const flx_channel_ops channel_ops = {
@@ -231,13 +215,8 @@ static void ask(flx_shard_sub *sub, uint64_t now_ns)
         return;
     }
     sub->state = FLX_SHARD_ASKING;
-    sub->id = UINT64_MAX; /* none yet */
     sub->due_ns = now_ns + subscriber->member.client->options.request_timeout_ms * FLX_NS_PER_MS;
-    sub->prev = NULL;
-    sub->next = uplink->subs;
-    if (uplink->subs != NULL)
-        uplink->subs->prev = sub;
-    uplink->subs = sub;
+    flx_reader_list(&sub->reader, uplink);
 }
 
 uint64_t flx_shard_service(flx_shard_sub *sub, uint64_t now_ns)
@@ -288,12 +267,6 @@ static void deliver_json(flx_shard_sub *sub, const flx_slice *payloads, size_t c
     flx_subscriber_deliver(sub, &batch, subscriber->arrivals, credit);
 }
 
-static void give_back(flx_shard_sub *sub, size_t credit)
-{
-    if (sub->incoming != NULL)
-        flx_quic_stream_consume(sub->incoming->stream, credit);
-}
-
 static void receive_msg(flx_shard_sub *sub, flx_msg *msg, size_t credit)
 {
     flx_error error;
@@ -319,9 +292,9 @@ static void receive_msg(flx_shard_sub *sub, flx_msg *msg, size_t credit)
         pause_shard(sub, 0);
         return;
     default:
-        give_back(sub, credit);
+        flx_reader_consume(&sub->reader, credit);
         if (flx_refusal_from_msg(msg, &error))
-            flx_shard_lost(sub, &error);
+            shard_lost(&sub->reader, &error);
         return;
     }
 }
@@ -334,15 +307,16 @@ static void receive_json(flx_shard_sub *sub, const flx_frame *frame, size_t cred
     flx_arena_reset(arena);
     const flx_status status = flx_msg_decode(arena, frame->json, frame->payload.len, &msg, &error);
     if (status == FLX_ERR_UNSUPPORTED)
-        give_back(sub, credit);
+        flx_reader_consume(&sub->reader, credit);
     else if (status != FLX_OK)
-        flx_shard_lost(sub, &error);
+        shard_lost(&sub->reader, &error);
     else
         receive_msg(sub, &msg, credit);
 }
 
-void flx_shard_frame(flx_shard_sub *sub, const flx_frame *frame, size_t credit)
+static void shard_frame(flx_reader *reader, const flx_frame *frame, size_t credit)
 {
+    flx_shard_sub *sub = (flx_shard_sub *)reader;
     flx_event_batch batch;
     flx_error error;
     if (frame->flags == 0) {
@@ -350,9 +324,17 @@ void flx_shard_frame(flx_shard_sub *sub, const flx_frame *frame, size_t credit)
         return;
     }
     if (flx_event_batch_decode(frame->flags, frame->payload, &batch, &error) != FLX_OK) {
-        flx_shard_lost(sub, &error);
+        shard_lost(&sub->reader, &error);
         return;
     }
     flx_backoff_reset(&sub->backoff); /* it really runs */
     flx_subscriber_deliver(sub, &batch, frame->chunk, credit);
 }
+
+static void shard_bound(flx_reader *reader)
+{
+    flx_subscriber_new_epoch((flx_shard_sub *)reader);
+}
+
+const flx_reader_ops flx_shard_ops = {
+    .frame = shard_frame, .lost = shard_lost, .bound = shard_bound};

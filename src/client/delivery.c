@@ -268,6 +268,8 @@ void flx_subscriber_deliver_gap(flx_shard_sub *sub, flx_gap gap)
         return;
     }
     count_gap(subscriber, gap);
+    if (gap.reason == FLX_GAP_WATCH_READY)
+        set_position(sub, true, gap.end);
     (void)pthread_mutex_unlock(&subscriber->mutex);
     const flx_message message = {.kind = FLX_MESSAGE_GAP,
                                  .shard = sub->shard,
@@ -281,7 +283,6 @@ void flx_subscriber_deliver_gap(flx_shard_sub *sub, flx_gap gap)
 void flx_subscriber_deliver(flx_shard_sub *sub, const flx_event_batch *batch, flx_chunk *chunk,
                             size_t credit)
 {
-    flx_subscriber *subscriber = sub->subscriber;
     const bool numbered = (batch->flags & FLX_FLAG_EVENT_BATCH_OFFSETS) != 0;
     uint32_t skip;
     const flx_gap gap = flx_resume_events(
@@ -289,6 +290,13 @@ void flx_subscriber_deliver(flx_shard_sub *sub, const flx_event_batch *batch, fl
         (batch->flags & FLX_FLAG_EVENT_BATCH_SKIPPED) != 0 ? batch->skipped_before : 0,
         batch->count, &skip);
     flx_subscriber_deliver_gap(sub, gap);
+    flx_subscriber_hand_over(sub, batch, chunk, skip, credit);
+}
+
+void flx_subscriber_hand_over(flx_shard_sub *sub, const flx_event_batch *batch, flx_chunk *chunk,
+                              uint32_t skip, size_t credit)
+{
+    flx_subscriber *subscriber = sub->subscriber;
     if (subscriber->member.ended || skip == batch->count) {
         flx_reader_consume(&sub->reader, credit);
         return;

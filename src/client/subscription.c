@@ -30,7 +30,7 @@ static uint64_t now_of(const flx_shard_sub *sub)
 }
 
 /* Back to WAITING, to ask again at `due_ns`. */
-static void ask_again(flx_shard_sub *sub, uint64_t due_ns)
+void flx_shard_ask_again(flx_shard_sub *sub, uint64_t due_ns)
 {
     flx_shard_stop(sub);
     sub->due_ns = due_ns;
@@ -44,7 +44,7 @@ static void pause_shard(flx_shard_sub *sub, uint32_t least_ms)
     uint32_t pause_ms = flx_backoff_next_ms(&sub->backoff, flx_client_random(client));
     if (pause_ms < least_ms)
         pause_ms = least_ms;
-    ask_again(sub, now_of(sub) + pause_ms * FLX_NS_PER_MS);
+    flx_shard_ask_again(sub, now_of(sub) + pause_ms * FLX_NS_PER_MS);
 }
 
 /* An unknown stream may only not be known yet: the broker's catalog arrives by itself. */
@@ -73,11 +73,14 @@ static void shard_lost(flx_reader *reader, const flx_error *why)
     flx_subscriber *subscriber = sub->subscriber;
     if (subscriber->over)
         return;
-    if (subscriber->options.no_resume && sub->resume.started) {
+    if (subscriber->options.no_resume && (sub->resume.started || sub->watch_resume.has_started)) {
         flx_subscriber_over(subscriber, why);
         return;
     }
-    flx_resume_lost(&sub->resume);
+    if (subscriber->watching != NULL)
+        flx_watch_resume_lost(&sub->watch_resume);
+    else
+        flx_resume_lost(&sub->resume);
     pause_shard(sub, 0);
 }
 
@@ -92,6 +95,10 @@ static void channel_ready(flx_channel *channel)
                            subscriber->name.name};
     flx_error error;
     sub->reader.id = channel->uplink->next_subscription_id++;
+    if (subscriber->watching != NULL) {
+        flx_watching_ask(sub, channel);
+        return;
+    }
     const bool may_size = (channel->offer.features & FLX_FEATURE_SUBSCRIBE_QUEUE) != 0;
     const flx_msg msg = {
         .type = FLX_MSG_SUBSCRIBE,
@@ -113,20 +120,15 @@ static void channel_ready(flx_channel *channel)
     flx_channel_finish(channel);
 }
 
-static void subscribed(flx_shard_sub *sub, const flx_msg *msg)
+void flx_shard_run(flx_shard_sub *sub, uint64_t id, bool resumed)
 {
     flx_subscriber *subscriber = sub->subscriber;
-    const struct flx_msg_subscribed *answer = &msg->subscribed;
-    const bool again = sub->resume.started;
-    const flx_gap gap = flx_resume_subscribed(
-        &sub->resume, answer->has_start_offset ? &answer->start_offset : NULL);
-    const uint64_t id = answer->subscription_id;
     sub->state = FLX_SHARD_RUNNING;
     sub->not_found_since_ns = 0;
     flx_channel_close(&sub->channel);
 
     (void)pthread_mutex_lock(&subscriber->mutex);
-    subscriber->stats.resumes += again;
+    subscriber->stats.resumes += resumed;
     subscriber->started += !sub->counted;
     sub->counted = true;
     if (!sub->has_position && sub->resume.has_next) {
@@ -135,10 +137,18 @@ static void subscribed(flx_shard_sub *sub, const flx_msg *msg)
     }
     (void)pthread_cond_broadcast(&subscriber->changed);
     (void)pthread_mutex_unlock(&subscriber->mutex);
+    flx_reader_named(&sub->reader, id);
+}
 
+static void subscribed(flx_shard_sub *sub, const flx_msg *msg)
+{
+    const struct flx_msg_subscribed *answer = &msg->subscribed;
+    const bool again = sub->resume.started;
+    const flx_gap gap = flx_resume_subscribed(
+        &sub->resume, answer->has_start_offset ? &answer->start_offset : NULL);
     flx_subscriber_deliver_gap(sub, gap);
-    if (!subscriber->member.ended && sub->state == FLX_SHARD_RUNNING)
-        flx_reader_named(&sub->reader, id);
+    if (!sub->subscriber->member.ended && sub->state == FLX_SHARD_ASKING)
+        flx_shard_run(sub, answer->subscription_id, again);
 }
 
 static void cursor_refused(flx_shard_sub *sub, const flx_msg *msg)
@@ -148,7 +158,7 @@ static void cursor_refused(flx_shard_sub *sub, const flx_msg *msg)
     flx_gap gap;
     flx_error error;
     if (flx_resume_cursor_error(&sub->resume, reason, available, &gap)) {
-        ask_again(sub, 0);
+        flx_shard_ask_again(sub, 0);
         flx_subscriber_deliver_gap(sub, gap);
         return;
     }
@@ -167,6 +177,8 @@ static void channel_received(flx_channel *channel, const flx_frame *frame, flx_m
     if (frame != NULL || sub->state != FLX_SHARD_ASKING) {
         (void)flx_fail(&error, FLX_ERR_PROTOCOL, "subscribe was answered with a binary frame");
         flx_channel_fail(channel, &error);
+    } else if (sub->subscriber->watching != NULL && flx_watching_answered(sub, msg)) {
+        return;
     } else if (msg->type == FLX_MSG_SUBSCRIBED) {
         subscribed(sub, msg);
     } else if (msg->type == FLX_MSG_SUBSCRIBE_CURSOR_ERROR) {
@@ -282,7 +294,7 @@ static void receive_msg(flx_shard_sub *sub, flx_msg *msg, size_t credit)
         return;
     case FLX_MSG_SUBSCRIPTION_LAGGED: {
         const flx_gap gap = flx_resume_lagged(&sub->resume, msg->subscription_lagged.resume_from);
-        ask_again(sub, 0);
+        flx_shard_ask_again(sub, 0);
         flx_subscriber_deliver_gap(sub, gap);
         return;
     }
@@ -310,7 +322,7 @@ static void receive_json(flx_shard_sub *sub, const flx_frame *frame, size_t cred
         flx_reader_consume(&sub->reader, credit);
     else if (status != FLX_OK)
         shard_lost(&sub->reader, &error);
-    else
+    else if (sub->subscriber->watching == NULL || !flx_watching_received(sub, &msg, credit))
         receive_msg(sub, &msg, credit);
 }
 

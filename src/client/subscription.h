@@ -16,6 +16,7 @@
 #include "client/backoff.h"
 #include "client/channel.h"
 #include "client/resume.h"
+#include "client/watch_resume.h"
 
 typedef struct flx_shard_sub flx_shard_sub;
 typedef struct flx_incoming flx_incoming;
@@ -60,6 +61,7 @@ struct flx_shard_sub {
     flx_shard_state state;
     flx_channel channel;
     flx_resume resume;
+    flx_watch_resume watch_resume; /* instead, when the subscriber watches a cache */
     flx_backoff backoff;
     uint64_t due_ns;             /* WAITING: when to ask. ASKING: when to give up */
     uint64_t not_found_since_ns; /* 0: the stream is known */
@@ -94,6 +96,9 @@ uint64_t flx_shard_service(flx_shard_sub *sub, uint64_t now_ns);
 /* Lets go of channel and event stream. */
 void flx_shard_stop(flx_shard_sub *sub);
 extern const flx_reader_ops flx_shard_ops;
+/* The broker agreed, under this id. `resumed`: it had run before. */
+void flx_shard_run(flx_shard_sub *sub, uint64_t id, bool resumed);
+void flx_shard_ask_again(flx_shard_sub *sub, uint64_t due_ns);
 
 /* incoming.c. False: no memory, the stream is not taken. */
 bool flx_incoming_open(flx_uplink *uplink, flx_quic_stream *stream);

@@ -121,6 +121,9 @@ FLX_API flx_cache_watch *flx_cache_watch_free(flx_cache_watch *watch);
 FLX_API flx_status flx_cache_watch_wait(flx_cache_watch *watch, uint32_t timeout_ms,
                                         flx_error *reterr);
 
+/* How many shards it watches; 0: not known yet. */
+FLX_API uint32_t flx_cache_watch_shards(flx_cache_watch *watch);
+
 /*
  * Takes the next change or notice. The caller releases it.
  *

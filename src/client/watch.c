@@ -147,6 +147,15 @@ flx_status flx_cache_watch_receive(flx_cache_watch *watch, uint32_t timeout_ms,
     return status;
 }
 
+uint32_t flx_cache_watch_shards(flx_cache_watch *watch)
+{
+    flx_subscriber *subscriber = watch->subscriber;
+    (void)pthread_mutex_lock(&subscriber->mutex);
+    const uint32_t shards = subscriber->shard_count;
+    (void)pthread_mutex_unlock(&subscriber->mutex);
+    return shards;
+}
+
 int flx_cache_watch_fd(flx_cache_watch *watch)
 {
     return flx_subscriber_fd(watch->subscriber);

@@ -741,29 +741,86 @@ static void run_operation(op_output *output, flx_lane *lane, const flx_operation
     }
 }
 
+/* What a frame is left at: answers that nobody reads, or that others owe (rule 18). */
+static bool may_go_on(const flx_lane *lane)
+{
+    const flx_worker *worker = lane->peer->worker;
+    return lane->state == FLX_LANE_OPEN && !lane->out_full && !worker->is_congested &&
+           lane->ops_out < worker->limits.operation_window;
+}
+
+/* Takes operations off the front of `rest` and does them. A write that fails ends the lane, and with
+ * it the bytes that are read here. */
+static void run_operations(flx_lane *lane, flx_slice *rest, flx_chunk *chunk)
+{
+    op_output output = {.worker = lane->peer->worker, .lane = lane};
+    flx_operation_head head;
+    while (may_go_on(lane) && flx_operations_next(rest, &head)) {
+        run_operation(&output, lane, &head, chunk);
+    }
+    output_flush(&output);
+}
+
+/* Keeps what is left of a frame; it goes on when the lane runs. */
+static void keep_rest(flx_lane *lane, flx_slice rest, flx_chunk *chunk)
+{
+    if (rest.len == 0 || lane->state != FLX_LANE_OPEN) {
+        return;
+    }
+    if (chunk != NULL) {
+        lane->ops_chunk = flx_chunk_ref(chunk);
+    } else { /* they lie in bytes that are only lent */
+        lane->ops_chunk = flx_chunk_new(rest.len);
+        if (lane->ops_chunk == NULL) {
+            flx_lane_break(lane);
+            return;
+        }
+        memcpy(lane->ops_chunk->data, rest.ptr, rest.len);
+        lane->ops_chunk->len = (uint32_t)rest.len;
+        rest.ptr = lane->ops_chunk->data;
+    }
+    lane->ops_rest = rest;
+    flx_worker_mark_lane(lane->peer->worker, lane); /* or it waits, and for what */
+}
+
 void flx_operations_frame(flx_lane *lane, const flx_frame *frame)
 {
-    flx_worker *worker = lane->peer->worker;
+    flx_slice rest = frame->payload;
     uint32_t count;
-    if (flx_operations_check(frame->payload, worker->limits.operation_window, &count, NULL) !=
+    if (flx_operations_check(rest, lane->peer->worker->limits.operation_window, &count, NULL) !=
         FLX_OK) {
         flx_lane_break(lane);
         return;
     }
-    op_output output = {.worker = worker, .lane = lane};
-    flx_slice rest = frame->payload;
-    flx_operation_head head;
-    /* A write that fails ends the lane, and with it the bytes that are read here. */
-    while (lane->state == FLX_LANE_OPEN && flx_operations_next(&rest, &head)) {
-        run_operation(&output, lane, &head, frame->chunk);
+    run_operations(lane, &rest, frame->chunk);
+    keep_rest(lane, rest, frame->chunk);
+}
+
+void flx_operations_resume(flx_lane *lane)
+{
+    if (lane->ops_rest.len == 0 || !may_go_on(lane)) {
+        return;
     }
-    output_flush(&output);
+    flx_chunk *chunk = lane->ops_chunk;
+    flx_slice rest = lane->ops_rest;
+    lane->ops_chunk = NULL;
+    lane->ops_rest = (flx_slice){NULL, 0};
+    run_operations(lane, &rest, chunk);
+    keep_rest(lane, rest, chunk);
+    flx_chunk_unref(chunk);
+}
+
+void flx_operations_drop_rest(flx_lane *lane)
+{
+    lane->ops_chunk = flx_chunk_unref(lane->ops_chunk);
+    lane->ops_rest = (flx_slice){NULL, 0};
 }
 
 /* ---- life ---- */
 
 void flx_operations_lane_done(flx_lane *lane)
 {
+    flx_operations_drop_rest(lane);
     for (uint32_t handle = 0; handle < lane->name_cap; handle++) {
         flx_free(lane->names[handle]);
     }

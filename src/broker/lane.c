@@ -210,20 +210,23 @@ void flx_lane_write(flx_lane *lane, flx_range range)
     }
 }
 
+bool flx_lane_send_if_fits(flx_lane *lane, const flx_msg *msg)
+{
+    flx_range range;
+    const flx_status status = flx_scratch_message(&lane->peer->worker->scratch, msg, &range);
+    if (status == FLX_OK) {
+        flx_lane_write(lane, range);
+    } else if (status == FLX_ERR_NOMEM) {
+        flx_lane_break(lane);
+    }
+    return status != FLX_ERR_TOO_LARGE;
+}
+
 void flx_lane_send(flx_lane *lane, const flx_msg *msg)
 {
-    flx_worker *worker = lane->peer->worker;
-    const size_t len = flx_msg_frame_bytes(msg);
-    uint8_t *to = flx_scratch_reserve(&worker->scratch, len);
-    if (to == NULL) {
-        flx_lane_break(lane);
-        return;
+    if (!flx_lane_send_if_fits(lane, msg)) {
+        flx_lane_break(lane); /* an answer is missing: better the stream than the order */
     }
-    flx_writer writer;
-    flx_writer_init(&writer, to, len);
-    flx_msg_encode_frame(msg, &writer);
-    FLX_ASSERT(writer.len == len);
-    flx_lane_write(lane, flx_scratch_commit(&worker->scratch, len));
 }
 
 void flx_lane_error_detail(flx_lane *lane, flx_code code, const char *message, const char *reason,

@@ -131,7 +131,9 @@ static void answer_failure(op_output *output, uint8_t opcode, uint32_t id, uint1
         .retry = (uint8_t)(is_code ? flx_code_retry(status) : FLX_RETRY_FATAL),
         .message = {(const uint8_t *)message, strlen(message)},
     };
-    flx_stat_add(&output->worker->stats.errors[is_code ? status : FLX_CODE_INVALID_REQUEST], 1);
+    if (is_code) {
+        flx_stat_add(&output->worker->stats.errors[status], 1);
+    }
     uint8_t *to = output_take(output, flx_operation_answer_bytes(&answer));
     if (to != NULL) {
         (void)flx_operation_answer_encode(&answer, to);
@@ -269,12 +271,12 @@ static bool name_put(flx_lane *lane, uint16_t handle, flx_op_name *name)
         while (cap <= handle) {
             cap *= 2;
         }
-        flx_op_name **names = flx_realloc(lane->names, cap * sizeof *names);
+        flx_op_name **names = flx_realloc(lane->names, cap * sizeof(void *));
         if (names == NULL) {
             flx_free(name);
             return false;
         }
-        memset(&names[lane->name_cap], 0, (cap - lane->name_cap) * sizeof *names);
+        memset(&names[lane->name_cap], 0, (cap - lane->name_cap) * sizeof(void *));
         lane->names = names;
         lane->name_cap = (uint16_t)cap;
     }

@@ -170,11 +170,9 @@ static void answer_value(flx_lane *lane, const flx_job *job)
     msg.cache_value.has_version = job->reply.has_value && job->request.op == FLX_CACHE_OP_GET &&
                                   (lane->features & FLX_FEATURE_CACHE_CONDITIONAL) != 0;
     msg.cache_value.version = job->reply.version;
-    if (flx_msg_frame_bytes(&msg) > FLX_FRAME_BYTES_MAX + FLX_FRAME_HEADER_BYTES) {
+    if (!flx_lane_send_if_fits(lane, &msg)) {
         flx_lane_error(lane, FLX_CODE_INVALID_REQUEST, "the value does not fit an answer");
-        return;
     }
-    flx_lane_send(lane, &msg);
 }
 
 static void answer_counter(flx_lane *lane, const flx_job *job)

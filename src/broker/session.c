@@ -118,7 +118,8 @@ static void authenticated(flx_lane *lane, flx_identity *identity, bool is_negoti
 /* The extended word counts with its marker, and a one-way lane negotiates nothing. */
 static bool offers_operations(const flx_lane *lane, const struct flx_msg_auth *auth)
 {
-    return lane->kind == FLX_LANE_CONTROL && auth->has_client_flags &&
+    return lane->peer->worker->limits.operation_window != UINT32_MAX &&
+           lane->kind == FLX_LANE_CONTROL && auth->has_client_flags &&
            (lane->features & FLX_FEATURE_EXTENDED) != 0 && auth->has_client_features_hi &&
            (auth->client_features_hi & FLX_FEATURE_HI_OPERATIONS) != 0;
 }

@@ -114,6 +114,7 @@ flx_status flx_sub_new(flx_peer *peer, const flx_sub_request *request, flx_sub *
     flx_list_push_back(&peer->subs, &sub->of_peer);
     peer->subscriptions++;
     flx_stat_add(&worker->stats.subscriptions, 1);
+    flx_seats_came(worker->seats, view->id, view->shard);
     *ret_sub = sub;
     return FLX_OK;
 }
@@ -809,6 +810,7 @@ void flx_sub_end(flx_worker *worker, flx_sub *sub)
     }
     flx_handles_drop(&worker->handles, sub->handle);
     flx_stat_sub(&worker->stats.subscriptions, 1);
+    flx_seats_went(worker->seats, view->id, view->shard);
     flx_free(sub);
     if (view->count == 0) {
         variants_drop_all(&view->variants);

@@ -41,8 +41,9 @@ const char *flx_drop_name(flx_drop drop)
 uint32_t flx_worker_placement(const flx_worker *worker, flx_placement_kind kind, uint32_t id,
                               uint32_t shard)
 {
-    (void)kind;
-    return flx_worker_owner(id, shard, worker->count);
+    return flx_seats_advise(worker->seats, kind, id, shard,
+                            flx_worker_owner(id, shard, worker->count), worker->count,
+                            worker->now_ns);
 }
 
 /* ---- life ---- */
@@ -122,6 +123,7 @@ flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_wo
     worker->post = options->post;
     worker->post_arg = options->post_arg;
     worker->verifier = options->verifier;
+    worker->seats = options->seats;
     worker->catalog = flx_catalog_ref(options->catalog);
     worker->limits = options->limits;
     worker->listener_ports = options->listener_ports;

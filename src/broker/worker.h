@@ -24,6 +24,7 @@
 #define FLX_BROKER_WORKER_H
 
 #include "authz/token.h"
+#include "broker/seats.h"
 #include "broker/stats.h"
 #include "common/chunk.h"
 #include "metadata/catalog.h"
@@ -92,7 +93,8 @@ typedef struct flx_worker_limits {
     uint32_t frame_gather_bytes;      /* 64 KiB gathered in one event frame */
     uint64_t cache_bytes;             /* 256 MiB all cache shards; each worker takes its share */
     uint64_t counter_bytes;           /* 64 MiB all counters; each worker takes its share */
-    uint32_t operation_window;        /* 1024 operations of a frame, and unanswered of a stream */
+    uint32_t operation_window;        /* 1024 operations of a frame, and unanswered of a stream;
+                                         UINT32_MAX: operation frames are not offered */
 } flx_worker_limits;
 
 typedef struct flx_worker_options {
@@ -106,6 +108,7 @@ typedef struct flx_worker_options {
     flx_verifier *verifier;         /* borrowed until the worker is freed */
     flx_catalog *catalog;           /* a reference is taken */
     uint64_t seed;                  /* random bits: producer ids, never secrets */
+    flx_seats *seats;               /* borrowed, of all workers together; may be NULL */
     const uint16_t *listener_ports; /* borrowed; sent in auth_ok when there are several */
     size_t listener_port_count;
     bool record_publishers; /* keep the token's subject with records; splits frames by publisher */

@@ -494,6 +494,7 @@ struct flx_worker {
     bool (*post)(void *arg, uint32_t to, const void *mail, size_t len);
     void *post_arg;
     flx_verifier *verifier;
+    flx_seats *seats; /* NULL: not counted */
     flx_catalog *catalog;
     uint64_t catalog_epoch; /* +1 with each catalog */
     flx_worker_limits limits;
@@ -633,6 +634,8 @@ void flx_lane_run(flx_lane *lane); /* reads on with what waits */
 bool flx_lane_may_read(const flx_lane *lane);
 void flx_lane_write(flx_lane *lane, flx_range range);
 void flx_lane_send(flx_lane *lane, const flx_msg *msg);
+/* For what carries values: false when it is more than a frame may hold, and nothing was sent. */
+bool flx_lane_send_if_fits(flx_lane *lane, const flx_msg *msg);
 /* `error`, with code, retry and detail when the client reads them. */
 void flx_lane_error(flx_lane *lane, flx_code code, const char *message);
 void flx_lane_error_detail(flx_lane *lane, flx_code code, const char *message, const char *reason,

@@ -35,13 +35,13 @@ flx_status flx_asks_init(flx_asks *asks, flx_client *client, flx_error *reterr)
     asks->arrivals_end = &asks->arrivals;
     asks->next_id = 1;
     asks->timer = (flx_timer){.fire = look_again, .arg = client};
-    asks->slot_count = (size_t)client->uplink_count * client->options.cache_streams;
+    asks->slot_count = (size_t)client->options.connections * client->options.cache_streams;
     asks->slots = flx_calloc(asks->slot_count, sizeof(*asks->slots));
     if (asks->slots == NULL)
         return flx_fail(reterr, FLX_ERR_NOMEM, "%zu request streams", asks->slot_count);
     for (size_t i = 0; i < asks->slot_count; i++) {
         asks->slots[i].client = client;
-        asks->slots[i].uplink = (uint32_t)(i % client->uplink_count);
+        asks->slots[i].uplink = (uint32_t)(i % client->options.connections);
     }
     (void)pthread_mutex_init(&asks->mutex, NULL);
     return FLX_OK;
@@ -566,10 +566,11 @@ static void fail_hopeless(flx_client *client)
 static void feed_slots(flx_client *client)
 {
     flx_asks *asks = &client->asks;
-    const size_t share = (asks->waiting + client->uplink_count - 1) / client->uplink_count;
-    asks->turn = asks->turn + 1 < client->uplink_count ? asks->turn + 1 : 0;
-    for (size_t i = 0; i < client->uplink_count && asks->first != NULL; i++)
-        feed(&asks->slots[(asks->turn + i) % client->uplink_count], share);
+    const size_t share =
+        (asks->waiting + client->options.connections - 1) / client->options.connections;
+    asks->turn = asks->turn + 1 < client->options.connections ? asks->turn + 1 : 0;
+    for (size_t i = 0; i < client->options.connections && asks->first != NULL; i++)
+        feed(&asks->slots[(asks->turn + i) % client->options.connections], share);
     for (size_t i = 0; i < asks->slot_count && asks->first != NULL; i++)
         feed(&asks->slots[i], SIZE_MAX);
 }
@@ -578,7 +579,7 @@ static void feed_slots(flx_client *client)
 static bool has_pipe(const flx_client *client, size_t uplink)
 {
     const flx_asks *asks = &client->asks;
-    for (size_t i = uplink; i < asks->slot_count; i += client->uplink_count) {
+    for (size_t i = uplink; i < asks->slot_count; i += client->options.connections) {
         const flx_ask_slot *slot = &asks->slots[i];
         if (flx_channel_is_open(&slot->channel) &&
             (!slot->channel.ready || (slot->pipe.window > 0 && !slot->pipe.is_overdue)))
@@ -596,7 +597,7 @@ static void open_slots(flx_client *client)
     for (size_t i = 0; i < asks->slot_count; i++)
         opening += flx_channel_is_open(&asks->slots[i].channel) && !asks->slots[i].channel.ready;
     for (size_t i = 0; i < asks->slot_count && opening < asks->waiting; i++) {
-        const size_t uplink = i % client->uplink_count;
+        const size_t uplink = i % client->options.connections;
         if (flx_channel_is_open(&asks->slots[i].channel))
             continue;
         if (asks->first->name != NULL && client->uplinks[uplink].offer.operation_window > 0 &&

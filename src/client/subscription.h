@@ -16,6 +16,7 @@
 #include "client/backoff.h"
 #include "client/channel.h"
 #include "client/resume.h"
+#include "client/seat.h"
 #include "client/watch_resume.h"
 
 typedef struct flx_shard_sub flx_shard_sub;
@@ -60,6 +61,7 @@ struct flx_shard_sub {
     uint32_t shard;
     flx_shard_state state;
     flx_channel channel;
+    flx_seat seat;
     flx_resume resume;
     flx_watch_resume watch_resume; /* instead, when the subscriber watches a cache */
     flx_backoff backoff;

@@ -188,6 +188,7 @@ static flx_status bind_workers(flx_node *node, const flx_worker_thread_options *
     options.address = (const struct sockaddr *)&address;
     for (uint32_t i = 0; status == FLX_OK && i < node->worker_count; i++) {
         options.index = i;
+        options.cpu = flx_settings_cpu(flx_node_config(node), i);
         options.seed = common->seed + i;
         status = flx_worker_thread_new(&options, &node->workers[i], reterr);
         if (status == FLX_OK) {
@@ -216,6 +217,10 @@ static flx_status make_workers(flx_node *node, flx_error *reterr)
     if (node->workers == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "start the workers: out of memory");
     }
+    flx_status status = flx_seats_new(&node->seats, reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
     flx_worker_thread_options options = {
         .count = node->worker_count,
         .busy_poll_us = config->busy_poll_us,
@@ -224,9 +229,10 @@ static flx_status make_workers(flx_node *node, flx_error *reterr)
         .audience = FLX_TOKEN_AUDIENCE_BROKER,
         .keys = node->keys,
         .limits = &limits,
+        .seats = node->seats,
         .peers = node->workers,
     };
-    flx_status status = flx_random(&options.seed, sizeof options.seed, reterr);
+    status = flx_random(&options.seed, sizeof options.seed, reterr);
     if (status == FLX_OK) {
         status = flx_quic_group_new(node->worker_count, node->identity.transport_secret.bytes,
                                     &quic, &node->group, reterr);
@@ -423,6 +429,7 @@ flx_node *flx_node_free(flx_node *node)
     unmake_workers(node);
     flx_free(node->workers);
     node->group = flx_quic_group_free(node->group);
+    node->seats = flx_seats_free(node->seats);
     node->store = flx_store_close(node->store);
     node->credentials = flx_credentials_free(node->credentials);
     node->keys = flx_keyset_unref(node->keys);

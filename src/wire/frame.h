@@ -80,6 +80,7 @@ typedef struct flx_frame_reader {
     uint32_t payload_max;  /* limit of a payload, from flx_frame_reader_limit */
     uint32_t payload_len;  /* of the frame being read */
     uint32_t payload_have; /* bytes of it that arrived, gathered or skipped */
+    uint32_t proven_len;   /* payload gathered last, as far as it counts for the next one */
     uint16_t flags;        /* of the frame being read */
     uint16_t flags_known;  /* bits that are not refused */
     uint8_t header_have;   /* bytes in header; 12: in the payload */

@@ -37,7 +37,7 @@
 /*
  * Row: NAME, opcode, fields of the request, fields of the answer. A field is TYPE(member) or
  * TYPE_IF(member, flag); the flags of a side are exactly those its fields name and those in
- * MARK(flag), which say yes or no by themselves. docs/spec/extensions.md 4 says what they mean.
+ * MARK(flag), which say yes or no by themselves. docs/spec/extensions.md 1.4 says what they mean.
  */
 #define FLX_OPERATION_MAP(X)                                                                       \
     X(OPEN, 0x01, open, opened)                                                                    \

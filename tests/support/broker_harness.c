@@ -60,6 +60,7 @@ struct hx_conn {
     hx_stream *streams;
     uint32_t credit;
     uint64_t close_code; /* +1 */
+    bool stirred;        /* a stream of it may have something to do */
     bool dead;
 };
 
@@ -68,6 +69,7 @@ struct hx {
     hx_options options;
     flx_worker *workers[FLX_WORKERS_MAX];
     flx_verifier *verifiers[FLX_WORKERS_MAX];
+    flx_seats *seats; /* NULL when memory was out: that is allowed */
     mailbox boxes[FLX_WORKERS_MAX];
     flx_keyset *keyset;
     flx_catalog *catalog;
@@ -75,6 +77,7 @@ struct hx {
     char *tokens[3];
     hx_conn *conns;
     uint64_t now_ns, wall_us;
+    uint64_t mails;
     bool moved;
 };
 
@@ -88,6 +91,12 @@ static void *xalloc(size_t size)
 
 /* ---- the transport ---- */
 
+static void stir(hx_conn *conn)
+{
+    conn->stirred = true;
+    conn->h->moved = true;
+}
+
 static flx_status link_write(void *stream, flx_range range)
 {
     hx_stream *s = stream;
@@ -97,7 +106,7 @@ static flx_status link_write(void *stream, flx_range range)
         return FLX_ERR_CLOSED;
     }
     s->total += len;
-    s->conn->h->moved = true;
+    stir(s->conn);
     if (s->conn->h->options.count_only) {
         s->queued_only += len;
     } else {
@@ -118,7 +127,7 @@ static void link_finish(void *stream)
     hx_stream *s = stream;
     MUST(!s->fin_out);
     s->fin_out = true;
-    s->conn->h->moved = true;
+    stir(s->conn);
 }
 
 static void link_reset(void *stream, uint64_t code)
@@ -126,7 +135,7 @@ static void link_reset(void *stream, uint64_t code)
     (void)code;
     hx_stream *s = stream;
     s->reset_out = true;
-    s->conn->h->moved = true;
+    stir(s->conn);
 }
 
 static void link_stop(void *stream, uint64_t code)
@@ -134,6 +143,7 @@ static void link_stop(void *stream, uint64_t code)
     (void)code;
     hx_stream *s = stream;
     s->stopped = true;
+    s->conn->stirred = true;
 }
 
 static void link_consume(void *stream, size_t len)
@@ -148,7 +158,7 @@ static void link_want_pull(void *stream, bool want)
 {
     hx_stream *s = stream;
     if (want && !s->want_pull) {
-        s->conn->h->moved = true;
+        stir(s->conn);
     }
     s->want_pull = want;
 }
@@ -211,6 +221,7 @@ static bool post(void *arg, uint32_t to, const void *mail, size_t len)
         return false;
     }
     memcpy(box->mails[box->tail++ % box->cap], mail, len);
+    h->mails++;
     h->moved = true;
     return true;
 }
@@ -329,6 +340,7 @@ static bool worker_new(hx *h, uint32_t index)
         .post = post,
         .post_arg = h,
         .verifier = h->verifiers[index],
+        .seats = h->seats,
         .catalog = h->catalog,
         .seed = 42,
         .listener_ports = h->options.listener_ports,
@@ -350,6 +362,7 @@ hx *hx_new(const hx_options *options)
     h->count = options->workers == 0 ? 1 : options->workers;
     h->now_ns = UINT64_C(1000000000);
     h->wall_us = UINT64_C(1700000000000000);
+    (void)flx_seats_new(&h->seats, NULL);
     bool ok = tokens_new(h) && (h->catalog = catalog_new(h, true)) != NULL;
     for (uint32_t i = 0; ok && i < h->count; i++) {
         ok = worker_new(h, i);
@@ -416,6 +429,7 @@ void hx_free(hx *h)
     for (uint32_t i = 0; i < h->count; i++) {
         free(h->boxes[i].mails);
     }
+    h->seats = flx_seats_free(h->seats);
     flx_keyset_unref(h->keyset);
     flx_catalog_unref(h->catalog);
     for (size_t i = 0; i < 3; i++) {
@@ -471,6 +485,11 @@ uint64_t hx_wall_us(const hx *h)
     return h->wall_us;
 }
 
+uint64_t hx_mails(const hx *h)
+{
+    return h->mails;
+}
+
 static void flush_stream(hx *h, hx_stream *s)
 {
     if (s->stalled || s->lane == NULL) {
@@ -512,8 +531,11 @@ void hx_step(hx *h)
             if (conn->worker != i || conn->dead) {
                 continue;
             }
-            for (hx_stream *s = conn->streams; s != NULL; s = s->next) {
+            const bool stirred = conn->stirred;
+            conn->stirred = false; /* before: flushing one may stir another */
+            for (hx_stream *s = stirred ? conn->streams : NULL; s != NULL; s = s->next) {
                 flush_stream(h, s);
+                conn->stirred |= s->want_pull;
             }
             if (conn->close_code != 0) {
                 hx_disconnect(conn);
@@ -589,23 +611,27 @@ hx *hx_of(const hx_stream *s)
     return s->conn->h;
 }
 
+void hx_feed(hx_stream *s, const void *bytes, size_t len)
+{
+    if (s->lane != NULL) {
+        s->unconsumed += len;
+        flx_worker_stream_data(s->conn->h->workers[s->conn->worker], s->lane,
+                               (flx_slice){bytes, len}, false);
+    }
+}
+
 void hx_send(hx_stream *s, const void *bytes, size_t len)
 {
-    if (s->lane == NULL) {
-        return;
-    }
-    s->unconsumed += len;
-    /* A copy of its own exact size, so that reading past it is seen. */
     uint8_t *copy = xalloc(len);
     memcpy(copy, bytes, len);
-    flx_worker_stream_data(s->conn->h->workers[s->conn->worker], s->lane, (flx_slice){copy, len},
-                           false);
+    hx_feed(s, copy, len);
     free(copy);
 }
 
 void hx_fin(hx_stream *s)
 {
     s->fin_in = true;
+    s->conn->stirred = true;
     if (s->lane != NULL) {
         flx_worker_stream_data(s->conn->h->workers[s->conn->worker], s->lane, (flx_slice){NULL, 0},
                                true);
@@ -615,6 +641,7 @@ void hx_fin(hx_stream *s)
 void hx_reset(hx_stream *s)
 {
     s->fin_in = true;
+    s->conn->stirred = true;
     if (s->lane != NULL) {
         flx_worker_stream_reset(s->conn->h->workers[s->conn->worker], s->lane, 7);
     }
@@ -790,6 +817,7 @@ size_t hx_unconsumed(const hx_stream *s)
 void hx_stall(hx_stream *s, bool stalled)
 {
     s->stalled = stalled;
+    s->conn->stirred = true;
 }
 
 uint64_t hx_bytes_out(const hx_stream *s)

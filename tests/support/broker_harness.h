@@ -48,6 +48,8 @@ bool hx_run(hx *h);
 void hx_step(hx *h);
 void hx_advance_ms(hx *h, uint64_t ms);
 uint64_t hx_wall_us(const hx *h);
+/* Mails that workers have posted and mailboxes have taken. */
+uint64_t hx_mails(const hx *h);
 /* A new catalog without (or with) the stream "demo" and the cache "primary". */
 void hx_set_catalog(hx *h, bool with_demo);
 
@@ -67,7 +69,10 @@ void hx_conn_credit(hx_conn *conn, uint32_t streams);
 
 hx_stream *hx_open(hx_conn *conn, bool bidirectional);
 hx *hx_of(const hx_stream *s);
+/* A copy of its own exact size goes in, so that reading past it is seen. */
 void hx_send(hx_stream *s, const void *bytes, size_t len);
+/* The same without the copy, for benches: the worker reads the caller's bytes. */
+void hx_feed(hx_stream *s, const void *bytes, size_t len);
 void hx_fin(hx_stream *s);
 void hx_reset(hx_stream *s); /* RESET_STREAM from the client */
 void hx_stop(hx_stream *s);  /* STOP_SENDING from the client */

@@ -186,6 +186,19 @@ static void test_only_who_offers_it_hears_of_it(void **state)
     }
 }
 
+static void test_an_operator_may_switch_it_off(void **state)
+{
+    (void)state;
+    hx *h = hx_new(&(hx_options){.limits = {.operation_window = UINT32_MAX}});
+    hx_stream *s = hx_open(hx_connect(h, 0), true);
+    hx_auth_hi(s, 0x7fff, ALL_FEATURES, HI);
+    add_open(1, FLX_OPERATION_CACHE, "t1", "primary");
+    send_added(s);
+    assert_true(hx_run(h));
+    assert_non_null(strstr(hx_read_json(s), "unsupported frame flags"));
+    hx_free(h);
+}
+
 static void test_before_auth_and_on_one_way_streams(void **state)
 {
     (void)state;
@@ -734,6 +747,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_who_offers_it_hears_of_it),
+        cmocka_unit_test(test_an_operator_may_switch_it_off),
         cmocka_unit_test(test_before_auth_and_on_one_way_streams),
         cmocka_unit_test(test_all_cache_operations),
         cmocka_unit_test(test_json_sees_what_operations_wrote),

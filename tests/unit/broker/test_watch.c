@@ -442,8 +442,7 @@ static hx_stream *watch_stalled(scene *s, hx_stream **ret_request)
 static void test_an_idle_watch_overrun_within_a_tick_is_told(void **state)
 {
     (void)state;
-    hx *h = hx_new(&(hx_options){
-        .limits = {.shard_ring_frames = 4, .frame_events_max = 1}});
+    hx *h = hx_new(&(hx_options){.limits = {.shard_ring_frames = 4, .frame_events_max = 1}});
     hx_stream *writer = hx_open(hx_connect(h, 0), true);
     hx_auth(writer);
     char answer[512];

@@ -23,6 +23,7 @@ typedef struct fixture {
     flx_store *store;
     uint64_t told_version; /* what the change callback said last */
     unsigned told;         /* how often */
+    bool durable;          /* what the node is able to offer */
 } fixture;
 
 /* "t", "t/n" or "t/n/s". */
@@ -51,6 +52,7 @@ static flx_status open_store(fixture *fix, uint32_t change_rows_max, flx_error *
                                        .change_rows_max = change_rows_max,
                                        .entries_max = 50,
                                        .busy_timeout_ms = 1,
+                                       .abilities = {.durable = fix->durable},
                                        .changed = on_change,
                                        .arg = fix};
     return flx_store_open(&options, &fix->store, reterr);
@@ -185,7 +187,9 @@ static void rules_of_create(void **state)
          "delivery: must be AtMostOnce or AtLeastOnce", false},
         {"a durable stream without a log", FLX_KIND_STREAM, "t/n",
          "{\"stream\":\"z\",\"durable\":true}", FLX_ERR_UNSUPPORTED,
-         "durable: durable streams need the log", false},
+         "durable: durable streams need a data directory", false},
+        {"a sync of nothing", FLX_KIND_STREAM, "t/n", "{\"stream\":\"z\",\"fsync\":\"periodic\"}",
+         FLX_ERR_INVALID, "fsync: a stream that is not durable", false},
         {"a promise memory cannot keep", FLX_KIND_STREAM, "t/n",
          "{\"stream\":\"z\",\"ack\":\"synced\"}", FLX_ERR_INVALID,
          "ack: a stream that is not durable", false},
@@ -242,8 +246,8 @@ static void rules_of_patch(void **state)
          "shards: is fixed at create"},
         {"the routing", FLX_KIND_STREAM, "t/n/s", "{\"routing\":\"jump_hash\"}", FLX_ERR_INVALID,
          "routing: is fixed at create"},
-        {"durability without a log", FLX_KIND_STREAM, "t/n/s", "{\"durable\":true}",
-         FLX_ERR_UNSUPPORTED, "durable:"},
+        {"durability", FLX_KIND_STREAM, "t/n/s", "{\"durable\":true}", FLX_ERR_INVALID,
+         "durable: is fixed at create"},
         {"an array", FLX_KIND_STREAM, "t/n/s", "[]", FLX_ERR_INVALID,
          "body: must be a JSON object"},
         {"what is not there", FLX_KIND_STREAM, "t/n/r", "{}", FLX_ERR_NOT_FOUND,
@@ -273,6 +277,76 @@ static void rules_of_patch(void **state)
     assert_int_equal(entry.stream.retention_bytes, 9);
     assert_int_equal(entry.stream.slow_policy, FLX_SLOW_BLOCK);
     assert_int_equal(fix->told, 4 + 4); /* four creates, four patches that changed something */
+}
+
+/* README.md, rule 4: what a durable stream promises, and what it takes to keep it. */
+static void promises_of_durable_streams(void **state)
+{
+    static const struct {
+        const char *body; /* behind "stream" and "durable" */
+        flx_status status;
+        const char *message;
+        flx_ack_rule ack;
+        flx_fsync_rule fsync;
+        uint32_t fsync_ms;
+    } rows[] = {
+        {"", FLX_OK, "", FLX_ACK_SYNCED, FLX_FSYNC_ON_COMMIT, 0},
+        {",\"consistency\":\"Leader\"", FLX_OK, "", FLX_ACK_SYNCED, FLX_FSYNC_ON_COMMIT, 0},
+        {",\"ack\":\"written\"", FLX_OK, "", FLX_ACK_WRITTEN, FLX_FSYNC_PERIODIC, 250},
+        {",\"ack\":\"accepted\"", FLX_OK, "", FLX_ACK_ACCEPTED, FLX_FSYNC_PERIODIC, 250},
+        {",\"ack\":\"written\",\"fsync\":\"none\"", FLX_OK, "", FLX_ACK_WRITTEN, FLX_FSYNC_NONE, 0},
+        {",\"ack\":\"written\",\"fsync\":\"on_commit\"", FLX_OK, "", FLX_ACK_WRITTEN,
+         FLX_FSYNC_ON_COMMIT, 0},
+        {",\"ack\":\"written\",\"fsync\":\"periodic\",\"fsync_interval_ms\":20", FLX_OK, "",
+         FLX_ACK_WRITTEN, FLX_FSYNC_PERIODIC, 20},
+        {",\"fsync\":\"periodic\"", FLX_ERR_INVALID, "fsync: ack synced needs on_commit", 0, 0, 0},
+        {",\"fsync\":\"none\"", FLX_ERR_INVALID, "fsync: ack synced needs on_commit", 0, 0, 0},
+        {",\"fsync\":\"often\"", FLX_ERR_INVALID, "fsync: must be none, periodic or", 0, 0, 0},
+        {",\"fsync_interval_ms\":20", FLX_ERR_INVALID, "fsync_interval_ms: only with", 0, 0, 0},
+        {",\"ack\":\"written\",\"fsync_interval_ms\":0", FLX_ERR_INVALID,
+         "fsync_interval_ms: must be", 0, 0, 0},
+        {",\"ack\":\"quorum\"", FLX_ERR_UNSUPPORTED, "ack: quorum needs replicas", 0, 0, 0},
+    };
+    fixture *fix = *state;
+    (void)flx_store_close(fix->store);
+    fix->durable = true;
+    assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
+    create_place(fix);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char body[256];
+        char path[16];
+        bool created = false;
+        flx_error error = {0};
+        (void)snprintf(body, sizeof body, "{\"stream\":\"s%zu\",\"durable\":true%s}", i,
+                       rows[i].body);
+        (void)snprintf(path, sizeof path, "t/n/s%zu", i);
+        const flx_status status = create(fix, FLX_KIND_STREAM, "t/n", body, &created, &error);
+        if (status != rows[i].status ||
+            strncmp(error.message, rows[i].message, strlen(rows[i].message)) != 0) {
+            fail_msg("%s: %s, '%s'", rows[i].body, flx_status_name(status), error.message);
+        }
+        if (status == FLX_OK) {
+            flx_entry entry;
+            const flx_key key = key_of(path);
+            assert_int_equal(flx_store_get(fix->store, FLX_KIND_STREAM, &key, &entry, NULL),
+                             FLX_OK);
+            assert_int_equal(entry.stream.ack, rows[i].ack);
+            assert_int_equal(entry.stream.fsync, rows[i].fsync);
+            assert_int_equal(entry.stream.fsync_ms, rows[i].fsync_ms);
+        }
+    }
+    /* Less may be asked for later, and the sync follows; the records' bound is kept. */
+    flx_entry entry;
+    assert_int_equal(patch(fix, FLX_KIND_STREAM, "t/n/s0",
+                           "{\"ack\":\"written\",\"retention\":{\"max_records\":7}}", &entry, NULL),
+                     FLX_OK);
+    assert_int_equal(entry.stream.fsync, FLX_FSYNC_PERIODIC);
+    assert_int_equal(entry.stream.fsync_ms, 250);
+    assert_int_equal(entry.stream.retention_records, 7);
+    assert_int_equal(patch(fix, FLX_KIND_STREAM, "t/n/s0", "{\"ack\":\"synced\"}", &entry, NULL),
+                     FLX_OK);
+    assert_int_equal(entry.stream.fsync, FLX_FSYNC_ON_COMMIT);
+    assert_int_equal(entry.stream.fsync_ms, 0);
 }
 
 /* README.md, rule 10. */
@@ -953,6 +1027,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rules_of_create, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rules_of_patch, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(promises_of_durable_streams, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_place_is_deleted_empty, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_is_all_or_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ids_are_never_used_again, set_up, tear_down),

@@ -740,7 +740,7 @@ static void a_newer_or_damaged_catalog_is_refused(void **state)
 
     /* A row that could not have been written by us is found when it is read. */
     run_sql(path, "INSERT INTO streams VALUES(9,'t','n','s',0,1,0,0,0,0,0,0,'Stream','Leader',"
-                  "'AtMostOnce','')");
+                  "'AtMostOnce','',0,0,0)");
     assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
     flx_catalog *catalog = NULL;
     assert_int_equal(flx_store_snapshot(fix->store, &catalog, &error), FLX_ERR_CORRUPT);

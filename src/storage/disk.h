@@ -30,6 +30,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#define FLX_DISK_PATH_MAX 512
+
 typedef struct flx_disk flx_disk;
 
 /* An open file. Implementations embed it. */
@@ -95,6 +97,10 @@ flx_file *flx_disk_close(flx_file *file);
 /* One piece, at `offset`. Fails as ops->write. */
 flx_status flx_disk_write(flx_file *file, const void *bytes, size_t len, uint64_t offset,
                           flx_error *reterr);
+
+/* Exactly `len` bytes. FLX_ERR_CORRUPT: the file ends before. */
+flx_status flx_disk_read_all(flx_file *file, void *to, size_t len, uint64_t offset,
+                             flx_error *reterr);
 
 /*
  * Replaces a whole small file so that a crash leaves the old content or the new: PATH.tmp is written

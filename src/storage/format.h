@@ -4,7 +4,7 @@
  *
  *     segment   | header 96 | batch | batch | ... | batch | index | trailer 96 |   sealed
  *               | header 96 | batch | batch | ... | (torn?)                        active
- *     batch     | head 88 | publisher | record region | columns |
+ *     batch     | head 92 | publisher | record region | columns |
  *
  * Integers are big-endian, as on the wire, so that a region is the same bytes in a publish, on disk
  * and in an event. Every structure carries a CRC32C; decoders check it and everything they return
@@ -21,7 +21,8 @@
 #include <stdint.h>
 
 #define FLX_DISK_ID_BYTES         16
-#define FLX_STORED_HEAD_BYTES     88
+#define FLX_STORED_HEAD_BYTES     92
+#define FLX_STORED_CRC_FROM       8           /* the CRC covers from here to the end */
 #define FLX_STORED_BYTES_MAX      (64u << 20) /* of one batch; a longer length is a broken one */
 #define FLX_STORED_PUBLISHER_MAX  255
 #define FLX_SEGMENT_HEADER_BYTES  96
@@ -59,6 +60,7 @@ typedef enum flx_compression {
 
 /* One batch as it lies in a segment. Slices point into the bytes it was decoded from. */
 typedef struct flx_stored {
+    uint32_t tag;        /* flx_stored_tag of its log */
     uint8_t kind;        /* flx_stored_kind */
     uint8_t compression; /* flx_compression, of the region */
     uint32_t count;      /* records, at least 1; record i has offset base_offset + i */
@@ -80,6 +82,10 @@ static inline uint64_t flx_stored_end(const flx_stored *stored)
     return stored->base_offset + stored->count;
 }
 
+/* Four bytes that begin every batch of one log behind its CRC. They are drawn from the log's random id,
+ * which no client sees, so that no payload can pass for a batch when one looks beyond a break. */
+uint32_t flx_stored_tag(const uint8_t log_id[FLX_DISK_ID_BYTES]);
+
 /* Bytes of the batch, length field included. */
 size_t flx_stored_bytes(const flx_stored *stored);
 
@@ -92,20 +98,22 @@ uint8_t *flx_stored_head_encode(const flx_stored *stored, uint8_t *to);
 size_t flx_stored_columns_bytes(const flx_stored *stored);
 uint8_t *flx_stored_columns_encode(const flx_stored *stored, uint8_t *to);
 
-typedef enum flx_stored_check { FLX_STORED_CHECK_CRC, FLX_STORED_TRUST_CRC } flx_stored_check;
-
 /*
- * Decodes the batch at the front of `bytes`; *ret_len is its length.
+ * Decodes the batch of the log with this tag at the front of `bytes`; *ret_len is its length.
  *
  * FLX_ERR_AGAIN    it goes on behind the end of `bytes`: *ret_len is what it says it needs (at most
  *                  FLX_STORED_BYTES_MAX), or the bytes of a head
  * FLX_ERR_CORRUPT  no batch: a length, tag, CRC or part that cannot be
  */
-flx_status flx_stored_decode(flx_slice bytes, flx_stored_check check, flx_stored *ret_stored,
+flx_status flx_stored_decode(flx_slice bytes, uint32_t tag, flx_stored *ret_stored,
                              size_t *ret_len);
 
 /* Walks whole batches whose CRCs were checked (what a read returned). False at the end. */
 bool flx_stored_next(flx_slice *bytes, flx_stored *ret_stored);
+
+/* Where the next batch might begin at or behind `from`, by its tag alone; bytes.len: nowhere. For
+ * looking beyond a break. */
+size_t flx_stored_seek_tag(flx_slice bytes, uint32_t tag, size_t from);
 
 typedef struct flx_segment_header {
     uint8_t store_id[FLX_DISK_ID_BYTES];

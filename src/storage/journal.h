@@ -78,7 +78,7 @@ typedef struct flx_journal_report {
     uint64_t cut_at;          /* offset the cut left as the end */
     uint32_t footers_rebuilt; /* of sealed segments, scanned because the footer was damaged */
     uint32_t leftovers;       /* files a crash left half made or half deleted */
-    char cut_file[160];       /* path of the segment that was cut */
+    char cut_file[FLX_DISK_PATH_MAX]; /* path of the segment that was cut */
 } flx_journal_report;
 
 /*
@@ -207,6 +207,7 @@ uint64_t flx_journal_synced(const flx_journal *journal);
 uint64_t flx_journal_visible_end(const flx_journal *journal);
 uint64_t flx_journal_start(const flx_journal *journal);
 const char *flx_journal_name(const flx_journal *journal);
+const char *flx_journal_label(const flx_journal *journal);
 
 /* With FLX_JOURNAL_VISIBLE_GIVEN: readers may see what is below `offset`, once it is written. */
 void flx_journal_set_visible(flx_journal *journal, uint64_t offset);
@@ -282,7 +283,7 @@ typedef struct flx_journal_errand {
 } flx_journal_errand;
 
 /* Batches from `end` on are of `epoch`, which is above every epoch before (FLX_ERR_CONFLICT
- * otherwise). Appends made before `done` still have the old one. */
+ * otherwise). Until `done` is called, appends answer FLX_ERR_AGAIN. */
 void flx_journal_epoch_begin(flx_journal *journal, uint64_t epoch, flx_journal_errand *errand);
 /* Never to follow a leader below `epoch` again. FLX_ERR_CONFLICT: more was promised before. */
 void flx_journal_promise_begin(flx_journal *journal, uint64_t epoch, flx_journal_errand *errand);

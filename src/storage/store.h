@@ -48,6 +48,9 @@ flx_disk *flx_store_disk(const flx_store *store);
 /* FLX_DISK_ID_BYTES. */
 const uint8_t *flx_store_id(const flx_store *store);
 
+/* Sixteen random bytes. */
+void flx_disk_id_make(uint8_t ret_id[FLX_DISK_ID_BYTES]);
+
 bool flx_log_name_is_valid(const char *name);
 
 /* Calls `each` with the name of every log, in order of names. */

@@ -39,7 +39,7 @@ static void on_catalog_changed(void *arg, uint64_t version)
     (void)version;
     flx_catalog *catalog = NULL;
     flx_error error;
-    if (flx_store_snapshot(node->store, &catalog, &error) != FLX_OK) {
+    if (flx_catalog_store_snapshot(node->store, &catalog, &error) != FLX_OK) {
         FLX_LOG(node->options.log, FLX_LOG_ERROR, "catalog.snapshot_failed",
                 "workers keep the catalog they have", flx_kv_err(&error));
         return;
@@ -65,7 +65,8 @@ static flx_status seed_catalog(flx_node *node, flx_error *reterr)
     entries[2].kind = FLX_KIND_CACHE;
     flx_cache_info_init(&entries[2].cache, FLX_DEV_TENANT, FLX_DEV_NAMESPACE, FLX_DEV_CACHE);
     for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
-        const flx_status status = flx_store_create(node->store, &entries[i], 1, NULL, reterr);
+        const flx_status status =
+            flx_catalog_store_create(node->store, &entries[i], 1, NULL, reterr);
         if (status != FLX_OK && status != FLX_ERR_CONFLICT) { /* changed by its owner since */
             return status;
         }
@@ -76,12 +77,12 @@ static flx_status seed_catalog(flx_node *node, flx_error *reterr)
 static flx_status open_store(flx_node *node, flx_error *reterr)
 {
     const flx_config *config = flx_node_config(node);
-    const flx_store_options options = {
+    const flx_catalog_store_options options = {
         .directory = config->data_dir,
         .changed = on_catalog_changed,
         .arg = node,
     };
-    flx_status status = flx_store_open(&options, &node->store, reterr);
+    flx_status status = flx_catalog_store_open(&options, &node->store, reterr);
     if (status == FLX_OK && node->options.embedded) {
         status = seed_catalog(node, reterr);
     }
@@ -232,7 +233,7 @@ static flx_status make_workers(flx_node *node, flx_error *reterr)
                                     &quic, &node->group, reterr);
     }
     if (status == FLX_OK) {
-        status = flx_store_snapshot(node->store, &options.catalog, reterr);
+        status = flx_catalog_store_snapshot(node->store, &options.catalog, reterr);
     }
     options.group = node->group;
     if (status == FLX_OK) {
@@ -254,7 +255,7 @@ static flx_status give_jwks(void *arg, const char *tenant, char **ret_json, flx_
 {
     const flx_node *node = arg;
     flx_catalog *catalog = NULL;
-    flx_status status = flx_store_snapshot(node->store, &catalog, reterr);
+    flx_status status = flx_catalog_store_snapshot(node->store, &catalog, reterr);
     if (status != FLX_OK) {
         return status;
     }
@@ -423,7 +424,7 @@ flx_node *flx_node_free(flx_node *node)
     unmake_workers(node);
     flx_free(node->workers);
     node->group = flx_quic_group_free(node->group);
-    node->store = flx_store_close(node->store);
+    node->store = flx_catalog_store_close(node->store);
     node->credentials = flx_credentials_free(node->credentials);
     node->keys = flx_keyset_unref(node->keys);
     flx_free(atomic_load(&node->jwks_text));

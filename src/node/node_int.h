@@ -22,7 +22,7 @@ struct flx_node {
     flx_keyset *keys;
     _Atomic(char *) jwks_text; /* the tenants' JWKS, made once; HTTP threads read it; NULL: none */
     flx_credentials *credentials;
-    flx_store *store;
+    flx_catalog_store *store;
     flx_api *api;
     flx_http_server *api_server;
 

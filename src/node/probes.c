@@ -68,7 +68,7 @@ static flx_status render_metrics(void *arg, char **ret_text, flx_error *reterr)
         .ready = atomic_load(&node->started) && !atomic_load(&node->draining),
     };
     flx_catalog *catalog = NULL;
-    if (flx_store_snapshot(node->store, &catalog, NULL) == FLX_OK) {
+    if (flx_catalog_store_snapshot(node->store, &catalog, NULL) == FLX_OK) {
         exposition.catalog_version = flx_catalog_version(catalog);
         exposition.streams = flx_catalog_stream_count(catalog);
         exposition.caches = flx_catalog_cache_count(catalog);

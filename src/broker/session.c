@@ -374,6 +374,8 @@ void flx_session_job_done(flx_worker *worker, flx_job *job)
     }
     if (job->kind == FLX_JOB_SUBSCRIBE) {
         flx_subscribe_done(worker, job);
+    } else if (job->kind == FLX_JOB_HISTORY) {
+        flx_history_done(worker, job);
     } else if (lane != NULL && job->kind == FLX_JOB_CACHE) {
         flx_cache_answer(lane, job);
     } else if (lane != NULL) {

@@ -27,6 +27,13 @@ void flx_shard_done(flx_shard *shard)
     shard->producers = flx_producers_free(shard->producers);
 }
 
+void flx_shard_begin_at(flx_shard *shard, uint64_t offset)
+{
+    FLX_ASSERT(shard->open_count == 0 && flx_feed_is_empty(&shard->feed));
+    shard->next_offset = offset;
+    shard->feed.next_offset = offset;
+}
+
 /* Makes sure `need` bytes fit behind chunk->len. No frame may be open. */
 static flx_status chunk_reserve(flx_shard *shard, size_t need)
 {
@@ -47,6 +54,17 @@ static flx_status chunk_reserve(flx_shard *shard, size_t need)
     return FLX_OK;
 }
 
+/* A sealed frame goes where readers find it, or to who shows it to them later. */
+static void frame_out(flx_shard *shard, const flx_sealed *frame, uint64_t producer_id,
+                      uint64_t sequence)
+{
+    if (shard->sink.take != NULL) {
+        shard->sink.take(shard->sink.arg, frame, producer_id, sequence);
+        return;
+    }
+    flx_feed_push_take(&shard->feed, frame);
+}
+
 static uint32_t open_bytes(const flx_shard *shard)
 {
     return shard->chunk->len - shard->open_at - FLX_EVENT_PRIMARY_BYTES;
@@ -61,7 +79,7 @@ void flx_shard_seal(flx_shard *shard)
     const flx_sealed frame = {
         .head = {shard->chunk, shard->open_at, region_at},
         .region = {flx_chunk_ref(shard->chunk), region_at, shard->chunk->len},
-        .base_offset = shard->feed.next_offset,
+        .base_offset = shard->next_offset - shard->open_count,
         .wall_us = shard->open_wall_us,
         .publisher = shard->open_publisher, /* changes hands */
         .count = shard->open_count,
@@ -71,8 +89,9 @@ void flx_shard_seal(flx_shard *shard)
                           flx_range_len(&frame.region));
     shard->open_count = 0;
     shard->open_publisher = NULL;
-    flx_feed_push_take(&shard->feed, &frame);
-    FLX_ASSERT(shard->feed.next_offset == shard->next_offset);
+    frame_out(shard, &frame, shard->open_producer, shard->open_sequence);
+    shard->open_producer = 0;
+    FLX_ASSERT(shard->sink.take != NULL || shard->feed.next_offset == shard->next_offset);
 }
 
 /* Whether two publishers are one: the same token makes the same chunk, another stream's differs. */
@@ -117,7 +136,7 @@ static flx_status append_shared(flx_shard *shard, const flx_batch *batch, uint64
     };
     chunk->len += FLX_EVENT_PRIMARY_BYTES;
     shard->next_offset += batch->count;
-    flx_feed_push_take(&shard->feed, &frame);
+    frame_out(shard, &frame, batch->producer_id, batch->sequence);
     return FLX_OK;
 }
 
@@ -132,6 +151,8 @@ static flx_status append_copied(flx_shard *shard, const flx_batch *batch, uint64
         shard->chunk->len += FLX_EVENT_PRIMARY_BYTES;
         shard->open_wall_us = wall_us;
         shard->open_publisher = batch->publisher == NULL ? NULL : flx_chunk_ref(batch->publisher);
+        shard->open_producer = batch->producer_id;
+        shard->open_sequence = batch->sequence;
     }
     memcpy(shard->chunk->data + shard->chunk->len, batch->region.ptr, batch->region.len);
     shard->chunk->len += (uint32_t)batch->region.len;
@@ -148,7 +169,7 @@ flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t w
     FLX_ASSERT(batch->region.len <= UINT32_MAX / 2);
 
     const uint64_t offset = shard->next_offset;
-    if (!open_takes(shard, batch)) {
+    if (batch->producer_id != 0 || shard->open_producer != 0 || !open_takes(shard, batch)) {
         flx_shard_seal(shard);
     }
     const bool is_shared =

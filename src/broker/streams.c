@@ -116,13 +116,18 @@ static void view_init(flx_view *view, flx_feed *feed, const flx_slot *slot, uint
     view->id = slot->info->id;
     view->shard = shard;
     view->policy = (uint8_t)slot->info->slow_policy;
+    view->is_durable = slot->info->durable;
     view->capacity_min = UINT32_MAX;
     flx_list_init(&view->idle);
     flx_list_init(&view->active);
 }
 
-static void owned_free(flx_worker *worker, flx_owned *owned)
+static void owned_free(flx_worker *worker, flx_owned *owned, bool is_removed)
 {
+    if (owned->durable != NULL) {
+        flx_durable_release(owned->durable, is_removed);
+        owned->durable = NULL;
+    }
     for (flx_held *held = owned->held_first; held != NULL;) {
         flx_held *next = held->next;
         flx_publish_gone(worker, &held->mail);
@@ -175,6 +180,12 @@ flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_ow
     };
     flx_shard_init(&owned->shard, &bounds);
     view_init(&owned->view, &owned->shard.feed, slot, shard);
+    if (slot->info->durable && flx_durable_new(worker, owned, slot->info, shard) != FLX_OK) {
+        flx_shard_done(&owned->shard);
+        flx_free(owned->progress);
+        flx_free(owned);
+        return FLX_ERR_NOMEM;
+    }
     slot->owned[shard] = owned;
     flx_stat_add(&worker->stats.shards, 1);
     *ret_owned = owned;
@@ -339,6 +350,9 @@ void flx_owned_announce(flx_worker *worker, flx_owned *owned)
 void flx_owned_touch(flx_worker *worker, flx_owned *owned)
 {
     flx_owned_announce(worker, owned); /* what the append sealed */
+    if (owned->durable != NULL) {
+        flx_durable_staged(owned->durable);
+    }
     if (owned->shard.open_count > 0 && !flx_list_is_linked(&owned->dirty)) {
         flx_list_push_back(&worker->dirty_shards, &owned->dirty);
     }
@@ -509,13 +523,13 @@ void flx_streams_report(flx_worker *worker)
 
 /* ---- streams that go ---- */
 
-static void slot_end(flx_worker *worker, flx_slot *slot)
+static void slot_end(flx_worker *worker, flx_slot *slot, bool is_removed)
 {
     for (uint32_t shard = 0; shard < slot->shard_count; shard++) {
         if (slot->owned[shard] != NULL) {
             flx_sub_end_view(worker, &slot->owned[shard]->view);
             FLX_ASSERT(slot->owned[shard]->view.count == 0);
-            owned_free(worker, slot->owned[shard]);
+            owned_free(worker, slot->owned[shard], is_removed);
             slot->owned[shard] = NULL;
         }
         if (slot->mirrors[shard] != NULL) {
@@ -523,6 +537,16 @@ static void slot_end(flx_worker *worker, flx_slot *slot)
             if (slot->mirrors[shard] != NULL) {
                 mirror_free(worker, slot, shard);
             }
+        }
+    }
+}
+
+/* What a patch may change of a stream that is in use. */
+static void slot_update(flx_slot *slot)
+{
+    for (uint32_t shard = 0; slot->info->durable && shard < slot->shard_count; shard++) {
+        if (slot->owned[shard] != NULL) {
+            flx_durable_update(slot->owned[shard]->durable, slot->info);
         }
     }
 }
@@ -541,12 +565,13 @@ void flx_streams_refresh(flx_worker *worker)
         flx_slot *slot = info->id < worker->slot_cap ? worker->slots[info->id] : NULL;
         if (slot != NULL && slot->shard_count == info->shards) {
             slot->info = info;
+            slot_update(slot);
         }
     }
     for (uint32_t id = 0; id < worker->slot_cap; id++) {
         flx_slot *slot = worker->slots[id];
         if (slot != NULL && slot->info == NULL) {
-            slot_end(worker, slot);
+            slot_end(worker, slot, true);
             slot_free(slot);
             worker->slots[id] = NULL;
         }
@@ -557,7 +582,7 @@ void flx_streams_done(flx_worker *worker)
 {
     for (uint32_t id = 0; id < worker->slot_cap; id++) {
         if (worker->slots[id] != NULL) {
-            slot_end(worker, worker->slots[id]);
+            slot_end(worker, worker->slots[id], false);
             slot_free(worker->slots[id]);
         }
     }

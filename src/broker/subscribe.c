@@ -185,34 +185,43 @@ static flx_status collect(flx_job *job, const flx_feed *feed)
     return FLX_OK;
 }
 
-void flx_subscribe_job(flx_worker *worker, flx_job *job)
+void flx_subscribe_register(flx_worker *worker, flx_owned *owned, flx_job *job)
 {
-    flx_owned *owned;
-    job->status = flx_owned_get(worker, job->id, job->shard, &owned);
-    if (job->status != FLX_OK) {
-        return;
-    }
-    flx_shard *shard = &owned->shard;
-    job->status = flx_shard_resolve(shard, job->start, job->offset, &job->tail);
-    flx_owned_announce(worker, owned); /* resolving seals */
-    if (job->status != FLX_OK) {
-        return; /* tail: what is available */
-    }
-    job->offset = job->tail;
-    job->tail = shard->next_offset;
-    job->first_sequence = flx_feed_find(&shard->feed, job->offset);
-    job->end_sequence = shard->feed.end;
+    const flx_feed *feed = &owned->shard.feed;
+    job->tail = feed->next_offset;
+    job->end_sequence = feed->end;
     if (job->from == worker->index) {
         return;
     }
-    job->status = collect(job, &shard->feed);
+    job->status = collect(job, feed);
     const uint64_t bit = UINT64_C(1) << job->from;
     if (job->status == FLX_OK && (owned->watchers & bit) == 0) {
         owned->watchers |= bit;
         if (owned->progress != NULL) {
-            owned->progress[job->from] = shard->feed.end + job->max_records; /* until it reports */
+            owned->progress[job->from] = feed->end + job->max_records; /* until it reports */
         }
     }
+}
+
+bool flx_subscribe_job(flx_worker *worker, flx_job *job)
+{
+    flx_owned *owned;
+    job->status = flx_owned_get(worker, job->id, job->shard, &owned);
+    if (job->status != FLX_OK) {
+        return true;
+    }
+    if (owned->durable != NULL) {
+        return flx_durable_job(worker, owned, job);
+    }
+    flx_shard *shard = &owned->shard;
+    job->status = flx_shard_resolve(shard, job->start, job->offset, &job->tail);
+    flx_owned_announce(worker, owned); /* resolving seals */
+    if (job->status == FLX_OK) {
+        job->offset = job->tail;
+        job->first_sequence = flx_feed_find(&shard->feed, job->offset);
+        flx_subscribe_register(worker, owned, job);
+    } /* otherwise tail is what is available */
+    return true;
 }
 
 /* ---- back home ---- */
@@ -233,15 +242,17 @@ static void subscribe_failed(flx_lane *lane, const flx_job *job)
         cursor_error(lane, job);
     } else if (job->status == FLX_ERR_NOT_FOUND) {
         flx_lane_error(lane, FLX_CODE_NOT_FOUND, "stream not found");
-    } else {
+    } else if (job->status == FLX_ERR_NOMEM) {
         flx_lane_error(lane, FLX_CODE_OVERLOADED, "out of memory");
+    } else {
+        flx_lane_error(lane, FLX_CODE_STORAGE, "the log of the shard cannot be read");
     }
 }
 
 static void to_idle_or_pull(flx_worker *worker, flx_sub *sub)
 {
     flx_list_remove(&sub->node);
-    const bool is_behind = sub->cursor != sub->view->feed->end;
+    const bool is_behind = sub->history != NULL || sub->cursor != sub->view->feed->end;
     flx_list_push_back(is_behind ? &sub->view->active : &sub->view->idle, &sub->node);
     worker->link.want_pull(sub->lane->link, is_behind);
 }
@@ -287,6 +298,14 @@ void flx_subs_open_waiting(flx_worker *worker, flx_peer *peer)
     flx_list_splice_back(&peer->opening, &waiting);
 }
 
+/* Whether the next record is in the ring, or will be the first that enters it. */
+static bool is_in_ring(const flx_sub *sub)
+{
+    const flx_feed *feed = sub->view->feed;
+    return sub->cursor >= feed->first && sub->offset >= flx_feed_oldest_offset(feed) &&
+           sub->offset <= feed->next_offset;
+}
+
 void flx_subscribe_done(flx_worker *worker, flx_job *job)
 {
     flx_lane *lane = flx_handles_get(&worker->handles, job->lane);
@@ -310,8 +329,19 @@ void flx_subscribe_done(flx_worker *worker, flx_job *job)
     sub->cursor = job->first_sequence;
     sub->offset = job->offset;
     sub->join = job->end_sequence;
+    if (job->is_durable && !is_in_ring(sub) && flx_history_begin(sub) != FLX_OK) {
+        flx_lane_error(lane, FLX_CODE_OVERLOADED, "out of memory");
+        flx_sub_end(worker, sub);
+        return;
+    }
     sub->state = FLX_SUB_OPENING;
     flx_msg msg = {.type = FLX_MSG_SUBSCRIBED};
+    if (job->is_durable && (lane->flags & FLX_FLAG_EVENT_BATCH_OFFSETS) != 0) {
+        msg.subscribed.has_start_offset = true;
+        msg.subscribed.start_offset = job->offset;
+        msg.subscribed.has_live_offset = true;
+        msg.subscribed.live_offset = job->tail;
+    }
     msg.subscribed.subscription_id = sub->form.subscription_id;
     msg.subscribed.has_queue_capacity = sub->has_asked_capacity;
     msg.subscribed.queue_capacity = sub->capacity;
@@ -368,10 +398,9 @@ static void jump(flx_worker *worker, flx_sub *sub, uint64_t sequence, flx_drop d
 }
 
 /* The last word to a subscriber that can hear it. */
-static void tell_lag(flx_worker *worker, flx_sub *sub, outflow *out)
+static void tell_lag(flx_worker *worker, flx_sub *sub, uint64_t oldest, outflow *out)
 {
     flx_lane *lane = sub->lane;
-    const uint64_t oldest = flx_feed_oldest_offset(sub->view->feed);
     flx_msg msg = {.type = FLX_MSG_SUBSCRIPTION_LAGGED};
     msg.subscription_lagged.subscription_id = sub->form.subscription_id;
     msg.subscription_lagged.resume_from = sub->offset > oldest ? sub->offset : oldest;
@@ -410,6 +439,23 @@ static void over_capacity(flx_worker *worker, flx_sub *sub)
     jump(worker, sub, feed->end - sub->capacity, drop_reason(sub));
 }
 
+/* Whether what the ring cannot give it is read from the log: under the policies that lose nothing
+ * on purpose. */
+static bool has_log(const flx_sub *sub)
+{
+    return sub->view->is_durable && (sub->view->policy == FLX_SLOW_LAG ||
+                                     sub->view->policy == FLX_SLOW_BLOCK);
+}
+
+/* Overrun, or was waited for long enough: the log has what the ring lets go of. */
+static void leave_ring(flx_worker *worker, flx_sub *sub)
+{
+    if (flx_history_begin(sub) == FLX_OK) {
+        flx_stat_add(&worker->stats.lagged, 1);
+        sub->is_evicted = false;
+    }
+}
+
 /* Whether the subscription goes on at its cursor. False: it was told and is gone. */
 static bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
 {
@@ -419,9 +465,13 @@ static bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
         flx_stat_set(&worker->stats.slowest_lag, behind);
     }
     const bool is_overrun = sub->cursor < feed->first;
+    if ((is_overrun || sub->is_evicted) && has_log(sub)) {
+        leave_ring(worker, sub);
+        return true;
+    }
     if (is_overrun || sub->is_evicted || sub->cursor == sub->skip_from) {
         if (is_told(sub)) {
-            tell_lag(worker, sub, out);
+            tell_lag(worker, sub, flx_feed_oldest_offset(feed), out);
             return false;
         }
         const uint64_t next = sub->is_evicted                 ? feed->end
@@ -431,7 +481,7 @@ static bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
         return true;
     }
     const uint64_t live = sub->cursor > sub->join ? sub->cursor : sub->join;
-    if (sub->skip_from == NO_SKIP && feed->end - live > sub->capacity) {
+    if (sub->skip_from == NO_SKIP && feed->end - live > sub->capacity && !has_log(sub)) {
         over_capacity(worker, sub);
     }
     return true;
@@ -476,7 +526,7 @@ void flx_view_done(flx_view *view)
 static flx_variant *variant_place(const flx_sub *sub, uint32_t skip)
 {
     flx_view *view = sub->view;
-    if (skip > 0 || (sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
+    if (skip > 0 || sub->history != NULL || (sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
         sub->form.flags == FLX_EVENT_PRIMARY_FLAGS) {
         return NULL;
     }
@@ -543,12 +593,13 @@ static void pass_over(flx_worker *worker, flx_sub *sub, const flx_sealed *frame)
     const uint64_t end = flx_sealed_end_offset(frame);
     flx_stat_add(&worker->stats.dropped[FLX_DROP_TOO_LARGE], end - sub->offset);
     sub->offset = end;
-    sub->cursor++;
 }
 
-static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
+/* Sends the frame, of the ring or of the log, from sub.offset on. FLX_ERR_NOMEM: nothing was sent;
+ * FLX_ERR_TOO_LARGE: it does not fit this form. */
+static flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed *frame,
+                             outflow *out)
 {
-    const flx_sealed *frame = flx_feed_at(sub->view->feed, sub->cursor);
     FLX_DEBUG_ASSERT(sub->offset >= frame->base_offset);
     const uint32_t skip = (uint32_t)(sub->offset - frame->base_offset);
     const bool is_primary = sub->form.flags == FLX_EVENT_PRIMARY_FLAGS && skip == 0;
@@ -563,12 +614,8 @@ static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
         flx_range ranges[2];
         size_t count = 0;
         const flx_status status = frame_ranges(worker, sub, frame, skip, ranges, &count);
-        if (status == FLX_ERR_NOMEM) {
-            return false; /* try again when the transport asks again */
-        }
         if (status != FLX_OK) {
-            pass_over(worker, sub, frame);
-            return true;
+            return status;
         }
         for (size_t i = 0; i < count; i++) {
             outflow_take(out, ranges[i]);
@@ -577,8 +624,17 @@ static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
     flx_stat_add(&worker->stats.delivered_frames, 1);
     flx_stat_add(&worker->stats.delivered_records, frame->count - skip);
     sub->offset = flx_sealed_end_offset(frame);
-    sub->cursor++;
-    return true;
+    return FLX_OK;
+}
+
+/* Passed over or sent; false: no memory, try again when the transport asks again. */
+static bool deliver(flx_worker *worker, flx_sub *sub, const flx_sealed *frame, outflow *out)
+{
+    const flx_status status = send_frame(worker, sub, frame, out);
+    if (status != FLX_OK && status != FLX_ERR_NOMEM) {
+        pass_over(worker, sub, frame);
+    }
+    return status != FLX_ERR_NOMEM;
 }
 
 /* How long the first frame of a hand-over waited; history was not waited for. */
@@ -592,6 +648,79 @@ static void time_delivery(flx_worker *worker, const flx_sub *sub)
     }
 }
 
+/* How a pull ends. */
+typedef enum pull_end {
+    PULL_MORE,      /* not yet; or for want of room or memory: the transport asks again */
+    PULL_NO_MEMORY, /* the same */
+    PULL_CAUGHT_UP, /* until a frame enters the ring */
+    PULL_WAITS,     /* until a block of the log is here */
+    PULL_GONE       /* the subscription was told its last word */
+} pull_end;
+
+static pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
+{
+    if (!settle_position(worker, sub, out)) {
+        return PULL_GONE;
+    }
+    const flx_feed *feed = sub->view->feed;
+    if (sub->history != NULL || sub->cursor == sub->skip_from) {
+        return PULL_MORE;
+    }
+    if (sub->cursor == feed->end) {
+        return PULL_CAUGHT_UP;
+    }
+    if (sub->cursor < feed->first || !deliver(worker, sub, flx_feed_at(feed, sub->cursor), out)) {
+        return PULL_NO_MEMORY;
+    }
+    sub->cursor++;
+    return PULL_MORE;
+}
+
+/* The records it wants next are gone: retention was faster than it reads. */
+static pull_end history_lost(flx_worker *worker, flx_sub *sub, uint64_t available, outflow *out)
+{
+    if (is_told(sub)) {
+        tell_lag(worker, sub, available, out);
+        return PULL_GONE;
+    }
+    FLX_ASSERT(available > sub->offset);
+    flx_stat_add(&worker->stats.dropped[FLX_DROP_SLOW_LAG], available - sub->offset);
+    flx_stat_add(&worker->stats.lagged, 1);
+    sub->offset = available;
+    return PULL_MORE;
+}
+
+static pull_end pull_history(flx_worker *worker, flx_sub *sub, outflow *out)
+{
+    const flx_sealed *frame = NULL;
+    uint64_t available = 0;
+    switch (flx_history_next(worker, sub, &frame, &available)) {
+    case FLX_HISTORY_JOINED:
+        return PULL_MORE;
+    case FLX_HISTORY_FRAME:
+        if (!deliver(worker, sub, frame, out)) {
+            return PULL_NO_MEMORY;
+        }
+        flx_history_took(sub);
+        return PULL_MORE;
+    case FLX_HISTORY_ASKED:
+        return PULL_WAITS;
+    case FLX_HISTORY_AHEAD:
+        return PULL_CAUGHT_UP;
+    case FLX_HISTORY_TOO_OLD:
+        return history_lost(worker, sub, available, out);
+    case FLX_HISTORY_NO_MEMORY:
+        return PULL_NO_MEMORY;
+    case FLX_HISTORY_FAILED:
+        break;
+    }
+    outflow_flush(out);
+    flx_lane *lane = sub->lane;
+    flx_lane_break(lane); /* what follows cannot be read: a clean end would be a lie */
+    flx_sub_end(worker, sub);
+    return PULL_GONE;
+}
+
 void flx_sub_pull(flx_worker *worker, flx_sub *sub)
 {
     flx_lane *lane = sub->lane;
@@ -603,25 +732,26 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
     const uint64_t room =
         queued < worker->limits.pull_bytes ? worker->limits.pull_bytes - queued : 0;
     outflow out = {.lane = lane};
-    bool is_caught_up = false;
-    if (room > 0) {
+    pull_end end = PULL_MORE;
+    if (room > 0 && sub->history == NULL) {
         time_delivery(worker, sub);
     }
-    while (out.bytes < room) {
-        if (!settle_position(worker, sub, &out)) {
-            return;
-        }
-        is_caught_up = sub->cursor == sub->view->feed->end;
-        if (is_caught_up || (sub->cursor != sub->skip_from && !deliver(worker, sub, &out))) {
-            break;
-        }
+    while (end == PULL_MORE && out.bytes < room) {
+        end = sub->history != NULL ? pull_history(worker, sub, &out) : pull_ring(worker, sub, &out);
+    }
+    if (end == PULL_GONE) {
+        return;
     }
     outflow_flush(&out);
     flx_stat_add(&worker->stats.delivered_bytes, out.bytes);
     if (lane->state == FLX_LANE_CLOSING) {
         flx_sub_end(worker, sub); /* a write failed and the stream was reset */
-    } else if (is_caught_up) {
-        to_idle_or_pull(worker, sub);
+    } else if (end == PULL_CAUGHT_UP) {
+        flx_list_remove(&sub->node);
+        flx_list_push_back(&sub->view->idle, &sub->node);
+        worker->link.want_pull(lane->link, false);
+    } else if (end == PULL_WAITS) {
+        worker->link.want_pull(lane->link, false);
     }
 }
 
@@ -657,7 +787,8 @@ uint64_t flx_view_allowance(const flx_view *view)
     uint64_t allowance = view->feed->end + view->capacity_min;
     for (flx_list *node = view->active.next; node != &view->active; node = node->next) {
         const flx_sub *sub = FLX_LIST_OWNER(node, flx_sub, node);
-        const bool counts = sub->state != FLX_SUB_RESOLVING && !sub->is_evicted;
+        const bool counts =
+            sub->state != FLX_SUB_RESOLVING && !sub->is_evicted && sub->history == NULL;
         const uint64_t theirs = counts ? sub_allowance(view, sub) : UINT64_MAX;
         allowance = theirs < allowance ? theirs : allowance;
     }
@@ -669,7 +800,7 @@ void flx_view_evict(flx_worker *worker, flx_view *view, uint64_t sequence)
     (void)worker;
     for (flx_list *node = view->active.next; node != &view->active; node = node->next) {
         flx_sub *sub = FLX_LIST_OWNER(node, flx_sub, node);
-        if (sub->state != FLX_SUB_RESOLVING && sub_allowance(view, sub) < sequence) {
+        if (sub->state != FLX_SUB_RESOLVING && sub->history == NULL && sub_allowance(view, sub) < sequence) {
             sub->is_evicted = true;
         }
     }
@@ -694,6 +825,7 @@ void flx_sub_end(flx_worker *worker, flx_sub *sub)
     }
     flx_handles_drop(&worker->handles, sub->handle);
     flx_stat_sub(&worker->stats.subscriptions, 1);
+    sub->history = flx_history_free(sub->history);
     flx_free(sub);
     if (view->count == 0) {
         variants_drop_all(view);

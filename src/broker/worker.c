@@ -3,8 +3,8 @@
  * broker/worker.c - the life of a worker: connections, jobs, mails, and the end of a tick.
  *
  * A tick ends in an order that lets each step see what the one before made:
- *   mails that waited - publishes a slow reader held - lanes with input or answers - frames sealed,
- *   readers woken - credits and progress posted. The transport's flush pass comes after it and
+ *   mails that waited - what the disk has done - publishes a slow reader held - lanes with input or answers - frames sealed,
+ *   readers woken - logs written - credits and progress posted. The transport's flush pass comes after it and
  *   pulls from the readers that were woken, so what arrived in a tick leaves in it.
  */
 #include "broker/worker_int.h"
@@ -69,6 +69,11 @@ static void limits_default(flx_worker_limits *limits)
     DEFAULT(frame_events_max, 64);
     DEFAULT(frame_gather_bytes, 64u << 10);
     DEFAULT(cache_bytes, 256u << 20);
+    DEFAULT(log_segment_bytes, 256u << 20);
+    DEFAULT(log_pending_bytes, 64u << 20);
+    DEFAULT(log_read_cache_bytes, 64u << 20);
+    DEFAULT(log_opens_max, 4);
+    DEFAULT(producer_memory_bytes, 64u << 20);
 }
 
 static bool link_is_whole(const flx_link_ops *link)
@@ -90,6 +95,10 @@ static void lists_init(flx_worker *worker)
     flx_list_init(&worker->late_shards);
     flx_list_init(&worker->warm_mirrors);
     flx_list_init(&worker->block_mirrors);
+    flx_list_init(&worker->durables);
+    flx_list_init(&worker->unopened_logs);
+    flx_list_init(&worker->moved_logs);
+    flx_list_init(&worker->staged_logs);
 }
 
 flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_worker,
@@ -97,7 +106,8 @@ flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_wo
 {
     if (options->count == 0 || options->count > FLX_WORKERS_MAX ||
         options->index >= options->count || (options->count > 1 && options->post == NULL) ||
-        !link_is_whole(&options->link) || options->catalog == NULL || options->verifier == NULL) {
+        !link_is_whole(&options->link) || options->catalog == NULL || options->verifier == NULL ||
+        (options->logs != NULL && options->io == NULL)) {
         return flx_fail(reterr, FLX_ERR_INVALID, "worker %u of %u: options are incomplete",
                         (unsigned)options->index, (unsigned)options->count);
     }
@@ -121,6 +131,20 @@ flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_wo
     limits_default(&worker->limits);
     worker->ring_bytes_max = worker->limits.ring_bytes / worker->count;
     worker->publish_bytes_max = worker->limits.process_publish_bytes / worker->count;
+    worker->logs = options->logs;
+    worker->io = options->io;
+    worker->log_news = options->log_news;
+    worker->log_news_arg = options->log_news_arg;
+    if (worker->logs != NULL) {
+        const flx_status status = flx_read_cache_new(
+            worker->limits.log_read_cache_bytes / worker->count, &worker->read_cache);
+        if (status != FLX_OK) {
+            flx_catalog_unref(worker->catalog);
+            flx_free(worker);
+            return flx_fail(reterr, status, "out of memory");
+        }
+        flx_stat_set(&worker->stats.logs_opening, 1); /* until the first tick has looked */
+    }
     flx_scratch_init(&worker->scratch);
     flx_scratch_init(&worker->transit);
     flx_arena_init(&worker->arena, ARENA_BYTES_MAX);
@@ -137,6 +161,7 @@ flx_worker *flx_worker_free(flx_worker *worker)
     FLX_ASSERT(flx_list_is_empty(&worker->peers));
     flx_streams_done(worker);
     flx_caches_done(worker);
+    flx_durables_done(worker);
     flx_outbox_done(worker);
     while (worker->free_jobs != NULL) {
         flx_job *job = worker->free_jobs;
@@ -314,28 +339,54 @@ void flx_job_drop(flx_worker *worker, flx_job *job)
     }
 }
 
-static void job_run(flx_worker *worker, flx_job *job)
+/* True: the answer is in it. False: it waits for a log, and comes back by flx_job_serve or
+ * flx_job_ready. */
+static bool job_run(flx_worker *worker, flx_job *job)
 {
     switch ((flx_job_kind)job->kind) {
     case FLX_JOB_SUBSCRIBE:
-        flx_subscribe_job(worker, job);
-        break;
+        return flx_subscribe_job(worker, job);
     case FLX_JOB_READ:
     case FLX_JOB_TIME:
-        flx_query_job(worker, job);
-        break;
+    case FLX_JOB_HISTORY:
+        return flx_query_job(worker, job);
     case FLX_JOB_CACHE:
         flx_cache_serve(worker, job);
-        break;
+        return true;
     }
+    FLX_UNREACHABLE();
+}
+
+void flx_job_finish(flx_worker *worker, flx_job *job)
+{
+    if (job->from == worker->index) {
+        flx_session_job_done(worker, job);
+        return;
+    }
+    const flx_mail answer = {
+        .kind = FLX_MAIL_JOB_DONE, .from = (uint8_t)worker->index, .job = job};
+    flx_outbox_post(worker, job->from, &answer);
+}
+
+void flx_job_serve(flx_worker *worker, flx_job *job)
+{
+    if (job_run(worker, job)) {
+        flx_job_finish(worker, job);
+    }
+}
+
+void flx_job_ready(flx_worker *worker, flx_job *job)
+{
+    job->next_free = NULL;
+    *(worker->ready_last != NULL ? &worker->ready_last->next_free : &worker->ready_first) = job;
+    worker->ready_last = job;
 }
 
 void flx_job_send(flx_worker *worker, flx_job *job, uint32_t owner)
 {
     worker->jobs_out++;
     if (owner == worker->index) {
-        job_run(worker, job);
-        flx_session_job_done(worker, job);
+        flx_job_serve(worker, job);
         return;
     }
     const flx_mail mail = {.kind = FLX_MAIL_JOB, .from = (uint8_t)worker->index, .job = job};
@@ -343,14 +394,6 @@ void flx_job_send(flx_worker *worker, flx_job *job, uint32_t owner)
 }
 
 /* ---- mails ---- */
-
-static void serve_job(flx_worker *worker, const flx_mail *mail)
-{
-    job_run(worker, mail->job);
-    const flx_mail answer = {
-        .kind = FLX_MAIL_JOB_DONE, .from = (uint8_t)worker->index, .job = mail->job};
-    flx_outbox_post(worker, mail->from, &answer);
-}
 
 void flx_worker_mail(flx_worker *worker, const void *mail)
 {
@@ -381,7 +424,7 @@ void flx_worker_mail(flx_worker *worker, const void *mail)
         flx_streams_evict(worker, &copy);
         break;
     case FLX_MAIL_JOB:
-        serve_job(worker, &copy);
+        flx_job_serve(worker, copy.job);
         break;
     case FLX_MAIL_JOB_DONE:
         flx_session_job_done(worker, copy.job);
@@ -484,12 +527,14 @@ static void post_credits(flx_worker *worker)
 void flx_worker_tick(flx_worker *worker)
 {
     flx_outbox_flush(worker);
+    flx_durables_moved(worker);
     if (worker->outbox_count == 0) {
         flx_streams_post_late(worker);
     }
     flx_publish_retry_held(worker);
     run_lanes(worker);
     flx_streams_tick(worker);
+    flx_durables_write(worker);
     post_credits(worker);
     flx_streams_report(worker);
     flx_caches_tick(worker);
@@ -497,6 +542,7 @@ void flx_worker_tick(flx_worker *worker)
     if (worker->now_ns - worker->lag_since_ns >= SECOND_NS) {
         worker->lag_since_ns = worker->now_ns;
         flx_stat_set(&worker->stats.slowest_lag, 0);
+        flx_durables_count(worker);
     }
 }
 
@@ -506,10 +552,11 @@ uint64_t flx_worker_deadline_ns(const flx_worker *worker)
         !flx_list_is_empty(&worker->dirty_shards) || !flx_list_is_empty(&worker->late_shards)) {
         return 0;
     }
-    uint64_t deadline = FLX_WORKER_NEVER;
+    uint64_t deadline = flx_durables_deadline_ns(worker);
     if (worker->limits.auth_timeout_ms != UINT32_MAX && !flx_list_is_empty(&worker->silent_peers)) {
         const flx_peer *peer = FLX_LIST_OWNER(worker->silent_peers.next, flx_peer, silent);
-        deadline = peer->opened_ns + auth_timeout_ns(worker);
+        const uint64_t due = peer->opened_ns + auth_timeout_ns(worker);
+        deadline = due < deadline ? due : deadline;
     }
     if (!flx_list_is_empty(&worker->held_shards)) {
         const uint64_t soon = worker->now_ns + SECOND_NS / 1000;

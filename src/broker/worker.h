@@ -27,6 +27,7 @@
 #include "broker/stats.h"
 #include "common/chunk.h"
 #include "metadata/catalog.h"
+#include "storage/journal.h"
 
 #include <felix/slice.h>
 #include <felix/status.h>
@@ -90,7 +91,32 @@ typedef struct flx_worker_limits {
     uint32_t frame_events_max;        /* 64 events gathered in one event frame */
     uint32_t frame_gather_bytes;      /* 64 KiB gathered in one event frame */
     uint64_t cache_bytes;             /* 256 MiB all cache shards; each worker takes its share */
+    uint64_t log_segment_bytes;       /* 256 MiB of a segment of a durable shard's log */
+    uint64_t log_pending_bytes;       /* 64 MiB of a log that wait for the disk */
+    uint64_t log_read_cache_bytes;    /* 64 MiB of blocks read; each worker takes its share */
+    uint32_t log_opens_max;           /* 4 logs opened at a time */
+    uint64_t producer_memory_bytes;   /* 64 MiB of a log searched for idempotent producers */
 } flx_worker_limits;
+
+/* What became of a durable shard's log, for the operator. Texts are valid during the call. */
+typedef enum flx_log_news_kind {
+    FLX_LOG_OPENED,  /* report */
+    FLX_LOG_DAMAGED, /* error: could not be opened, the shard refuses everything */
+    FLX_LOG_FULL,    /* error: the disk has no room, publishes are refused */
+    FLX_LOG_ROOM,    /* there is room again */
+    FLX_LOG_FAILED,  /* error: a write or sync failed, the shard takes nothing until it is reopened */
+    FLX_LOG_UNREAD,  /* error: a block could not be read */
+    FLX_LOG_REMOVED, /* its stream is gone, and so is it now */
+    FLX_LOG_LEFT     /* error: its stream is gone, but its files could not be removed */
+} flx_log_news_kind;
+
+typedef struct flx_log_news {
+    flx_log_news_kind kind;
+    const char *label; /* "tenant/namespace/stream/0" */
+    const char *name;  /* of the log in its store */
+    const flx_journal_report *report;
+    const flx_error *error;
+} flx_log_news;
 
 typedef struct flx_worker_options {
     uint32_t index; /* 0 .. count-1 */
@@ -107,12 +133,18 @@ typedef struct flx_worker_options {
     size_t listener_port_count;
     bool record_publishers; /* keep the token's subject with records; splits frames by publisher */
     flx_worker_limits limits;
+    /* Durable streams: all borrowed until the worker is freed. NULL: they are refused. */
+    flx_store *logs;
+    flx_io *io;
+    void (*log_news)(void *arg, const flx_log_news *news); /* NULL: nobody wants to know */
+    void *log_news_arg;
 } flx_worker_options;
 
 /* FLX_ERR_INVALID, FLX_ERR_NOMEM. */
 flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_worker,
                           flx_error *reterr);
-/* All connections must be closed. Mails still in mailboxes go to flx_worker_mail_discard. */
+/* All connections must be closed. Mails still in mailboxes go to flx_worker_mail_discard. Logs are
+ * written, synced and closed: blocks until the executor has done it. */
 flx_worker *flx_worker_free(flx_worker *worker);
 
 /* The time of the events that follow: monotonic ns, and microseconds since 1970. Never backwards. */

@@ -224,9 +224,9 @@ typedef struct flx_journal_read {
     void *arg;
     flx_status status; /* FLX_OK, FLX_ERR_TOO_OLD, FLX_ERR_IN_FUTURE, FLX_ERR_CORRUPT, FLX_ERR_IO,
                           FLX_ERR_NOMEM, FLX_ERR_CLOSED */
-    flx_range range; /* the caller's reference; walk it with flx_stored_next. Empty when `offset` is
-                          the end of what is visible: wait for `moved` */
-    uint64_t next;   /* read on from here; never above what is visible */
+    flx_range range;   /* the caller's reference when not empty; walk it with flx_stored_next */
+    uint64_t next; /* read on from here. The same as `offset` at the end of what is visible (wait
+                          for `moved`); behind it with an empty range where compaction took all */
     flx_error error;
     flx_list node;        /* the journal's from here on */
     flx_journal *journal; /* NULL: not waiting */
@@ -245,8 +245,9 @@ typedef struct flx_journal_find {
     flx_status status; /* as of a read; FLX_ERR_AGAIN: too many at once */
     uint64_t offset;   /* result; the end of what is visible when there is none yet */
     flx_error error;
-    flx_list node;
-    flx_journal *journal;
+    flx_list node;        /* the journal's from here on */
+    flx_journal *journal; /* NULL: not waiting */
+    void *search;
 } flx_journal_find;
 
 bool flx_journal_find_begin(flx_journal *journal, flx_journal_find *find);

@@ -150,11 +150,12 @@ struct flx_journal {
     uint64_t checkpoint_due_ns;
     uint64_t retain_due_ns;
 
-    flx_list reads;    /* waiting flx_journal_read */
-    flx_list finds;    /* waiting flx_journal_find */
-    flx_list fetches;  /* on their way */
-    flx_list blocks;   /* kept in the cache */
-    uint32_t fetching; /* of them */
+    flx_list reads;     /* waiting flx_journal_read */
+    flx_list finds;     /* waiting flx_journal_find */
+    flx_list fetches;   /* on their way */
+    flx_list blocks;    /* kept in the cache */
+    uint32_t fetching;  /* of them */
+    uint32_t searching; /* jobs of finds on their way */
 
     bool is_closing;
     bool in_pump;

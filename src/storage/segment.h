@@ -79,6 +79,7 @@ typedef struct flx_segment_scan {
     uint32_t block_bytes;
     uint32_t tag;      /* of the log's batches */
     bool is_compacted; /* offsets may be missing */
+    bool joins;        /* begins in the middle: the first batch is the next, whatever its offset */
     /* Called for each batch, may be NULL. An answer other than FLX_OK ends the scan. */
     flx_status (*each)(void *arg, const flx_stored *stored, uint64_t position);
     void *arg;

@@ -84,7 +84,8 @@ static flx_status batch_at(window *view, uint64_t position, flx_stored *ret_stor
 static bool is_next(const flx_segment_scan *scan, const flx_segment_tally *tally,
                     const flx_stored *stored)
 {
-    return stored->base_offset - stored->skipped_before == tally->end &&
+    const bool is_first = scan->joins && tally->batches == 0;
+    return (is_first || stored->base_offset - stored->skipped_before == tally->end) &&
            (stored->skipped_before == 0 || scan->is_compacted) &&
            stored->epoch >= tally->epoch_last;
 }
@@ -100,6 +101,7 @@ static flx_status scan_batches(const flx_segment_scan *scan, window *view, flx_s
             return FLX_OK; /* a break */
         }
         if (status == FLX_OK) {
+            tally->end = stored.base_offset - stored.skipped_before; /* unless it joins, it is so */
             status = flx_segment_tally_reserve(tally, 1, len, scan->block_bytes);
             if (status != FLX_OK) {
                 return flx_fail(reterr, status, "read a segment");

@@ -152,8 +152,8 @@ static flx_journal_options options_of(const flx_worker *worker, const flx_stream
 {
     flx_journal_options options = {
         .sync_period_ms = info->fsync_ms,
-        .visible = info->ack >= FLX_ACK_SYNCED ? FLX_JOURNAL_VISIBLE_BY_SYNC
-                                               : FLX_JOURNAL_VISIBLE_WRITTEN,
+        .visible =
+            info->ack >= FLX_ACK_SYNCED ? FLX_JOURNAL_VISIBLE_BY_SYNC : FLX_JOURNAL_VISIBLE_WRITTEN,
         .segment_bytes = worker->limits.log_segment_bytes,
         .pending_bytes_max = worker->limits.log_pending_bytes,
         .retain_bytes = share(info->retention_bytes, info->shards),
@@ -341,9 +341,9 @@ static flx_status recall_block(flx_durable *durable, flx_slice block)
         if (stored.producer_id == 0 || stored.base_offset >= durable->recall_end) {
             continue;
         }
-        const flx_status status = flx_producers_restore(
-            shard->producers, stored.producer_id, stored.sequence,
-            flx_region_digest(stored.region), stored.base_offset);
+        const flx_status status =
+            flx_producers_restore(shard->producers, stored.producer_id, stored.sequence,
+                                  flx_region_digest(stored.region), stored.base_offset);
         if (status != FLX_OK) {
             return status;
         }
@@ -515,12 +515,11 @@ static void time_commit(flx_durable *durable)
         return;
     }
     flx_worker *worker = durable->worker;
-    flx_histogram_add(&worker->stats.commit_time,
-                      (worker->now_ns - durable->write_began_ns) / 1000, 1);
+    flx_histogram_add(&worker->stats.commit_time, (worker->now_ns - durable->write_began_ns) / 1000,
+                      1);
     durable->visible_seen = visible;
     /* What was staged meanwhile is written now. */
-    durable->write_began_ns =
-        visible == flx_journal_end(durable->journal) ? 0 : worker->now_ns;
+    durable->write_began_ns = visible == flx_journal_end(durable->journal) ? 0 : worker->now_ns;
 }
 
 static void look(flx_durable *durable)

@@ -95,8 +95,7 @@ static bool frame_make(flx_worker *worker, const flx_sub *sub, const flx_stored 
 {
     flx_history *history = sub->history;
     const uint32_t region_len = (uint32_t)stored->region.len;
-    const bool is_copied =
-        region_len <= COPY_BYTES && sub->form.flags == FLX_EVENT_PRIMARY_FLAGS;
+    const bool is_copied = region_len <= COPY_BYTES && sub->form.flags == FLX_EVENT_PRIMARY_FLAGS;
     const size_t len = FLX_EVENT_PRIMARY_BYTES + (is_copied ? region_len : 0);
     flx_chunk *publisher;
     if (!publisher_make(sub, stored->publisher, &publisher)) {
@@ -217,8 +216,8 @@ static void block_turn(flx_history *history)
     flx_chunk_unref(history->block.chunk);
     history->block = history->ahead;
     history->ahead.chunk = NULL;
-    history->rest = history->block.chunk == NULL ? (flx_slice){NULL, 0}
-                                                 : flx_range_slice(&history->block);
+    history->rest =
+        history->block.chunk == NULL ? (flx_slice){NULL, 0} : flx_range_slice(&history->block);
 }
 
 /* ---- the way to the ring ---- */

@@ -25,7 +25,8 @@ static const char text_draining[] = "the broker is shutting down";
 static const char text_overloaded[] = "too much is in flight, try again later";
 static const char text_no_memory[] = "out of memory";
 static const char text_disk_full[] = "the disk has no room for more, try again later";
-static const char text_log_failed[] = "the log of the shard takes nothing; the broker's log says why";
+static const char text_log_failed[] =
+    "the log of the shard takes nothing; the broker's log says why";
 static const char text_malformed[] = "malformed publish batch";
 
 static flx_outcome outcome_ok(uint64_t offset)

@@ -48,7 +48,7 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t outbox_mails;
     _Atomic uint64_t cache_entries;
     _Atomic uint64_t cache_bytes;
-    _Atomic uint64_t logs;          /* of durable shards: open, to be opened, refusing, without room */
+    _Atomic uint64_t logs; /* of durable shards: open, to be opened, refusing, without room */
     _Atomic uint64_t logs_opening;
     _Atomic uint64_t logs_broken;
     _Atomic uint64_t logs_full;
@@ -72,10 +72,10 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t cache_gets;
     _Atomic uint64_t cache_hits;
     _Atomic uint64_t cache_writes;
-    _Atomic uint64_t log_failures;      /* writes or syncs that stopped a log */
-    _Atomic uint64_t log_full_total;    /* times a log found no room */
-    _Atomic uint64_t log_cut_bytes;     /* of torn tails, at opening */
-    _Atomic uint64_t log_blocks_read;   /* for subscribers and reads */
+    _Atomic uint64_t log_failures;    /* writes or syncs that stopped a log */
+    _Atomic uint64_t log_full_total;  /* times a log found no room */
+    _Atomic uint64_t log_cut_bytes;   /* of torn tails, at opening */
+    _Atomic uint64_t log_blocks_read; /* for subscribers and reads */
     _Atomic uint64_t mails_in;
     _Atomic uint64_t mails_out;
     _Atomic uint64_t protocol_errors;         /* streams ended for broken frames or messages */

@@ -443,8 +443,8 @@ static void over_capacity(flx_worker *worker, flx_sub *sub)
  * on purpose. */
 static bool has_log(const flx_sub *sub)
 {
-    return sub->view->is_durable && (sub->view->policy == FLX_SLOW_LAG ||
-                                     sub->view->policy == FLX_SLOW_BLOCK);
+    return sub->view->is_durable &&
+           (sub->view->policy == FLX_SLOW_LAG || sub->view->policy == FLX_SLOW_BLOCK);
 }
 
 /* Overrun, or was waited for long enough: the log has what the ring lets go of. */
@@ -526,7 +526,8 @@ void flx_view_done(flx_view *view)
 static flx_variant *variant_place(const flx_sub *sub, uint32_t skip)
 {
     flx_view *view = sub->view;
-    if (skip > 0 || sub->history != NULL || (sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
+    if (skip > 0 || sub->history != NULL ||
+        (sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
         sub->form.flags == FLX_EVENT_PRIMARY_FLAGS) {
         return NULL;
     }
@@ -800,7 +801,8 @@ void flx_view_evict(flx_worker *worker, flx_view *view, uint64_t sequence)
     (void)worker;
     for (flx_list *node = view->active.next; node != &view->active; node = node->next) {
         flx_sub *sub = FLX_LIST_OWNER(node, flx_sub, node);
-        if (sub->state != FLX_SUB_RESOLVING && sub->history == NULL && sub_allowance(view, sub) < sequence) {
+        if (sub->state != FLX_SUB_RESOLVING && sub->history == NULL &&
+            sub_allowance(view, sub) < sequence) {
             sub->is_evicted = true;
         }
     }

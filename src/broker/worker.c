@@ -363,8 +363,7 @@ void flx_job_finish(flx_worker *worker, flx_job *job)
         flx_session_job_done(worker, job);
         return;
     }
-    const flx_mail answer = {
-        .kind = FLX_MAIL_JOB_DONE, .from = (uint8_t)worker->index, .job = job};
+    const flx_mail answer = {.kind = FLX_MAIL_JOB_DONE, .from = (uint8_t)worker->index, .job = job};
     flx_outbox_post(worker, job->from, &answer);
 }
 

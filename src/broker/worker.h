@@ -104,7 +104,7 @@ typedef enum flx_log_news_kind {
     FLX_LOG_DAMAGED, /* error: could not be opened, the shard refuses everything */
     FLX_LOG_FULL,    /* error: the disk has no room, publishes are refused */
     FLX_LOG_ROOM,    /* there is room again */
-    FLX_LOG_FAILED,  /* error: a write or sync failed, the shard takes nothing until it is reopened */
+    FLX_LOG_FAILED, /* error: a write or sync failed, the shard takes nothing until it is reopened */
     FLX_LOG_UNREAD,  /* error: a block could not be read */
     FLX_LOG_REMOVED, /* its stream is gone, and so is it now */
     FLX_LOG_LEFT     /* error: its stream is gone, but its files could not be removed */

@@ -89,9 +89,9 @@ typedef enum flx_cache_op {
 
 typedef struct flx_job {
     struct flx_job *next_free; /* or the next one parked at a log */
-    uint8_t kind; /* flx_job_kind */
-    uint8_t from; /* worker that asks */
-    uint8_t op;   /* flx_cache_op */
+    uint8_t kind;              /* flx_job_kind */
+    uint8_t from;              /* worker that asks */
+    uint8_t op;                /* flx_cache_op */
     bool has_request_id;
     bool has_value; /* cache: in `value`; time: `offset` */
     bool has_version;
@@ -244,30 +244,30 @@ typedef struct flx_durable {
     flx_journal_opening opening;
     char name[FLX_LOG_NAME_MAX + 1];
     char label[FLX_LOG_STATE_LABEL_MAX];
-    uint8_t state;     /* flx_durable_state */
-    uint8_t ack;       /* flx_ack_rule */
-    uint8_t recall;    /* flx_recall_state */
-    bool is_full;      /* as was told */
-    bool is_removed;   /* CLOSING: the files go too */
-    bool is_released;  /* CLOSING was begun before the opening ended */
-    flx_status status; /* BROKEN: why */
+    uint8_t state;       /* flx_durable_state */
+    uint8_t ack;         /* flx_ack_rule */
+    uint8_t recall;      /* flx_recall_state */
+    bool is_full;        /* as was told */
+    bool is_removed;     /* CLOSING: the files go too */
+    bool is_released;    /* CLOSING was begun before the opening ended */
+    flx_status status;   /* BROKEN: why */
     flx_waiter *waiters; /* a ring, [number & (waiter_cap - 1)] */
     uint32_t waiter_cap;
     uint32_t waiter_first;
     uint32_t waiter_end;
     flx_job *parked_first; /* until it is open */
     flx_job *parked_last;
-    flx_list node;         /* in worker.durables */
-    flx_list queued;       /* in worker.unopened_logs */
-    flx_list moved;        /* in worker.moved_logs */
-    flx_list staged;       /* in worker.staged_logs: has something to write */
-    flx_wheel_timer timer; /* in worker.log_wheel: its journal is due */
+    flx_list node;          /* in worker.durables */
+    flx_list queued;        /* in worker.unopened_logs */
+    flx_list moved;         /* in worker.moved_logs */
+    flx_list staged;        /* in worker.staged_logs: has something to write */
+    flx_wheel_timer timer;  /* in worker.log_wheel: its journal is due */
     uint64_t recovered_end; /* offset: what is below was there when it was opened */
     uint64_t recall_end;    /* offset */
     uint64_t recall_failed_ns;
     flx_journal_read recall_read;
     flx_io_job remove_job;
-    uint64_t visible_seen; /* for the histogram of commits */
+    uint64_t visible_seen;   /* for the histogram of commits */
     uint64_t write_began_ns; /* 0: nothing is on its way */
 } flx_durable;
 
@@ -288,7 +288,7 @@ typedef struct flx_owned {
     struct flx_held *held_last;
     uint32_t held_count;
     uint64_t held_bytes;
-    uint64_t ring_bytes; /* as counted in worker.ring_bytes */
+    uint64_t ring_bytes;  /* as counted in worker.ring_bytes */
     flx_durable *durable; /* NULL: memory is all there is */
 } flx_owned;
 
@@ -415,7 +415,7 @@ typedef struct flx_sub {
     uint64_t join;      /* frames from here on count against `capacity` */
     uint64_t skip_from; /* frames [skip_from, skip_to) are dropped; UINT64_MAX: none */
     uint64_t skip_to;
-    uint32_t capacity; /* frames it may be behind */
+    uint32_t capacity;           /* frames it may be behind */
     struct flx_history *history; /* reads the log until it meets the ring; NULL: reads the ring */
     uint8_t state;
     bool is_evicted; /* held publishers up for too long */
@@ -501,14 +501,14 @@ struct flx_worker {
     flx_read_cache *read_cache;
     void (*log_news)(void *arg, const flx_log_news *news);
     void *log_news_arg;
-    flx_list durables;       /* all, those that are closing too */
-    flx_list unopened_logs;  /* wait for their turn */
-    uint32_t opening_count;  /* on their way */
-    flx_list moved_logs;     /* a mark moved, or the state changed */
-    flx_list staged_logs;    /* to be written at the end of the tick */
-    flx_wheel log_wheel;     /* when a journal is due, in ms of now_ns */
-    bool has_opened_logs;    /* the catalog was gone through once */
-    flx_job *ready_first;    /* jobs whose log was read: finished in the next tick */
+    flx_list durables;      /* all, those that are closing too */
+    flx_list unopened_logs; /* wait for their turn */
+    uint32_t opening_count; /* on their way */
+    flx_list moved_logs;    /* a mark moved, or the state changed */
+    flx_list staged_logs;   /* to be written at the end of the tick */
+    flx_wheel log_wheel;    /* when a journal is due, in ms of now_ns */
+    bool has_opened_logs;   /* the catalog was gone through once */
+    flx_job *ready_first;   /* jobs whose log was read: finished in the next tick */
     flx_job *ready_last;
     flx_cache_pool *cache_pool; /* NULL until a cache is used */
     flx_cache_slot **caches;    /* [cache id] */
@@ -673,7 +673,7 @@ const flx_cache_info *flx_session_cache(flx_lane *lane, flx_slice tenant, flx_sl
 
 /* subscribe.c */
 void flx_subscribe_message(flx_lane *lane, const struct flx_msg_subscribe *subscribe);
-bool flx_subscribe_job(flx_worker *worker, flx_job *job);  /* on the owner; true: answered */
+bool flx_subscribe_job(flx_worker *worker, flx_job *job); /* on the owner; true: answered */
 /* The subscriber's worker hears of frames from now on; the answer brings those from
  * first_sequence on. */
 void flx_subscribe_register(flx_worker *worker, flx_owned *owned, flx_job *job);

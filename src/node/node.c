@@ -79,6 +79,7 @@ static flx_status open_store(flx_node *node, flx_error *reterr)
     const flx_config *config = flx_node_config(node);
     const flx_catalog_store_options options = {
         .directory = config->data_dir,
+        .abilities = {.durable = true},
         .changed = on_catalog_changed,
         .arg = node,
     };
@@ -225,6 +226,11 @@ static flx_status make_workers(flx_node *node, flx_error *reterr)
         .audience = FLX_TOKEN_AUDIENCE_BROKER,
         .keys = node->keys,
         .limits = &limits,
+        .logs = node->logs,
+        .without_uring = !config->log_io_uring,
+        .io_threads = config->log_io_threads,
+        .log_news = flx_node_log_news,
+        .log_news_arg = node,
         .peers = node->workers,
     };
     flx_status status = flx_random(&options.seed, sizeof options.seed, reterr);
@@ -374,7 +380,8 @@ flx_status flx_node_start(const flx_node_options *options, flx_node **ret_node, 
     node->started_wall_s = flx_clock_wall_us() / 1000000;
     flx_node_probes(node, &node->health);
     static flx_status (*const steps[])(flx_node *, flx_error *) = {
-        open_identity, open_credentials, open_store, make_workers, start_api, start_health,
+        open_identity, open_credentials, open_store,   flx_node_open_logs,
+        make_workers,  start_api,        start_health,
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         const flx_status status = steps[i](node, reterr);
@@ -424,6 +431,7 @@ flx_node *flx_node_free(flx_node *node)
     unmake_workers(node);
     flx_free(node->workers);
     node->group = flx_quic_group_free(node->group);
+    flx_node_close_logs(node);
     node->store = flx_catalog_store_close(node->store);
     node->credentials = flx_credentials_free(node->credentials);
     node->keys = flx_keyset_unref(node->keys);

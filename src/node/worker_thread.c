@@ -49,6 +49,7 @@ struct flx_worker_thread {
     flx_mailbox *mails;
     flx_mailbox *orders;
     flx_verifier *verifier;
+    flx_io *io; /* NULL: no logs */
     flx_worker *worker;
     flx_quic_endpoint *endpoint;
     flx_tick_hook hook;
@@ -396,6 +397,11 @@ static flx_status make_worker(flx_worker_thread *thread, flx_error *reterr)
     const flx_verifier_options verifier = {
         .issuer = options->issuer, .audience = options->audience, .leeway_s = 60};
     flx_status status = flx_verifier_new(&verifier, options->keys, &thread->verifier, reterr);
+    if (status == FLX_OK && options->logs != NULL) {
+        const flx_io_options io = {.threads = options->io_threads,
+                                   .without_uring = options->without_uring};
+        status = flx_io_new(thread->loop, &io, &thread->io, reterr);
+    }
     if (status != FLX_OK) {
         return status;
     }
@@ -409,6 +415,10 @@ static flx_status make_worker(flx_worker_thread *thread, flx_error *reterr)
         .catalog = options->catalog,
         .seed = options->seed,
         .limits = *options->limits,
+        .logs = options->logs,
+        .io = thread->io,
+        .log_news = options->log_news,
+        .log_news_arg = options->log_news_arg,
     };
     return flx_worker_new(&worker, &thread->worker, reterr);
 }
@@ -503,8 +513,9 @@ flx_worker_thread *flx_worker_thread_free(flx_worker_thread *thread)
     }
     FLX_ASSERT(!thread->running);
     thread->endpoint =
-        flx_quic_endpoint_free(thread->endpoint); /* tells the worker of each close */
-    thread->worker = flx_worker_free(thread->worker);
+        flx_quic_endpoint_free(thread->endpoint);     /* tells the worker of each close */
+    thread->worker = flx_worker_free(thread->worker); /* its logs are closed by then */
+    thread->io = flx_io_free(thread->io);
     thread->verifier = flx_verifier_free(thread->verifier);
     if (thread->mails != NULL) {
         while (flx_mailbox_drain(thread->mails, MAILS_MAX, discard_mail, NULL) > 0) {

@@ -485,6 +485,30 @@ static void arm(flx_durable *durable)
     }
 }
 
+static void stat_move(_Atomic uint64_t *stat, uint64_t *counted, uint64_t now)
+{
+    flx_stat_add(stat, now - *counted); /* wraps when it became less, and so does the sum */
+    *counted = now;
+}
+
+/* What this log adds to the figures of the worker. */
+static void count_marks(flx_durable *durable, const flx_journal_marks *marks)
+{
+    flx_worker_stats *stats = &durable->worker->stats;
+    flx_durable_counts *counted = &durable->counted;
+    stat_move(&stats->log_bytes, &counted->bytes, marks->bytes);
+    stat_move(&stats->log_records, &counted->records, marks->end - marks->start);
+    stat_move(&stats->log_segments, &counted->segments, marks->segments);
+    stat_move(&stats->log_pending_bytes, &counted->pending_bytes, marks->pending_bytes);
+}
+
+static void look_at_marks(flx_durable *durable)
+{
+    flx_journal_marks marks;
+    flx_journal_get_marks(durable->journal, &marks);
+    count_marks(durable, &marks);
+}
+
 static void look_at_state(flx_durable *durable)
 {
     flx_worker *worker = durable->worker;
@@ -529,6 +553,7 @@ static void look(flx_durable *durable)
         return;
     }
     look_at_state(durable);
+    look_at_marks(durable);
     if (flx_backing_release(&durable->backing)) {
         flx_owned_announce(durable->worker, durable->owned);
     }
@@ -624,30 +649,16 @@ uint64_t flx_durables_deadline_ns(const flx_worker *worker)
                                         : flx_wheel_next_ms(&worker->log_wheel) * MS_NS;
 }
 
-void flx_durables_count(flx_worker *worker)
+void flx_durables_rearm(flx_worker *worker)
 {
-    uint64_t bytes = 0;
-    uint64_t pending = 0;
-    uint64_t records = 0;
-    uint64_t segments = 0;
     FLX_LIST_EACH(node, &worker->durables)
     {
         flx_durable *durable = FLX_LIST_OWNER(node, flx_durable, node);
-        if (durable->journal == NULL || durable->state == FLX_DURABLE_CLOSING) {
-            continue;
+        if (durable->journal != NULL && durable->state != FLX_DURABLE_CLOSING) {
+            look_at_marks(durable);
+            arm(durable);
         }
-        flx_journal_marks marks;
-        flx_journal_get_marks(durable->journal, &marks);
-        bytes += marks.bytes;
-        pending += marks.pending_bytes;
-        records += marks.end - marks.start;
-        segments += marks.segments;
-        arm(durable); /* an errand that ended may have set a deadline nobody was told of */
     }
-    flx_stat_set(&worker->stats.log_bytes, bytes);
-    flx_stat_set(&worker->stats.log_pending_bytes, pending);
-    flx_stat_set(&worker->stats.log_records, records);
-    flx_stat_set(&worker->stats.log_segments, segments);
 }
 
 /* ---- the end ---- */
@@ -729,6 +740,7 @@ void flx_durable_release(flx_durable *durable, bool is_removed)
     flx_backing_done(&durable->backing);
     if (durable->journal != NULL) {
         flx_stat_sub(&worker->stats.logs, 1);
+        count_marks(durable, &(flx_journal_marks){0});
         flx_journal_read_cancel(&durable->recall_read);
         flx_journal_close(durable->journal, on_closed, durable);
     } else if (!is_opening) {

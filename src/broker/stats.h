@@ -52,7 +52,7 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t logs_opening;
     _Atomic uint64_t logs_broken;
     _Atomic uint64_t logs_full;
-    _Atomic uint64_t log_bytes; /* on disk; this and the next three once a second */
+    _Atomic uint64_t log_bytes; /* on disk */
     _Atomic uint64_t log_records;
     _Atomic uint64_t log_segments;
     _Atomic uint64_t log_pending_bytes; /* appended and not written */

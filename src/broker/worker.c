@@ -541,7 +541,7 @@ void flx_worker_tick(flx_worker *worker)
     if (worker->now_ns - worker->lag_since_ns >= SECOND_NS) {
         worker->lag_since_ns = worker->now_ns;
         flx_stat_set(&worker->stats.slowest_lag, 0);
-        flx_durables_count(worker);
+        flx_durables_rearm(worker);
     }
 }
 

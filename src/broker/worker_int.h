@@ -235,6 +235,14 @@ typedef enum flx_recall_state {
     FLX_RECALL_FAILED
 } flx_recall_state;
 
+/* What of the worker's figures is this log's. */
+typedef struct flx_durable_counts {
+    uint64_t bytes;
+    uint64_t records;
+    uint64_t segments;
+    uint64_t pending_bytes;
+} flx_durable_counts;
+
 /* The log of a shard owned here, and who waits for it. */
 typedef struct flx_durable {
     flx_worker *worker;
@@ -267,7 +275,8 @@ typedef struct flx_durable {
     uint64_t recall_failed_ns;
     flx_journal_read recall_read;
     flx_io_job remove_job;
-    uint64_t visible_seen;   /* for the histogram of commits */
+    uint64_t visible_seen; /* for the histogram of commits */
+    flx_durable_counts counted;
     uint64_t write_began_ns; /* 0: nothing is on its way */
 } flx_durable;
 
@@ -574,7 +583,8 @@ void flx_durables_open_all(flx_worker *worker);
 void flx_durables_moved(flx_worker *worker); /* begins a tick */
 void flx_durables_write(flx_worker *worker); /* ends a tick */
 uint64_t flx_durables_deadline_ns(const flx_worker *worker);
-void flx_durables_count(flx_worker *worker); /* figures, once a second */
+/* Once a second: an errand of a journal that ended may have set a deadline nobody was told of. */
+void flx_durables_rearm(flx_worker *worker);
 void flx_durables_done(flx_worker *worker);
 /* Whether a publish of this form must wait for the log to open, or for the producers in it. */
 bool flx_durable_holds(flx_durable *durable, uint8_t form);

@@ -491,6 +491,7 @@ flx_status flx_worker_thread_start(flx_worker_thread *thread, flx_error *reterr)
                               thread->options.index);
     }
     thread->running = true;
+    flx_loop_wake(thread->loop); /* the first tick opens the logs: do not wait for a client */
     return FLX_OK;
 }
 

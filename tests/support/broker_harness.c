@@ -597,6 +597,7 @@ void hx_step(hx *h)
             flx_worker_mail(h->workers[i], mail);
         }
         flx_worker_tick(h->workers[i]);
+        h->moved = h->moved || (!h->options.manual_io && hx_io_waiting(h, i) > 0);
         for (hx_conn *conn = h->conns; conn != NULL; conn = conn->next) {
             if (conn->worker != i || conn->dead) {
                 continue;

@@ -130,6 +130,7 @@ static void expect_nothing(hx_stream *events)
 /* All waiting jobs of all workers, oldest first, until nothing moves. */
 static void run_io(hx *h, uint32_t workers)
 {
+    assert_true(hx_run(h));
     for (bool did = true; did;) {
         did = false;
         for (uint32_t i = 0; i < workers; i++) {

@@ -29,6 +29,7 @@
 #define RECALL_RETRY_NS   (1000 * MS_NS)
 #define SEGMENT_BYTES_MIN (UINT64_C(1) << 20)
 #define WHEEL_STEPS       4096
+#define FULL_GRACE_NS     (2000 * MS_NS) /* a full disk may be cleared before publishers are told */
 
 void flx_durable_tell(const flx_durable *durable, flx_log_news_kind kind, const flx_error *error)
 {
@@ -521,6 +522,7 @@ static void look_at_state(flx_durable *durable)
         flx_durable_tell(durable, FLX_LOG_FAILED, flx_journal_error(durable->journal));
     } else if (state == FLX_JOURNAL_FULL && !durable->is_full) {
         durable->is_full = true;
+        durable->full_since_ns = worker->now_ns;
         flx_stat_add(&worker->stats.logs_full, 1);
         flx_stat_add(&worker->stats.log_full_total, 1);
         flx_durable_tell(durable, FLX_LOG_FULL, flx_journal_error(durable->journal));
@@ -609,6 +611,9 @@ static void write_log(flx_durable *durable)
     }
     flx_journal_tick(durable->journal, worker->now_ns, worker->wall_us);
     arm(durable);
+    if (durable->is_full && worker->now_ns - durable->full_since_ns >= FULL_GRACE_NS) {
+        fail_waiters(durable, FLX_ERR_AGAIN); /* it is written when there is room, or never */
+    }
 }
 
 static void on_due(void *arg, flx_wheel_timer *timer)

@@ -25,6 +25,8 @@ static const char text_draining[] = "the broker is shutting down";
 static const char text_overloaded[] = "too much is in flight, try again later";
 static const char text_no_memory[] = "out of memory";
 static const char text_disk_full[] = "the disk has no room for more, try again later";
+static const char text_waits_for_room[] =
+    "the disk has no room: it is written when there is, but not acknowledged";
 static const char text_log_failed[] =
     "the log of the shard takes nothing; the broker's log says why";
 static const char text_malformed[] = "malformed publish batch";
@@ -260,7 +262,11 @@ static void reply(flx_worker *worker, const flx_mail *mail, const flx_outcome *o
 
 void flx_publish_failed(flx_worker *worker, const flx_asker *asker, flx_status status)
 {
-    const flx_outcome outcome = outcome_of_log(status);
+    flx_outcome outcome = outcome_of_log(status);
+    if (status == FLX_ERR_AGAIN) { /* it was taken already, and may be written later */
+        outcome = outcome_error(FLX_CODE_UNACKNOWLEDGED, text_waits_for_room);
+        outcome.reason = "disk_full";
+    }
     flx_publish_reply(worker, asker, &outcome);
 }
 

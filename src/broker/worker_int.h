@@ -252,9 +252,10 @@ typedef struct flx_durable {
     flx_journal_opening opening;
     char name[FLX_LOG_NAME_MAX + 1];
     char label[FLX_LOG_STATE_LABEL_MAX];
-    uint8_t state;       /* flx_durable_state */
-    uint8_t ack;         /* flx_ack_rule */
-    uint8_t recall;      /* flx_recall_state */
+    uint8_t state;  /* flx_durable_state */
+    uint8_t ack;    /* flx_ack_rule */
+    uint8_t recall; /* flx_recall_state */
+    uint64_t full_since_ns;
     bool is_full;        /* as was told */
     bool is_removed;     /* CLOSING: the files go too */
     bool is_released;    /* CLOSING was begun before the opening ended */

@@ -686,8 +686,7 @@ static void malformed(flx_lane *lane, const flx_frame *frame)
 void flx_publish_frame(flx_lane *lane, const flx_frame *frame)
 {
     flx_publish decoded;
-    if (!flx_flags_valid(frame->flags, FLX_DIR_CLIENT) ||
-        flx_publish_decode(frame->flags, frame->payload, &decoded, NULL) != FLX_OK) {
+    if (flx_publish_decode(frame->flags, frame->payload, &decoded, NULL) != FLX_OK) {
         malformed(lane, frame);
         return;
     }

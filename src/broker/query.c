@@ -281,11 +281,9 @@ static void records_answer(flx_lane *lane, const flx_job *job)
     msg.stream_records.records_count = count;
     msg.stream_records.next_offset = next;
     msg.stream_records.request_id = job->request_id;
-    if (flx_msg_frame_bytes(&msg) > FLX_FRAME_BYTES_MAX + FLX_FRAME_HEADER_BYTES) {
+    if (!flx_lane_send_if_fits(lane, &msg)) {
         flx_lane_error(lane, FLX_CODE_INVALID_REQUEST, "the record does not fit an answer");
-        return;
     }
-    flx_lane_send(lane, &msg);
 }
 
 void flx_query_done(flx_lane *lane, flx_job *job)

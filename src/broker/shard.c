@@ -4,6 +4,8 @@
 
 #include "broker/event.h"
 #include "common/assert.h"
+#include "wire/bytes.h"
+#include "wire/records.h"
 
 #include <string.h>
 
@@ -103,13 +105,13 @@ static bool same_publisher(const flx_chunk *a, const flx_chunk *b)
     return a != NULL && b != NULL && a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
-/* Whether the batch belongs behind what is open. */
-static bool open_takes(const flx_shard *shard, const flx_batch *batch)
+/* Whether `count` records in `len` bytes belong behind what is open. */
+static bool open_takes(const flx_shard *shard, uint32_t count, size_t len,
+                       const flx_chunk *publisher)
 {
-    return shard->open_count > 0 && shard->open_count + batch->count <= shard->gather_events &&
-           open_bytes(shard) + batch->region.len <= shard->gather_bytes &&
-           flx_chunk_room(shard->chunk) >= batch->region.len &&
-           same_publisher(shard->open_publisher, batch->publisher);
+    return shard->open_count > 0 && shard->open_count + count <= shard->gather_events &&
+           open_bytes(shard) + len <= shard->gather_bytes && flx_chunk_room(shard->chunk) >= len &&
+           same_publisher(shard->open_publisher, publisher);
 }
 
 /* A frame of its own whose region stays where the transport put it. */
@@ -140,6 +142,25 @@ static flx_status append_shared(flx_shard *shard, const flx_batch *batch, uint64
     return FLX_OK;
 }
 
+/* `len` bytes of the open frame, which is opened when there is none; the room is there. */
+static uint8_t *open_extend(flx_shard *shard, uint32_t count, size_t len, uint64_t wall_us,
+                            flx_chunk *publisher)
+{
+    flx_chunk *chunk = shard->chunk;
+    if (shard->open_count == 0) {
+        shard->open_at = chunk->len;
+        chunk->len += FLX_EVENT_PRIMARY_BYTES;
+        shard->open_wall_us = wall_us;
+        shard->open_publisher = publisher == NULL ? NULL : flx_chunk_ref(publisher);
+    }
+    uint8_t *to = chunk->data + chunk->len;
+    FLX_ASSERT(flx_chunk_room(chunk) >= len);
+    chunk->len += (uint32_t)len;
+    shard->open_count += count;
+    shard->next_offset += count;
+    return to;
+}
+
 static flx_status append_copied(flx_shard *shard, const flx_batch *batch, uint64_t wall_us)
 {
     if (shard->open_count == 0) {
@@ -147,17 +168,18 @@ static flx_status append_copied(flx_shard *shard, const flx_batch *batch, uint64
         if (status != FLX_OK) {
             return status;
         }
+<<<<<<< HEAD
         shard->open_at = shard->chunk->len;
         shard->chunk->len += FLX_EVENT_PRIMARY_BYTES;
         shard->open_wall_us = wall_us;
         shard->open_publisher = batch->publisher == NULL ? NULL : flx_chunk_ref(batch->publisher);
         shard->open_producer = batch->producer_id;
         shard->open_sequence = batch->sequence;
+=======
+>>>>>>> main
     }
-    memcpy(shard->chunk->data + shard->chunk->len, batch->region.ptr, batch->region.len);
-    shard->chunk->len += (uint32_t)batch->region.len;
-    shard->open_count += batch->count;
-    shard->next_offset += batch->count;
+    memcpy(open_extend(shard, batch->count, batch->region.len, wall_us, batch->publisher),
+           batch->region.ptr, batch->region.len);
     return FLX_OK;
 }
 
@@ -169,7 +191,11 @@ flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t w
     FLX_ASSERT(batch->region.len <= UINT32_MAX / 2);
 
     const uint64_t offset = shard->next_offset;
+<<<<<<< HEAD
     if (batch->producer_id != 0 || shard->open_producer != 0 || !open_takes(shard, batch)) {
+=======
+    if (!open_takes(shard, batch->count, batch->region.len, batch->publisher)) {
+>>>>>>> main
         flx_shard_seal(shard);
     }
     const bool is_shared =
@@ -182,6 +208,34 @@ flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t w
     FLX_ASSERT(shard->next_offset > offset); /* offsets never wrap */
     *ret_offset = offset;
     return FLX_OK;
+}
+
+flx_status flx_shard_reserve(flx_shard *shard, size_t payload_len)
+{
+    const size_t len = flx_record_bytes(payload_len);
+    if (open_takes(shard, 1, len, NULL)) {
+        return FLX_OK;
+    }
+    flx_shard_seal(shard);
+    return chunk_reserve(shard, FLX_EVENT_PRIMARY_BYTES + len);
+}
+
+uint8_t *flx_shard_place(flx_shard *shard, size_t payload_len, uint64_t wall_us,
+                         uint64_t *ret_offset)
+{
+    const size_t len = flx_record_bytes(payload_len);
+    FLX_ASSERT(len <= UINT32_MAX / 2);
+    *ret_offset = shard->next_offset;
+    uint8_t *to = open_extend(shard, 1, len, wall_us, NULL);
+    return flx_put_u32(to, (uint32_t)payload_len);
+}
+
+uint64_t flx_shard_pass(flx_shard *shard)
+{
+    FLX_ASSERT(shard->open_count == 0 && flx_feed_is_empty(&shard->feed));
+    const uint64_t offset = shard->next_offset++;
+    shard->feed.next_offset = shard->next_offset;
+    return offset;
 }
 
 flx_status flx_shard_resolve(flx_shard *shard, flx_shard_start start, uint64_t offset,

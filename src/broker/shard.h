@@ -84,6 +84,16 @@ void flx_shard_begin_at(flx_shard *shard, uint64_t offset);
  */
 flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t wall_us,
                             uint64_t *ret_offset);
+/*
+ * The same in two steps, for one record that is written where it will lie: after a reserve of its
+ * bytes the next place cannot fail. It answers where the payload goes, which is to be filled in
+ * before anything else is asked of the shard. A reserve may seal. FLX_ERR_NOMEM.
+ */
+flx_status flx_shard_reserve(flx_shard *shard, size_t payload_len);
+uint8_t *flx_shard_place(flx_shard *shard, size_t payload_len, uint64_t wall_us,
+                         uint64_t *ret_offset);
+/* Gives away one offset without keeping a record: nobody ever read this shard. */
+uint64_t flx_shard_pass(flx_shard *shard);
 /* Makes what is open readable. Nothing to do is fine. */
 void flx_shard_seal(flx_shard *shard);
 

@@ -3,8 +3,13 @@
  * broker/worker.c - the life of a worker: connections, jobs, mails, and the end of a tick.
  *
  * A tick ends in an order that lets each step see what the one before made:
+<<<<<<< HEAD
  *   mails that waited - what the disk has done - publishes a slow reader held - lanes with input or answers - frames sealed,
  *   readers woken - logs written - credits and progress posted. The transport's flush pass comes after it and
+=======
+ *   mails that waited - publishes a slow reader held - lanes with input or answers - cache entries
+ *   expired - frames sealed, readers woken - credits and progress posted. The transport's flush pass comes after it and
+>>>>>>> main
  *   pulls from the readers that were woken, so what arrived in a tick leaves in it.
  */
 #include "broker/worker_int.h"
@@ -38,6 +43,14 @@ const char *flx_drop_name(flx_drop drop)
     return names[drop];
 }
 
+uint32_t flx_worker_placement(const flx_worker *worker, flx_placement_kind kind, uint32_t id,
+                              uint32_t shard)
+{
+    return flx_seats_advise(worker->seats, kind, id, shard,
+                            flx_worker_owner(id, shard, worker->count), worker->count,
+                            worker->now_ns);
+}
+
 /* ---- life ---- */
 
 #define DEFAULT(field, value)                                                                      \
@@ -69,11 +82,16 @@ static void limits_default(flx_worker_limits *limits)
     DEFAULT(frame_events_max, 64);
     DEFAULT(frame_gather_bytes, 64u << 10);
     DEFAULT(cache_bytes, 256u << 20);
+<<<<<<< HEAD
     DEFAULT(log_segment_bytes, 256u << 20);
     DEFAULT(log_pending_bytes, 64u << 20);
     DEFAULT(log_read_cache_bytes, 64u << 20);
     DEFAULT(log_opens_max, 4);
     DEFAULT(producer_memory_bytes, 64u << 20);
+=======
+    DEFAULT(counter_bytes, 64u << 20);
+    DEFAULT(operation_window, 1024);
+>>>>>>> main
 }
 
 static bool link_is_whole(const flx_link_ops *link)
@@ -95,10 +113,14 @@ static void lists_init(flx_worker *worker)
     flx_list_init(&worker->late_shards);
     flx_list_init(&worker->warm_mirrors);
     flx_list_init(&worker->block_mirrors);
+<<<<<<< HEAD
     flx_list_init(&worker->durables);
     flx_list_init(&worker->unopened_logs);
     flx_list_init(&worker->moved_logs);
     flx_list_init(&worker->staged_logs);
+=======
+    flx_list_init(&worker->paced_subs);
+>>>>>>> main
 }
 
 flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_worker,
@@ -122,6 +144,7 @@ flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_wo
     worker->post = options->post;
     worker->post_arg = options->post_arg;
     worker->verifier = options->verifier;
+    worker->seats = options->seats;
     worker->catalog = flx_catalog_ref(options->catalog);
     worker->limits = options->limits;
     worker->listener_ports = options->listener_ports;
@@ -159,9 +182,19 @@ flx_worker *flx_worker_free(flx_worker *worker)
         return NULL;
     }
     FLX_ASSERT(flx_list_is_empty(&worker->peers));
+    while (worker->long_jobs != NULL) {
+        flx_job *job = worker->long_jobs;
+        worker->long_jobs = job->next_free;
+        flx_job_drop(worker, job);
+    }
     flx_streams_done(worker);
+    flx_operations_worker_done(worker);
     flx_caches_done(worker);
+<<<<<<< HEAD
     flx_durables_done(worker);
+=======
+    flx_snapshots_done(worker);
+>>>>>>> main
     flx_outbox_done(worker);
     while (worker->free_jobs != NULL) {
         flx_job *job = worker->free_jobs;
@@ -319,6 +352,7 @@ static void job_release(flx_job *job)
     flx_free(job->frames);
     flx_chunk_unref(job->holder);
     flx_chunk_unref(job->value.chunk);
+    flx_op_batch_free(job->batch);
     if (job->catalog != NULL) {
         flx_catalog_unref(job->catalog);
     }
@@ -339,8 +373,12 @@ void flx_job_drop(flx_worker *worker, flx_job *job)
     }
 }
 
+<<<<<<< HEAD
 /* True: the answer is in it. False: it waits for a log, and comes back by flx_job_serve or
  * flx_job_ready. */
+=======
+/* False: it goes on in the next tick. */
+>>>>>>> main
 static bool job_run(flx_worker *worker, flx_job *job)
 {
     switch ((flx_job_kind)job->kind) {
@@ -351,8 +389,53 @@ static bool job_run(flx_worker *worker, flx_job *job)
     case FLX_JOB_HISTORY:
         return flx_query_job(worker, job);
     case FLX_JOB_CACHE:
+<<<<<<< HEAD
         flx_cache_serve(worker, job);
         return true;
+=======
+        flx_cache_job(worker, job);
+        break;
+    case FLX_JOB_OPERATIONS:
+        flx_operations_job(worker, job);
+        break;
+    case FLX_JOB_WATCH:
+        return flx_watch_job(worker, job);
+    case FLX_JOB_PAGE:
+        flx_snapshot_job(worker, job);
+        break;
+    }
+    return true;
+}
+
+/* Runs a job of ours or of another worker, and hands it back when it is done. */
+static void job_serve(flx_worker *worker, flx_job *job)
+{
+    if (!job_run(worker, job)) {
+        job->next_free = NULL;
+        if (worker->long_jobs == NULL) {
+            worker->long_jobs = job;
+        } else {
+            worker->long_job_last->next_free = job;
+        }
+        worker->long_job_last = job;
+    } else if (job->from == worker->index) {
+        flx_session_job_done(worker, job);
+    } else {
+        const flx_mail answer = {
+            .kind = FLX_MAIL_JOB_DONE, .from = (uint8_t)worker->index, .job = job};
+        flx_outbox_post(worker, job->from, &answer);
+    }
+}
+
+static void run_long_jobs(flx_worker *worker)
+{
+    flx_job *job = worker->long_jobs;
+    worker->long_jobs = NULL;
+    while (job != NULL) {
+        flx_job *next = job->next_free;
+        job_serve(worker, job);
+        job = next;
+>>>>>>> main
     }
     FLX_UNREACHABLE();
 }
@@ -385,7 +468,11 @@ void flx_job_send(flx_worker *worker, flx_job *job, uint32_t owner)
 {
     worker->jobs_out++;
     if (owner == worker->index) {
+<<<<<<< HEAD
         flx_job_serve(worker, job);
+=======
+        job_serve(worker, job);
+>>>>>>> main
         return;
     }
     const flx_mail mail = {.kind = FLX_MAIL_JOB, .from = (uint8_t)worker->index, .job = job};
@@ -423,7 +510,11 @@ void flx_worker_mail(flx_worker *worker, const void *mail)
         flx_streams_evict(worker, &copy);
         break;
     case FLX_MAIL_JOB:
+<<<<<<< HEAD
         flx_job_serve(worker, copy.job);
+=======
+        job_serve(worker, copy.job);
+>>>>>>> main
         break;
     case FLX_MAIL_JOB_DONE:
         flx_session_job_done(worker, copy.job);
@@ -453,11 +544,11 @@ void flx_worker_mail_discard(const void *mail)
 
 void flx_worker_set_catalog(flx_worker *worker, flx_catalog *catalog)
 {
+    flx_operations_post(worker); /* what a batch points to is of the catalog it refers to */
     flx_catalog *old = worker->catalog;
     worker->catalog = flx_catalog_ref(catalog);
     worker->catalog_epoch++;
     flx_streams_refresh(worker);
-    flx_caches_refresh(worker);
     flx_catalog_unref(old);
 }
 
@@ -476,7 +567,7 @@ bool flx_worker_is_drained(const flx_worker *worker)
     return worker->is_draining && worker->answers_out == 0 && worker->jobs_out == 0 &&
            worker->outbox_count == 0 && flx_list_is_empty(&worker->held_shards) &&
            flx_list_is_empty(&worker->dirty_lanes) && flx_list_is_empty(&worker->dirty_shards) &&
-           flx_list_is_empty(&worker->late_shards);
+           flx_list_is_empty(&worker->late_shards) && worker->long_jobs == NULL;
 }
 
 void flx_worker_close_all(flx_worker *worker)
@@ -532,11 +623,17 @@ void flx_worker_tick(flx_worker *worker)
     }
     flx_publish_retry_held(worker);
     run_lanes(worker);
+    run_long_jobs(worker);
+    flx_caches_tick(worker);
+    flx_operations_post(worker);
     flx_streams_tick(worker);
+<<<<<<< HEAD
     flx_durables_write(worker);
+=======
+    flx_snapshots_tick(worker);
+>>>>>>> main
     post_credits(worker);
     flx_streams_report(worker);
-    flx_caches_tick(worker);
     close_silent(worker);
     if (worker->now_ns - worker->lag_since_ns >= SECOND_NS) {
         worker->lag_since_ns = worker->now_ns;
@@ -545,10 +642,22 @@ void flx_worker_tick(flx_worker *worker)
     }
 }
 
+/* About once a second; soon, when a pass left some that are due. */
+static uint64_t expiry_deadline_ns(const flx_worker *worker)
+{
+    const uint64_t next_ms =
+        worker->cache_pool == NULL ? UINT64_MAX : flx_cache_pool_next_expiry_ms(worker->cache_pool);
+    if (next_ms == UINT64_MAX) {
+        return FLX_WORKER_NEVER;
+    }
+    return worker->now_ns + (next_ms <= worker->wall_us / 1000 ? SECOND_NS / 100 : SECOND_NS);
+}
+
 uint64_t flx_worker_deadline_ns(const flx_worker *worker)
 {
     if (worker->outbox_count > 0 || !flx_list_is_empty(&worker->dirty_lanes) ||
-        !flx_list_is_empty(&worker->dirty_shards) || !flx_list_is_empty(&worker->late_shards)) {
+        !flx_list_is_empty(&worker->dirty_shards) || !flx_list_is_empty(&worker->late_shards) ||
+        !flx_list_is_empty(&worker->paced_subs) || worker->long_jobs != NULL) {
         return 0;
     }
     uint64_t deadline = flx_durables_deadline_ns(worker);
@@ -561,10 +670,6 @@ uint64_t flx_worker_deadline_ns(const flx_worker *worker)
         const uint64_t soon = worker->now_ns + SECOND_NS / 1000;
         deadline = soon < deadline ? soon : deadline;
     }
-    if (worker->cache_pool != NULL &&
-        flx_cache_pool_next_expiry_ms(worker->cache_pool) != UINT64_MAX) {
-        const uint64_t later = worker->now_ns + SECOND_NS;
-        deadline = later < deadline ? later : deadline;
-    }
-    return deadline;
+    const uint64_t expiry = expiry_deadline_ns(worker);
+    return expiry < deadline ? expiry : deadline;
 }

@@ -24,10 +24,15 @@
 #define FLX_BROKER_WORKER_H
 
 #include "authz/token.h"
+#include "broker/seats.h"
 #include "broker/stats.h"
 #include "common/chunk.h"
 #include "metadata/catalog.h"
+<<<<<<< HEAD
 #include "storage/journal.h"
+=======
+#include "wire/operation.h"
+>>>>>>> main
 
 #include <felix/slice.h>
 #include <felix/status.h>
@@ -91,11 +96,17 @@ typedef struct flx_worker_limits {
     uint32_t frame_events_max;        /* 64 events gathered in one event frame */
     uint32_t frame_gather_bytes;      /* 64 KiB gathered in one event frame */
     uint64_t cache_bytes;             /* 256 MiB all cache shards; each worker takes its share */
+<<<<<<< HEAD
     uint64_t log_segment_bytes;       /* 256 MiB of a segment of a durable shard's log */
     uint64_t log_pending_bytes;       /* 64 MiB of a log that wait for the disk */
     uint64_t log_read_cache_bytes;    /* 64 MiB of blocks read; each worker takes its share */
     uint32_t log_opens_max;           /* 4 logs opened at a time */
     uint64_t producer_memory_bytes;   /* 64 MiB of a log searched for idempotent producers */
+=======
+    uint64_t counter_bytes;           /* 64 MiB all counters; each worker takes its share */
+    uint32_t operation_window;        /* 1024 operations of a frame, and unanswered of a stream;
+                                         UINT32_MAX: operation frames are not offered */
+>>>>>>> main
 } flx_worker_limits;
 
 /* What became of a durable shard's log, for the operator. Texts are valid during the call. */
@@ -129,6 +140,7 @@ typedef struct flx_worker_options {
     flx_verifier *verifier;         /* borrowed until the worker is freed */
     flx_catalog *catalog;           /* a reference is taken */
     uint64_t seed;                  /* random bits: producer ids, never secrets */
+    flx_seats *seats;               /* borrowed, of all workers together; may be NULL */
     const uint16_t *listener_ports; /* borrowed; sent in auth_ok when there are several */
     size_t listener_port_count;
     bool record_publishers; /* keep the token's subject with records; splits frames by publisher */
@@ -196,5 +208,8 @@ const flx_worker_stats *flx_worker_stats_of(const flx_worker *worker);
 
 /* Which worker owns a shard. */
 uint32_t flx_worker_owner(uint32_t id, uint32_t shard, uint32_t count);
+/* Which worker a client should be connected to for this: the answer to PLACEMENT. */
+uint32_t flx_worker_placement(const flx_worker *worker, flx_placement_kind kind, uint32_t id,
+                              uint32_t shard);
 
 #endif /* FLX_BROKER_WORKER_H */

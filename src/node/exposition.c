@@ -54,6 +54,13 @@ static const family worker_families[] = {
     WORKER("felix_cache_gets_total", "counter", cache_gets, "Cache reads."),
     WORKER("felix_cache_hits_total", "counter", cache_hits, "Cache reads that found a value."),
     WORKER("felix_cache_writes_total", "counter", cache_writes, "Cache puts and deletes."),
+    WORKER("felix_cache_evictions_total", "counter", cache_evictions,
+           "Cache entries that went because memory was full."),
+    WORKER("felix_cache_expirations_total", "counter", cache_expirations,
+           "Cache entries whose time was over."),
+    WORKER("felix_cache_watches", "gauge", watches, "Watches of caches now."),
+    WORKER("felix_counters", "gauge", counters, "Counters now."),
+    WORKER("felix_counter_adds_total", "counter", counter_adds, "Adds to counters."),
     WORKER("felix_auth_success_total", "counter", auth_ok, "QUIC streams that authenticated."),
     WORKER("felix_auth_failures_total", "counter", auth_failed, "Tokens refused."),
     WORKER("felix_auth_timeouts_total", "counter", auth_timeouts,
@@ -143,8 +150,28 @@ static uint64_t sum_at(const flx_exposition *exposition, size_t offset)
     return sum;
 }
 
+/* One value a worker: whether work is where its connections are shows only side by side. */
+static void put_each(text_writer *writer, const flx_exposition *exposition, const char *name,
+                     const char *help, size_t offset)
+{
+    put_head(writer, name, "gauge", help);
+    for (uint32_t i = 0; i < exposition->worker_count; i++) {
+        const char *stats = (const char *)flx_worker_thread_stats(exposition->workers[i]);
+        char labels[32];
+        (void)snprintf(labels, sizeof labels, "{worker=\"%u\"}", i);
+        put_value(writer, name, labels,
+                  flx_stat_get((const _Atomic uint64_t *)(const void *)(stats + offset)));
+    }
+}
+
 static void put_workers(text_writer *writer, const flx_exposition *exposition)
 {
+    put_each(writer, exposition, "felix_worker_connections", "Client connections now, by worker.",
+             offsetof(flx_worker_stats, connections));
+    put_each(writer, exposition, "felix_worker_subscriptions", "Subscriptions now, by worker.",
+             offsetof(flx_worker_stats, subscriptions));
+    put_each(writer, exposition, "felix_worker_shards",
+             "Stream shards with state in memory, by worker.", offsetof(flx_worker_stats, shards));
     for (size_t i = 0; i < sizeof worker_families / sizeof worker_families[0]; i++) {
         const family *row = &worker_families[i];
         put_one(writer, row->name, row->type, row->help, sum_at(exposition, row->offset));

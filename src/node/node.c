@@ -190,6 +190,7 @@ static flx_status bind_workers(flx_node *node, const flx_worker_thread_options *
     options.address = (const struct sockaddr *)&address;
     for (uint32_t i = 0; status == FLX_OK && i < node->worker_count; i++) {
         options.index = i;
+        options.cpu = flx_settings_cpu(flx_node_config(node), i);
         options.seed = common->seed + i;
         status = flx_worker_thread_new(&options, &node->workers[i], reterr);
         if (status == FLX_OK) {
@@ -218,6 +219,10 @@ static flx_status make_workers(flx_node *node, flx_error *reterr)
     if (node->workers == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "start the workers: out of memory");
     }
+    flx_status status = flx_seats_new(&node->seats, reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
     flx_worker_thread_options options = {
         .count = node->worker_count,
         .busy_poll_us = config->busy_poll_us,
@@ -226,14 +231,18 @@ static flx_status make_workers(flx_node *node, flx_error *reterr)
         .audience = FLX_TOKEN_AUDIENCE_BROKER,
         .keys = node->keys,
         .limits = &limits,
+<<<<<<< HEAD
         .logs = node->logs,
         .without_uring = !config->log_io_uring,
         .io_threads = config->log_io_threads,
         .log_news = flx_node_log_news,
         .log_news_arg = node,
+=======
+        .seats = node->seats,
+>>>>>>> main
         .peers = node->workers,
     };
-    flx_status status = flx_random(&options.seed, sizeof options.seed, reterr);
+    status = flx_random(&options.seed, sizeof options.seed, reterr);
     if (status == FLX_OK) {
         status = flx_quic_group_new(node->worker_count, node->identity.transport_secret.bytes,
                                     &quic, &node->group, reterr);
@@ -431,8 +440,13 @@ flx_node *flx_node_free(flx_node *node)
     unmake_workers(node);
     flx_free(node->workers);
     node->group = flx_quic_group_free(node->group);
+<<<<<<< HEAD
     flx_node_close_logs(node);
     node->store = flx_catalog_store_close(node->store);
+=======
+    node->seats = flx_seats_free(node->seats);
+    node->store = flx_store_close(node->store);
+>>>>>>> main
     node->credentials = flx_credentials_free(node->credentials);
     node->keys = flx_keyset_unref(node->keys);
     flx_free(atomic_load(&node->jwks_text));

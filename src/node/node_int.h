@@ -29,6 +29,7 @@ struct flx_node {
     flx_http_server *api_server;
 
     flx_quic_group *group;
+    flx_seats *seats;
     flx_worker_thread **workers;
     uint32_t worker_count;
     uint32_t workers_made;

@@ -161,6 +161,8 @@ bool flx_udp_tx_send(flx_quic_endpoint *endpoint);
 flx_status flx_steer_attach(int fd, uint32_t count, flx_error *reterr);
 /* Where a packet belongs by the same rule; `count` 1 is always 0. False: too short. */
 bool flx_steer_index(const uint8_t *packet, size_t len, uint32_t count, uint32_t *ret_index);
+/* A first byte for an id that goes to worker `index` of `count`. */
+uint8_t flx_steer_byte(uint8_t random, uint32_t count, uint32_t index);
 
 /* --- aead.c: packet protection -------------------------------------------------------------- */
 

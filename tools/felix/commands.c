@@ -263,9 +263,11 @@ const cli_command cli_commands[] = {
      "felix context rm old                       # only the entry, no file of it",
      .run = cli_cmd_context_rm},
     {NULL, "doctor", "", NULL, "check whether the node of this context answers, and why not",
-     "Looks at addresses, reachability over UDP, authentication, socket buffers against the limits "
-     "of "
-     "the kernel, packet size, certificate, clock and tokens. Exit code 0 when the node answers.",
+     "Looks at addresses, reachability over UDP, authentication, packet size, certificate, clock "
+     "and "
+     "tokens, and at what of this machine holds a node back: socket buffers, frequency governor, "
+     "idle states, too few processors. Exit code 0 when the node answers, 7 when it does not; "
+     "warnings change neither.",
      "felix doctor                               # what is wrong, and what to do",
      .run = cli_cmd_doctor},
     {"bench", "latency", "", bench_latency_flags, "time from publish to delivery, one at a time",

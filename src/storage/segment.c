@@ -221,6 +221,10 @@ flx_status flx_segment_seal(flx_file *file, const flx_segment_tally *tally, flx_
     /* Cut first: what a failed write or an older footer left behind must not follow the trailer. */
     flx_status status = ops->truncate(file, tally->position, reterr);
     if (status == FLX_OK) {
+        /* A whole footer is believed without reading the batches: they must be there before it. */
+        status = ops->sync(file, reterr);
+    }
+    if (status == FLX_OK) {
         status = flx_disk_write(file, footer, len, tally->position, reterr);
     }
     if (status == FLX_OK) {

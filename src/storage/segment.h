@@ -59,7 +59,7 @@ flx_status flx_segment_open(flx_disk *disk, const char *directory, uint64_t base
                             const uint8_t *store_id, const uint8_t *log_id, flx_disk_open_how how,
                             flx_file **ret_file, flx_segment_header *ret_header, flx_error *reterr);
 
-/* Writes index and trailer behind the data, cuts what was there, syncs. */
+/* Cuts what is behind the data, syncs that, then writes index and trailer there and syncs again. */
 flx_status flx_segment_seal(flx_file *file, const flx_segment_tally *tally, flx_error *reterr);
 /* Reads and checks them. FLX_ERR_CORRUPT: it is not sealed, or its footer is damaged. */
 flx_status flx_segment_footer_read(flx_file *file, uint64_t base, flx_segment_trailer *ret_trailer,

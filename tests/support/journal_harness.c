@@ -192,7 +192,9 @@ uint64_t jh_read_all(jh *h, uint64_t from)
     uint64_t records = 0;
     for (;;) {
         flx_journal_read read;
-        assert_int_equal(jh_read(h, offset, &read), FLX_OK);
+        if (jh_read(h, offset, &read) != FLX_OK) {
+            fail_msg("read %" PRIu64 ": %s", offset, read.error.message);
+        }
         flx_slice rest = {NULL, 0};
         if (read.range.chunk != NULL) {
             rest = flx_range_slice(&read.range);

@@ -655,6 +655,11 @@ void sim_disk_fail_sync(sim_disk *sim, uint64_t nth)
     sim->fail_sync_at = sim->syncs + nth;
 }
 
+bool sim_disk_fail_sync_is_due(const sim_disk *sim)
+{
+    return sim->syncs < sim->fail_sync_at;
+}
+
 void sim_disk_set_room(sim_disk *sim, uint64_t room)
 {
     sim->room = room;

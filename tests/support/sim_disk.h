@@ -33,6 +33,7 @@ void sim_disk_stop_at(sim_disk *sim, uint64_t nth);
 bool sim_disk_is_stopped(const sim_disk *sim);
 /* The sync number `nth` from now fails and drops what it should have kept. */
 void sim_disk_fail_sync(sim_disk *sim, uint64_t nth);
+bool sim_disk_fail_sync_is_due(const sim_disk *sim); /* it has not come to it yet */
 /* Bytes all files may have together; UINT64_MAX: no bound. */
 void sim_disk_set_room(sim_disk *sim, uint64_t bytes);
 uint64_t sim_disk_bytes(const sim_disk *sim);

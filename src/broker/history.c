@@ -179,7 +179,7 @@ static bool ask(flx_worker *worker, const flx_sub *sub)
     job->shard = sub->view->shard;
     job->offset = history->next;
     history->is_asked = true;
-    flx_job_send(worker, job, flx_worker_owner(job->id, job->shard, worker->count));
+    flx_job_send(worker, job, flx_log_owner(worker, job->id, job->shard));
     return true;
 }
 

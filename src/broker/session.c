@@ -403,15 +403,12 @@ void flx_session_job_done(flx_worker *worker, flx_job *job)
     }
     if (job->kind == FLX_JOB_SUBSCRIBE || job->kind == FLX_JOB_WATCH) {
         flx_subscribe_done(worker, job);
-<<<<<<< HEAD
     } else if (job->kind == FLX_JOB_HISTORY) {
         flx_history_done(worker, job);
-=======
     } else if (job->kind == FLX_JOB_PAGE) {
         flx_snapshot_done(worker, job);
     } else if (job->kind == FLX_JOB_OPERATIONS) {
         flx_operations_done(worker, job);
->>>>>>> main
     } else if (lane != NULL && job->kind == FLX_JOB_CACHE) {
         flx_cache_answer(lane, job);
     } else if (lane != NULL) {

@@ -168,15 +168,6 @@ static flx_status append_copied(flx_shard *shard, const flx_batch *batch, uint64
         if (status != FLX_OK) {
             return status;
         }
-<<<<<<< HEAD
-        shard->open_at = shard->chunk->len;
-        shard->chunk->len += FLX_EVENT_PRIMARY_BYTES;
-        shard->open_wall_us = wall_us;
-        shard->open_publisher = batch->publisher == NULL ? NULL : flx_chunk_ref(batch->publisher);
-        shard->open_producer = batch->producer_id;
-        shard->open_sequence = batch->sequence;
-=======
->>>>>>> main
     }
     memcpy(open_extend(shard, batch->count, batch->region.len, wall_us, batch->publisher),
            batch->region.ptr, batch->region.len);
@@ -191,11 +182,8 @@ flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t w
     FLX_ASSERT(batch->region.len <= UINT32_MAX / 2);
 
     const uint64_t offset = shard->next_offset;
-<<<<<<< HEAD
-    if (batch->producer_id != 0 || shard->open_producer != 0 || !open_takes(shard, batch)) {
-=======
-    if (!open_takes(shard, batch->count, batch->region.len, batch->publisher)) {
->>>>>>> main
+    if (batch->producer_id != 0 || shard->open_producer != 0 ||
+        !open_takes(shard, batch->count, batch->region.len, batch->publisher)) {
         flx_shard_seal(shard);
     }
     const bool is_shared =

@@ -48,7 +48,6 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t outbox_mails;
     _Atomic uint64_t cache_entries;
     _Atomic uint64_t cache_bytes;
-<<<<<<< HEAD
     _Atomic uint64_t logs; /* of durable shards: open, to be opened, refusing, without room */
     _Atomic uint64_t logs_opening;
     _Atomic uint64_t logs_broken;
@@ -57,10 +56,8 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t log_records;
     _Atomic uint64_t log_segments;
     _Atomic uint64_t log_pending_bytes; /* appended and not written */
-=======
     _Atomic uint64_t counters;
     _Atomic uint64_t watches;     /* of the subscriptions */
->>>>>>> main
     _Atomic uint64_t slowest_lag; /* frames the slowest subscriber seen this second is behind */
     _Atomic uint64_t connections_total; /* counters */
     _Atomic uint64_t auth_ok;
@@ -77,16 +74,13 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t cache_gets;
     _Atomic uint64_t cache_hits;
     _Atomic uint64_t cache_writes;
-<<<<<<< HEAD
     _Atomic uint64_t log_failures;    /* writes or syncs that stopped a log */
     _Atomic uint64_t log_full_total;  /* times a log found no room */
     _Atomic uint64_t log_cut_bytes;   /* of torn tails, at opening */
     _Atomic uint64_t log_blocks_read; /* for subscribers and reads */
-=======
     _Atomic uint64_t cache_evictions;
     _Atomic uint64_t cache_expirations;
     _Atomic uint64_t counter_adds;
->>>>>>> main
     _Atomic uint64_t mails_in;
     _Atomic uint64_t mails_out;
     _Atomic uint64_t protocol_errors;         /* streams ended for broken frames or messages */

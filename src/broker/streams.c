@@ -156,12 +156,8 @@ static void view_init(flx_view *view, flx_feed *feed, const flx_slot *slot, uint
     view->feed = feed;
     view->id = id;
     view->shard = shard;
-<<<<<<< HEAD
-    view->policy = (uint8_t)slot->info->slow_policy;
-    view->is_durable = slot->info->durable;
-=======
     view->policy = (uint8_t)(slot->has_cache ? FLX_SLOW_LAG : slot->info->slow_policy);
->>>>>>> main
+    view->is_durable = !slot->has_cache && slot->info->durable;
     view->capacity_min = UINT32_MAX;
     flx_list_init(&view->idle);
     flx_list_init(&view->active);
@@ -225,19 +221,17 @@ flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_ow
         .gather_bytes = worker->limits.frame_gather_bytes,
     };
     flx_shard_init(&owned->shard, &bounds);
-<<<<<<< HEAD
-    view_init(&owned->view, &owned->shard.feed, slot, shard);
-    if (slot->info->durable && flx_durable_new(worker, owned, slot->info, shard) != FLX_OK) {
+    view_init(&owned->view, &owned->shard.feed, slot, id, shard);
+    if (!slot->has_cache && slot->info->durable &&
+        flx_durable_new(worker, owned, slot->info, shard) != FLX_OK) {
         flx_shard_done(&owned->shard);
         flx_free(owned->progress);
         flx_free(owned);
         return FLX_ERR_NOMEM;
-=======
-    view_init(&owned->view, &owned->shard.feed, slot, id, shard);
+    }
     if (slot->has_cache) {
         /* Versions are offsets, and go on above those of the process before, which memory lost. */
         flx_shard_begin_at(&owned->shard, worker->wall_us);
->>>>>>> main
     }
     slot->owned[shard] = owned;
     flx_stat_add(&worker->stats.shards, 1);
@@ -412,16 +406,11 @@ void flx_owned_mark(flx_worker *worker, flx_owned *owned)
 void flx_owned_touch(flx_worker *worker, flx_owned *owned)
 {
     flx_owned_announce(worker, owned); /* what the append sealed */
-<<<<<<< HEAD
     if (owned->durable != NULL) {
         flx_durable_staged(owned->durable);
     }
-    if (owned->shard.open_count > 0 && !flx_list_is_linked(&owned->dirty)) {
-        flx_list_push_back(&worker->dirty_shards, &owned->dirty);
-=======
     if (owned->shard.open_count > 0) {
         flx_owned_mark(worker, owned);
->>>>>>> main
     }
 }
 
@@ -608,7 +597,6 @@ static void slot_end(flx_worker *worker, flx_slot *slot, bool is_removed)
     }
 }
 
-<<<<<<< HEAD
 /* What a patch may change of a stream that is in use. */
 static void slot_update(flx_slot *slot)
 {
@@ -619,37 +607,12 @@ static void slot_update(flx_slot *slot)
     }
 }
 
-void flx_streams_refresh(flx_worker *worker)
-{
-    flx_streams_index(worker);
-    for (uint32_t id = 0; id < worker->slot_cap; id++) {
-        if (worker->slots[id] != NULL) {
-            worker->slots[id]->info = NULL;
-        }
-    }
-    const size_t count = flx_catalog_stream_count(worker->catalog);
-    for (size_t i = 0; i < count; i++) {
-        const flx_stream_info *info = flx_catalog_stream_at(worker->catalog, i);
-        flx_slot *slot = info->id < worker->slot_cap ? worker->slots[info->id] : NULL;
-        if (slot != NULL && slot->shard_count == info->shards) {
-            slot->info = info;
-            slot_update(slot);
-        }
-    }
-    for (uint32_t id = 0; id < worker->slot_cap; id++) {
-        flx_slot *slot = worker->slots[id];
-        if (slot != NULL && slot->info == NULL) {
-            slot_end(worker, slot, true);
-            slot_free(slot);
-            worker->slots[id] = NULL;
-=======
 static void slots_forget(const flx_slots *slots)
 {
     for (uint32_t id = 0; id < slots->cap; id++) {
         if (slots->at[id] != NULL) {
             slots->at[id]->info = NULL;
             slots->at[id]->has_cache = false;
->>>>>>> main
         }
     }
 }
@@ -657,26 +620,19 @@ static void slots_forget(const flx_slots *slots)
 /* The slot of this width, when there is one. */
 static flx_slot *slot_of_width(const flx_slots *slots, uint32_t id, uint32_t shards)
 {
-<<<<<<< HEAD
-    for (uint32_t id = 0; id < worker->slot_cap; id++) {
-        if (worker->slots[id] != NULL) {
-            slot_end(worker, worker->slots[id], false);
-            slot_free(worker->slots[id]);
-=======
     flx_slot *slot = id < slots->cap ? slots->at[id] : NULL;
     return slot != NULL && slot->shard_count == shards ? slot : NULL;
 }
 
-/* Ends what the catalog does not have any more. */
-static void slots_end(flx_worker *worker, flx_slots *slots)
+/* Ends what the catalog does not have any more; `is_removed`: and so do the logs below. */
+static void slots_end(flx_worker *worker, flx_slots *slots, bool is_removed)
 {
     for (uint32_t id = 0; id < slots->cap; id++) {
         flx_slot *slot = slots->at[id];
         if (slot != NULL && slot->info == NULL && !slot->has_cache) {
-            slot_end(worker, slot);
+            slot_end(worker, slot, is_removed);
             slot_free(slot);
             slots->at[id] = NULL;
->>>>>>> main
         }
     }
 }
@@ -692,6 +648,7 @@ void flx_streams_refresh(flx_worker *worker)
         flx_slot *slot = slot_of_width(&worker->streams, info->id, info->shards);
         if (slot != NULL) {
             slot->info = info;
+            slot_update(slot);
         }
     }
     for (size_t i = 0; i < flx_catalog_cache_count(catalog); i++) {
@@ -701,14 +658,14 @@ void flx_streams_refresh(flx_worker *worker)
             slot->has_cache = true;
         }
     }
-    slots_end(worker, &worker->streams);
-    slots_end(worker, &worker->caches);
+    slots_end(worker, &worker->streams, true);
+    slots_end(worker, &worker->caches, true);
 }
 
 static void slots_done(flx_worker *worker, flx_slots *slots)
 {
     slots_forget(slots);
-    slots_end(worker, slots);
+    slots_end(worker, slots, false);
     flx_free(slots->at);
     *slots = (flx_slots){0};
 }

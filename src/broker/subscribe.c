@@ -201,9 +201,6 @@ flx_status flx_frames_collect(flx_job *job, const flx_feed *feed)
     return FLX_OK;
 }
 
-<<<<<<< HEAD
-void flx_subscribe_register(flx_worker *worker, flx_owned *owned, flx_job *job)
-=======
 void flx_owned_watch(flx_owned *owned, const flx_job *job)
 {
     const uint64_t bit = UINT64_C(1) << job->from;
@@ -215,8 +212,7 @@ void flx_owned_watch(flx_owned *owned, const flx_job *job)
     }
 }
 
-void flx_subscribe_job(flx_worker *worker, flx_job *job)
->>>>>>> main
+void flx_subscribe_register(flx_worker *worker, flx_owned *owned, flx_job *job)
 {
     const flx_feed *feed = &owned->shard.feed;
     job->tail = feed->next_offset;
@@ -224,19 +220,9 @@ void flx_subscribe_job(flx_worker *worker, flx_job *job)
     if (job->from == worker->index) {
         return;
     }
-<<<<<<< HEAD
-    job->status = collect(job, feed);
-    const uint64_t bit = UINT64_C(1) << job->from;
-    if (job->status == FLX_OK && (owned->watchers & bit) == 0) {
-        owned->watchers |= bit;
-        if (owned->progress != NULL) {
-            owned->progress[job->from] = feed->end + job->max_records; /* until it reports */
-        }
-=======
-    job->status = flx_frames_collect(job, &shard->feed);
+    job->status = flx_frames_collect(job, feed);
     if (job->status == FLX_OK) {
         flx_owned_watch(owned, job);
->>>>>>> main
     }
 }
 
@@ -284,16 +270,11 @@ static void subscribe_failed(flx_lane *lane, const flx_job *job)
     if (job->status == FLX_ERR_TOO_OLD || job->status == FLX_ERR_IN_FUTURE) {
         cursor_error(lane, job);
     } else if (job->status == FLX_ERR_NOT_FOUND) {
-<<<<<<< HEAD
-        flx_lane_error(lane, FLX_CODE_NOT_FOUND, "stream not found");
-    } else if (job->status == FLX_ERR_NOMEM) {
-=======
         not_found(lane, job);
     } else if (job->status == FLX_ERR_AGAIN) {
         flx_lane_error(lane, FLX_CODE_OVERLOADED,
                        "the cache changed too fast for its keys to be counted");
-    } else {
->>>>>>> main
+    } else if (job->status == FLX_ERR_NOMEM) {
         flx_lane_error(lane, FLX_CODE_OVERLOADED, "out of memory");
     } else {
         flx_lane_error(lane, FLX_CODE_STORAGE, "the log of the shard cannot be read");
@@ -303,17 +284,12 @@ static void subscribe_failed(flx_lane *lane, const flx_job *job)
 static void to_idle_or_pull(flx_worker *worker, flx_sub *sub)
 {
     flx_list_remove(&sub->node);
-<<<<<<< HEAD
-    const bool is_behind = sub->history != NULL || sub->cursor != sub->view->feed->end;
-    flx_list_push_back(is_behind ? &sub->view->active : &sub->view->idle, &sub->node);
-=======
-    const bool is_behind =
-        sub->cursor != sub->view->feed->end || (sub->watch != NULL && sub->watch->is_snapshot);
+    const bool is_behind = sub->history != NULL || sub->cursor != sub->view->feed->end ||
+                           (sub->watch != NULL && sub->watch->is_snapshot);
     flx_list *list = is_behind            ? &sub->view->active
                      : sub->watch != NULL ? flx_watch_idle_list(sub)
                                           : &sub->view->idle;
     flx_list_push_back(list, &sub->node);
->>>>>>> main
     worker->link.want_pull(sub->lane->link, is_behind);
 }
 
@@ -358,22 +334,27 @@ void flx_subs_open_waiting(flx_worker *worker, flx_peer *peer)
     flx_list_splice_back(&peer->opening, &waiting);
 }
 
-<<<<<<< HEAD
 /* Whether the next record is in the ring, or will be the first that enters it. */
 static bool is_in_ring(const flx_sub *sub)
 {
     const flx_feed *feed = sub->view->feed;
     return sub->cursor >= feed->first && sub->offset >= flx_feed_oldest_offset(feed) &&
            sub->offset <= feed->next_offset;
-=======
-static void subscribed(flx_lane *lane, const flx_sub *sub)
+}
+
+static void subscribed(flx_lane *lane, const flx_sub *sub, const flx_job *job)
 {
     flx_msg msg = {.type = FLX_MSG_SUBSCRIBED};
+    if (job->is_durable && (lane->flags & FLX_FLAG_EVENT_BATCH_OFFSETS) != 0) {
+        msg.subscribed.has_start_offset = true;
+        msg.subscribed.start_offset = job->offset;
+        msg.subscribed.has_live_offset = true;
+        msg.subscribed.live_offset = job->tail;
+    }
     msg.subscribed.subscription_id = sub->form.subscription_id;
     msg.subscribed.has_queue_capacity = sub->has_asked_capacity;
     msg.subscribed.queue_capacity = sub->capacity;
     flx_lane_send(lane, &msg);
->>>>>>> main
 }
 
 void flx_subscribe_done(flx_worker *worker, flx_job *job)
@@ -405,25 +386,11 @@ void flx_subscribe_done(flx_worker *worker, flx_job *job)
         return;
     }
     sub->state = FLX_SUB_OPENING;
-<<<<<<< HEAD
-    flx_msg msg = {.type = FLX_MSG_SUBSCRIBED};
-    if (job->is_durable && (lane->flags & FLX_FLAG_EVENT_BATCH_OFFSETS) != 0) {
-        msg.subscribed.has_start_offset = true;
-        msg.subscribed.start_offset = job->offset;
-        msg.subscribed.has_live_offset = true;
-        msg.subscribed.live_offset = job->tail;
-    }
-    msg.subscribed.subscription_id = sub->form.subscription_id;
-    msg.subscribed.has_queue_capacity = sub->has_asked_capacity;
-    msg.subscribed.queue_capacity = sub->capacity;
-    flx_lane_send(lane, &msg);
-=======
     if (sub->watch != NULL) {
         flx_watch_started(lane, sub, job);
     } else {
-        subscribed(lane, sub);
+        subscribed(lane, sub, job);
     }
->>>>>>> main
     try_open(worker, sub);
 }
 
@@ -479,12 +446,6 @@ static void jump(flx_worker *worker, flx_sub *sub, uint64_t sequence, flx_drop d
 static void tell_lag(flx_worker *worker, flx_sub *sub, uint64_t oldest, outflow *out)
 {
     flx_lane *lane = sub->lane;
-<<<<<<< HEAD
-    flx_msg msg = {.type = FLX_MSG_SUBSCRIPTION_LAGGED};
-    msg.subscription_lagged.subscription_id = sub->form.subscription_id;
-    msg.subscription_lagged.resume_from = sub->offset > oldest ? sub->offset : oldest;
-=======
-    const uint64_t oldest = flx_feed_oldest_offset(sub->view->feed);
     const uint64_t kept = sub->offset > oldest ? sub->offset : oldest;
     flx_msg msg;
     if (sub->watch != NULL) {
@@ -495,7 +456,6 @@ static void tell_lag(flx_worker *worker, flx_sub *sub, uint64_t oldest, outflow 
         msg.subscription_lagged.subscription_id = sub->form.subscription_id;
         msg.subscription_lagged.resume_from = kept;
     }
->>>>>>> main
     flx_stat_add(&worker->stats.lagged, 1);
     flx_stat_add(&worker->stats.dropped[FLX_DROP_SLOW_LAG], kept - sub->offset);
     outflow_flush(out);
@@ -624,16 +584,10 @@ void flx_view_done(flx_view *view)
  * several, a subscription's when its form is nobody's own. */
 static flx_variants *variants_of(const flx_sub *sub)
 {
-<<<<<<< HEAD
-    flx_view *view = sub->view;
-    if (skip > 0 || sub->history != NULL ||
-        (sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
-=======
     if (sub->watch != NULL) {
         return sub->watch->filter->refs > 1 ? &sub->watch->filter->variants : NULL;
     }
-    if ((sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
->>>>>>> main
+    if (sub->history != NULL || (sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
         sub->form.flags == FLX_EVENT_PRIMARY_FLAGS) {
         return NULL;
     }
@@ -747,14 +701,7 @@ static flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed 
         }
         flx_range ranges[2];
         size_t count = 0;
-<<<<<<< HEAD
-        const flx_status status = frame_ranges(worker, sub, frame, skip, ranges, &count);
-=======
         const flx_status status = frame_ranges(worker, sub, frame, skip, ranges, &count, &records);
-        if (status == FLX_ERR_NOMEM) {
-            return false; /* try again when the transport asks again */
-        }
->>>>>>> main
         if (status != FLX_OK) {
             return status;
         }
@@ -803,9 +750,10 @@ static void time_delivery(flx_worker *worker, const flx_sub *sub)
 
 /* How a pull ends. */
 typedef enum pull_end {
-    PULL_MORE,      /* not yet; or for want of room or memory: the transport asks again */
-    PULL_NO_MEMORY, /* the same */
+    PULL_MORE,      /* not yet, or for want of room: the transport asks again */
+    PULL_LATER,     /* for want of memory, or of a page: the same */
     PULL_CAUGHT_UP, /* until a frame enters the ring */
+    PULL_AHEAD,     /* the same, with a position the ring has not reached */
     PULL_WAITS,     /* until a block of the log is here */
     PULL_GONE       /* the subscription was told its last word */
 } pull_end;
@@ -816,16 +764,25 @@ static pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
         return PULL_GONE;
     }
     const flx_feed *feed = sub->view->feed;
+    if (sub->watch != NULL && sub->watch->is_snapshot) {
+        return deliver_page(worker, sub, out) ? PULL_MORE : PULL_LATER;
+    }
     if (sub->history != NULL || sub->cursor == sub->skip_from) {
         return PULL_MORE;
     }
     if (sub->cursor == feed->end) {
         return PULL_CAUGHT_UP;
     }
-    if (sub->cursor < feed->first || !deliver(worker, sub, flx_feed_at(feed, sub->cursor), out)) {
-        return PULL_NO_MEMORY;
+    if (sub->cursor < feed->first) {
+        return PULL_LATER; /* no memory to leave the ring */
     }
-    sub->cursor++;
+    const flx_sealed *frame = flx_feed_at(feed, sub->cursor);
+    if (!deliver(worker, sub, frame, out)) {
+        return PULL_LATER;
+    }
+    if (sub->offset == flx_sealed_end_offset(frame)) { /* else a watch that begins anew */
+        sub->cursor++;
+    }
     return PULL_MORE;
 }
 
@@ -852,18 +809,18 @@ static pull_end pull_history(flx_worker *worker, flx_sub *sub, outflow *out)
         return PULL_MORE;
     case FLX_HISTORY_FRAME:
         if (!deliver(worker, sub, frame, out)) {
-            return PULL_NO_MEMORY;
+            return PULL_LATER;
         }
         flx_history_took(sub);
         return PULL_MORE;
     case FLX_HISTORY_ASKED:
         return PULL_WAITS;
     case FLX_HISTORY_AHEAD:
-        return PULL_CAUGHT_UP;
+        return PULL_AHEAD;
     case FLX_HISTORY_TOO_OLD:
         return history_lost(worker, sub, available, out);
     case FLX_HISTORY_NO_MEMORY:
-        return PULL_NO_MEMORY;
+        return PULL_LATER;
     case FLX_HISTORY_FAILED:
         break;
     }
@@ -889,37 +846,22 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
     if (room > 0 && sub->history == NULL) {
         time_delivery(worker, sub);
     }
-<<<<<<< HEAD
+    if (sub->watch != NULL) {
+        sub->watch->asks_left = FLX_PAGES_A_PULL;
+    }
     while (end == PULL_MORE && out.bytes < room) {
         end = sub->history != NULL ? pull_history(worker, sub, &out) : pull_ring(worker, sub, &out);
     }
     if (end == PULL_GONE) {
         return;
-=======
-    if (sub->watch != NULL) {
-        sub->watch->asks_left = FLX_PAGES_A_PULL;
-    }
-    while (out.bytes < room) {
-        if (!settle_position(worker, sub, &out)) {
-            return;
-        }
-        if (sub->watch != NULL && sub->watch->is_snapshot) {
-            if (!deliver_page(worker, sub, &out)) {
-                break;
-            }
-            continue;
-        }
-        is_caught_up = sub->cursor == sub->view->feed->end;
-        if (is_caught_up || (sub->cursor != sub->skip_from && !deliver(worker, sub, &out))) {
-            break;
-        }
->>>>>>> main
     }
     outflow_flush(&out);
     flx_stat_add(&worker->stats.delivered_bytes, out.bytes);
     if (lane->state == FLX_LANE_CLOSING) {
         flx_sub_end(worker, sub); /* a write failed and the stream was reset */
     } else if (end == PULL_CAUGHT_UP) {
+        to_idle_or_pull(worker, sub);
+    } else if (end == PULL_AHEAD) {
         flx_list_remove(&sub->node);
         flx_list_push_back(&sub->view->idle, &sub->node);
         worker->link.want_pull(lane->link, false);
@@ -1006,11 +948,8 @@ void flx_sub_end(flx_worker *worker, flx_sub *sub)
     }
     flx_handles_drop(&worker->handles, sub->handle);
     flx_stat_sub(&worker->stats.subscriptions, 1);
-<<<<<<< HEAD
     sub->history = flx_history_free(sub->history);
-=======
     flx_seats_went(worker->seats, view->id, view->shard);
->>>>>>> main
     flx_free(sub);
     if (view->count == 0) {
         variants_drop_all(&view->variants);

@@ -3,13 +3,9 @@
  * broker/worker.c - the life of a worker: connections, jobs, mails, and the end of a tick.
  *
  * A tick ends in an order that lets each step see what the one before made:
-<<<<<<< HEAD
- *   mails that waited - what the disk has done - publishes a slow reader held - lanes with input or answers - frames sealed,
- *   readers woken - logs written - credits and progress posted. The transport's flush pass comes after it and
-=======
- *   mails that waited - publishes a slow reader held - lanes with input or answers - cache entries
- *   expired - frames sealed, readers woken - credits and progress posted. The transport's flush pass comes after it and
->>>>>>> main
+ *   mails that waited - what the disk has done - publishes a slow reader held - lanes with input or
+ *   answers - cache entries expired - frames sealed, readers woken - logs written - credits and
+ *   progress posted. The transport's flush pass comes after it and
  *   pulls from the readers that were woken, so what arrived in a tick leaves in it.
  */
 #include "broker/worker_int.h"
@@ -82,16 +78,13 @@ static void limits_default(flx_worker_limits *limits)
     DEFAULT(frame_events_max, 64);
     DEFAULT(frame_gather_bytes, 64u << 10);
     DEFAULT(cache_bytes, 256u << 20);
-<<<<<<< HEAD
     DEFAULT(log_segment_bytes, 256u << 20);
     DEFAULT(log_pending_bytes, 64u << 20);
     DEFAULT(log_read_cache_bytes, 64u << 20);
     DEFAULT(log_opens_max, 4);
     DEFAULT(producer_memory_bytes, 64u << 20);
-=======
     DEFAULT(counter_bytes, 64u << 20);
     DEFAULT(operation_window, 1024);
->>>>>>> main
 }
 
 static bool link_is_whole(const flx_link_ops *link)
@@ -113,14 +106,11 @@ static void lists_init(flx_worker *worker)
     flx_list_init(&worker->late_shards);
     flx_list_init(&worker->warm_mirrors);
     flx_list_init(&worker->block_mirrors);
-<<<<<<< HEAD
     flx_list_init(&worker->durables);
     flx_list_init(&worker->unopened_logs);
     flx_list_init(&worker->moved_logs);
     flx_list_init(&worker->staged_logs);
-=======
     flx_list_init(&worker->paced_subs);
->>>>>>> main
 }
 
 flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_worker,
@@ -190,11 +180,8 @@ flx_worker *flx_worker_free(flx_worker *worker)
     flx_streams_done(worker);
     flx_operations_worker_done(worker);
     flx_caches_done(worker);
-<<<<<<< HEAD
-    flx_durables_done(worker);
-=======
     flx_snapshots_done(worker);
->>>>>>> main
+    flx_durables_done(worker);
     flx_outbox_done(worker);
     while (worker->free_jobs != NULL) {
         flx_job *job = worker->free_jobs;
@@ -373,69 +360,32 @@ void flx_job_drop(flx_worker *worker, flx_job *job)
     }
 }
 
-<<<<<<< HEAD
-/* True: the answer is in it. False: it waits for a log, and comes back by flx_job_serve or
- * flx_job_ready. */
-=======
-/* False: it goes on in the next tick. */
->>>>>>> main
-static bool job_run(flx_worker *worker, flx_job *job)
+typedef enum job_step {
+    JOB_DONE,
+    JOB_AGAIN, /* it goes on in the next tick */
+    JOB_PARKED /* it waits for a log, and comes back by flx_job_serve or flx_job_ready */
+} job_step;
+
+static job_step job_run(flx_worker *worker, flx_job *job)
 {
     switch ((flx_job_kind)job->kind) {
     case FLX_JOB_SUBSCRIBE:
-        return flx_subscribe_job(worker, job);
+        return flx_subscribe_job(worker, job) ? JOB_DONE : JOB_PARKED;
     case FLX_JOB_READ:
     case FLX_JOB_TIME:
     case FLX_JOB_HISTORY:
-        return flx_query_job(worker, job);
+        return flx_query_job(worker, job) ? JOB_DONE : JOB_PARKED;
     case FLX_JOB_CACHE:
-<<<<<<< HEAD
-        flx_cache_serve(worker, job);
-        return true;
-=======
         flx_cache_job(worker, job);
-        break;
+        return JOB_DONE;
     case FLX_JOB_OPERATIONS:
         flx_operations_job(worker, job);
-        break;
+        return JOB_DONE;
     case FLX_JOB_WATCH:
-        return flx_watch_job(worker, job);
+        return flx_watch_job(worker, job) ? JOB_DONE : JOB_AGAIN;
     case FLX_JOB_PAGE:
         flx_snapshot_job(worker, job);
-        break;
-    }
-    return true;
-}
-
-/* Runs a job of ours or of another worker, and hands it back when it is done. */
-static void job_serve(flx_worker *worker, flx_job *job)
-{
-    if (!job_run(worker, job)) {
-        job->next_free = NULL;
-        if (worker->long_jobs == NULL) {
-            worker->long_jobs = job;
-        } else {
-            worker->long_job_last->next_free = job;
-        }
-        worker->long_job_last = job;
-    } else if (job->from == worker->index) {
-        flx_session_job_done(worker, job);
-    } else {
-        const flx_mail answer = {
-            .kind = FLX_MAIL_JOB_DONE, .from = (uint8_t)worker->index, .job = job};
-        flx_outbox_post(worker, job->from, &answer);
-    }
-}
-
-static void run_long_jobs(flx_worker *worker)
-{
-    flx_job *job = worker->long_jobs;
-    worker->long_jobs = NULL;
-    while (job != NULL) {
-        flx_job *next = job->next_free;
-        job_serve(worker, job);
-        job = next;
->>>>>>> main
+        return JOB_DONE;
     }
     FLX_UNREACHABLE();
 }
@@ -452,8 +402,33 @@ void flx_job_finish(flx_worker *worker, flx_job *job)
 
 void flx_job_serve(flx_worker *worker, flx_job *job)
 {
-    if (job_run(worker, job)) {
+    switch (job_run(worker, job)) {
+    case JOB_DONE:
         flx_job_finish(worker, job);
+        return;
+    case JOB_AGAIN:
+        job->next_free = NULL;
+        if (worker->long_jobs == NULL) {
+            worker->long_jobs = job;
+        } else {
+            worker->long_job_last->next_free = job;
+        }
+        worker->long_job_last = job;
+        return;
+    case JOB_PARKED:
+        return;
+    }
+    FLX_UNREACHABLE();
+}
+
+static void run_long_jobs(flx_worker *worker)
+{
+    flx_job *job = worker->long_jobs;
+    worker->long_jobs = NULL;
+    while (job != NULL) {
+        flx_job *next = job->next_free;
+        flx_job_serve(worker, job);
+        job = next;
     }
 }
 
@@ -468,11 +443,7 @@ void flx_job_send(flx_worker *worker, flx_job *job, uint32_t owner)
 {
     worker->jobs_out++;
     if (owner == worker->index) {
-<<<<<<< HEAD
         flx_job_serve(worker, job);
-=======
-        job_serve(worker, job);
->>>>>>> main
         return;
     }
     const flx_mail mail = {.kind = FLX_MAIL_JOB, .from = (uint8_t)worker->index, .job = job};
@@ -510,11 +481,7 @@ void flx_worker_mail(flx_worker *worker, const void *mail)
         flx_streams_evict(worker, &copy);
         break;
     case FLX_MAIL_JOB:
-<<<<<<< HEAD
         flx_job_serve(worker, copy.job);
-=======
-        job_serve(worker, copy.job);
->>>>>>> main
         break;
     case FLX_MAIL_JOB_DONE:
         flx_session_job_done(worker, copy.job);
@@ -627,11 +594,8 @@ void flx_worker_tick(flx_worker *worker)
     flx_caches_tick(worker);
     flx_operations_post(worker);
     flx_streams_tick(worker);
-<<<<<<< HEAD
     flx_durables_write(worker);
-=======
     flx_snapshots_tick(worker);
->>>>>>> main
     post_credits(worker);
     flx_streams_report(worker);
     close_silent(worker);

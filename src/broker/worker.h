@@ -28,11 +28,8 @@
 #include "broker/stats.h"
 #include "common/chunk.h"
 #include "metadata/catalog.h"
-<<<<<<< HEAD
 #include "storage/journal.h"
-=======
 #include "wire/operation.h"
->>>>>>> main
 
 #include <felix/slice.h>
 #include <felix/status.h>
@@ -96,17 +93,14 @@ typedef struct flx_worker_limits {
     uint32_t frame_events_max;        /* 64 events gathered in one event frame */
     uint32_t frame_gather_bytes;      /* 64 KiB gathered in one event frame */
     uint64_t cache_bytes;             /* 256 MiB all cache shards; each worker takes its share */
-<<<<<<< HEAD
     uint64_t log_segment_bytes;       /* 256 MiB of a segment of a durable shard's log */
     uint64_t log_pending_bytes;       /* 64 MiB of a log that wait for the disk */
     uint64_t log_read_cache_bytes;    /* 64 MiB of blocks read; each worker takes its share */
     uint32_t log_opens_max;           /* 4 logs opened at a time */
     uint64_t producer_memory_bytes;   /* 64 MiB of a log searched for idempotent producers */
-=======
     uint64_t counter_bytes;           /* 64 MiB all counters; each worker takes its share */
     uint32_t operation_window;        /* 1024 operations of a frame, and unanswered of a stream;
                                          UINT32_MAX: operation frames are not offered */
->>>>>>> main
 } flx_worker_limits;
 
 /* What became of a durable shard's log, for the operator. Texts are valid during the call. */

@@ -21,11 +21,8 @@
 #include "common/assert.h"
 #include "common/buffer.h"
 #include "common/list.h"
-<<<<<<< HEAD
-#include "common/wheel.h"
-=======
 #include "common/map.h"
->>>>>>> main
+#include "common/wheel.h"
 #include "wire/flags.h"
 #include "wire/frame.h"
 #include "wire/message.h"
@@ -81,13 +78,10 @@ typedef enum flx_job_kind {
     FLX_JOB_READ,
     FLX_JOB_TIME,
     FLX_JOB_CACHE,
-<<<<<<< HEAD
-    FLX_JOB_HISTORY /* a block of a log */
-=======
+    FLX_JOB_HISTORY,    /* a block of a log */
     FLX_JOB_OPERATIONS, /* a batch of them; its lanes are in its entries */
     FLX_JOB_WATCH,      /* may take several ticks on the owner */
     FLX_JOB_PAGE        /* of a snapshot */
->>>>>>> main
 } flx_job_kind;
 
 typedef enum flx_cache_op {
@@ -134,17 +128,10 @@ typedef enum flx_watch_start {
 } flx_watch_start;
 
 typedef struct flx_job {
-<<<<<<< HEAD
     struct flx_job *next_free; /* or the next one parked at a log */
     uint8_t kind;              /* flx_job_kind */
     uint8_t from;              /* worker that asks */
-    uint8_t op;                /* flx_cache_op */
-=======
-    struct flx_job *next_free;
-    uint8_t kind;       /* flx_job_kind */
-    uint8_t from;       /* worker that asks */
-    uint8_t start_kind; /* WATCH: flx_watch_start */
->>>>>>> main
+    uint8_t start_kind;        /* WATCH: flx_watch_start */
     bool has_request_id;
     bool has_value;  /* time: in `offset` */
     bool is_prefix;  /* WATCH, PAGE: request.key is the beginning of keys */
@@ -168,22 +155,14 @@ typedef struct flx_job {
     uint64_t first_sequence;
     uint64_t end_sequence;
     uint64_t tail;
-<<<<<<< HEAD
-    bool is_durable; /* SUBSCRIBE: the shard has a log, and `tail` is where live begins */
-    /* Cache. `key` and `data` lie in `holder` once the job left its frame; `catalog` keeps `cache`. */
-    flx_chunk *holder;
-    flx_slice key;
-    flx_slice data;
-    flx_range value; /* of the answer, or a block of a log; owned when its chunk is set */
-=======
+    bool is_durable;       /* SUBSCRIBE: the shard has a log, and `tail` is where live begins */
     uint64_t found;        /* WATCH: keys there at the start */
     flx_cache_cursor walk; /* WATCH: counted up to here; PAGE: in and out */
     /* CACHE, WATCH, PAGE. What `request` points to lies in `holder` once the job left its frame. */
     flx_cache_request request;
     flx_cache_reply reply;
     flx_chunk *holder;
-    flx_range value; /* of the answer; owned when its chunk is set */
->>>>>>> main
+    flx_range value; /* of the answer, or a block of a log; owned when its chunk is set */
     flx_catalog *catalog;
     struct flx_op_batch *batch; /* OPERATIONS: owned */
 } flx_job;
@@ -388,14 +367,11 @@ typedef struct flx_owned {
     struct flx_held *held_last;
     uint32_t held_count;
     uint64_t held_bytes;
-<<<<<<< HEAD
-    uint64_t ring_bytes;  /* as counted in worker.ring_bytes */
-    flx_durable *durable; /* NULL: memory is all there is */
-=======
+    uint64_t ring_bytes;           /* as counted in worker.ring_bytes */
+    flx_durable *durable;          /* NULL: memory is all there is */
     uint64_t ring_bytes;           /* as counted in worker.ring_bytes */
     struct flx_cache_state *cache; /* what the log of a cache is about; NULL: a stream, or unused */
     bool is_kept; /* cache: somebody watches or did, so the ring keeps the changes */
->>>>>>> main
 } flx_owned;
 
 /* A shard of a cache: its values and counters above the log of their changes. */

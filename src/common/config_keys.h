@@ -136,7 +136,9 @@
         RESTART, "bytes of recent records all shards keep together; each worker has its share")    \
     KEY(cache_memory_bytes, SIZE, "FELIX_CACHE_MEMORY_BYTES", NULL, "1GiB", 1048576,               \
         17592186044416, NULL, RESTART, "memory of all in-memory caches of the node")               \
-<<<<<<< HEAD
+    KEY(counter_memory_bytes, SIZE, "FELIX_COUNTER_MEMORY_BYTES", NULL, "64MiB", 65536,            \
+        17592186044416, NULL, RESTART,                                                             \
+        "memory of all counters of the node; they are never evicted")                              \
     SECTION("Durable streams")                                                                     \
     KEY(log_segment_bytes, SIZE, "FELIX_LOG_SEGMENT_BYTES", "FELIX_DURABLE_SEGMENT_BYTES",         \
         "256MiB", 1048576, 17179869184, NULL, RESTART,                                             \
@@ -153,11 +155,6 @@
         "threads of each worker that open and remove logs, and write them without io_uring")       \
     KEY(log_io_uring, BOOL, "FELIX_LOG_IO_URING", "FELIX_STORAGE_IO_URING", "true", 0, 0, NULL,    \
         RESTART, "write logs by io_uring where the kernel allows it")                              \
-=======
-    KEY(counter_memory_bytes, SIZE, "FELIX_COUNTER_MEMORY_BYTES", NULL, "64MiB", 65536,            \
-        17592186044416, NULL, RESTART,                                                             \
-        "memory of all counters of the node; they are never evicted")                              \
->>>>>>> main
     SECTION("Operation")                                                                           \
     KEY(log_level, CHOICE, "FELIX_LOG_LEVEL", NULL, "info", 0, 0, "debug|info|warn|error", LIVE,   \
         "the least important line that is written")                                                \

@@ -231,15 +231,12 @@ static flx_status make_workers(flx_node *node, flx_error *reterr)
         .audience = FLX_TOKEN_AUDIENCE_BROKER,
         .keys = node->keys,
         .limits = &limits,
-<<<<<<< HEAD
         .logs = node->logs,
         .without_uring = !config->log_io_uring,
         .io_threads = config->log_io_threads,
         .log_news = flx_node_log_news,
         .log_news_arg = node,
-=======
         .seats = node->seats,
->>>>>>> main
         .peers = node->workers,
     };
     status = flx_random(&options.seed, sizeof options.seed, reterr);
@@ -440,13 +437,9 @@ flx_node *flx_node_free(flx_node *node)
     unmake_workers(node);
     flx_free(node->workers);
     node->group = flx_quic_group_free(node->group);
-<<<<<<< HEAD
     flx_node_close_logs(node);
-    node->store = flx_catalog_store_close(node->store);
-=======
     node->seats = flx_seats_free(node->seats);
-    node->store = flx_store_close(node->store);
->>>>>>> main
+    node->store = flx_catalog_store_close(node->store);
     node->credentials = flx_credentials_free(node->credentials);
     node->keys = flx_keyset_unref(node->keys);
     flx_free(atomic_load(&node->jwks_text));

@@ -420,11 +420,8 @@ hx *hx_new(const hx_options *options)
     h->count = options->workers == 0 ? 1 : options->workers;
     h->now_ns = UINT64_C(1000000000);
     h->wall_us = UINT64_C(1700000000000000);
-<<<<<<< HEAD
     h->durable_ids = 10;
-=======
     (void)flx_seats_new(&h->seats, NULL);
->>>>>>> main
     bool ok = tokens_new(h) && (h->catalog = catalog_new(h, true)) != NULL;
     ok = ok && (options->disk == NULL || flx_store_open(options->disk, FLX_STORE_CREATE, h->wall_us,
                                                         &h->logs, NULL) == FLX_OK);
@@ -494,11 +491,8 @@ void hx_free(hx *h)
         free(h->boxes[i].mails);
         flx_io_free(h->io[i]);
     }
-<<<<<<< HEAD
     flx_store_free(h->logs);
-=======
     h->seats = flx_seats_free(h->seats);
->>>>>>> main
     flx_keyset_unref(h->keyset);
     flx_catalog_unref(h->catalog);
     for (size_t i = 0; i < 3; i++) {

@@ -81,29 +81,36 @@ def row_text(row, bars=False, colour=False):
 
 # --- for docs/performance.md ---
 
+def over(entry, key):
+    """A ratio, marked when it is over one and says that we are behind; a floor is never reached."""
+    if not entry.get(key):
+        return ""
+    text = f"{entry[key]:.2f}"
+    return f"**{text}**" if entry[key] > 1 and key != "over_floor" else text
+
+
 def goal_lines(row):
-    """The figures of a row that have a goal, a line each; the others in the first line's last cell."""
-    held = [e for e in row["figures"] if e["goal"]] or row["figures"][:1]
+    """The figures of a row that have a goal or a peer, a line each; the others in the first line's last cell."""
+    held = [e for e in row["figures"] if e["goal"] or e.get("over_peer")] or row["figures"][:1]
     also = ", ".join(f"{e['figure']} {number(e['median'])} {e['unit']}"
                      for e in row["figures"] if e not in held)
     lines = []
     for i, e in enumerate(held):
         name = f"{row['name']}<br>{row['what']}" if i == 0 else ""
         goal = number(e["goal"]) if e["goal"] else ""
-        held_to = f"{e['ratio']:.2f}" if e["ratio"] else ""
-        held_to = f"**{held_to}**" if e["ratio"] and e["ratio"] > 1 else held_to
-        floor = f"{e['over_floor']:.2f}" if e.get("over_floor") else ""
+        held_to = over(e, "ratio")
+        floor, peer = over(e, "over_floor"), over(e, "over_peer")
         lines.append(f"| {name} | {e['figure']}, {e['unit']} | {goal} | {number(e['median'])} | "
-                     f"{held_to} | {floor} | {number(e['min'])} .. {number(e['max'])} | "
+                     f"{held_to} | {floor} | {peer} | {number(e['min'])} .. {number(e['max'])} | "
                      f"{also if i == 0 else ''} |")
     lines += [f"| {row['name'] if not held else ''} | not counted: "
-              f"{note.splitlines()[0] if note else ''} | | | | | | |" for note in row["notes"]]
+              f"{note.splitlines()[0] if note else ''} | | | | | | | |" for note in row["notes"]]
     return lines
 
 
 def goals_table(rows):
-    lines = ["| row | figure | goal | median | ratio | x floor | min .. max | also |",
-             "|---|---|---|---|---|---|---|---|"]
+    lines = ["| row | figure | goal | median | ratio | x floor | x best peer | min .. max | also |",
+             "|---|---|---|---|---|---|---|---|---|"]
     return lines + [line for row in rows for line in goal_lines(row)]
 
 
@@ -114,17 +121,14 @@ GRID_COLUMNS = (("rate", "/s"), ("cpu_per_million", "broker CPU-s/M"), ("pub_cpu
 
 
 def grid_table(rows):
-    """A line a row: every figure, the ratio to the goal where there is one, and to the floor."""
-    lines = ["| row | " + " | ".join(title for _, title in GRID_COLUMNS) + " | x goal | x floor |",
-             "|---|" + "---|" * (len(GRID_COLUMNS) + 2)]
+    """A line a row: every figure, the ratios to the goal, floor and best peer where there are."""
+    lines = ["| row | " + " | ".join(title for _, title in GRID_COLUMNS) + " | x goal | x floor "
+             "| x best peer |", "|---|" + "---|" * (len(GRID_COLUMNS) + 3)]
     for row in rows:
         entries = {e["figure"]: e for e in row["figures"]}
         cells = [number(entries[key]["median"]) if key in entries else "" for key, _ in GRID_COLUMNS]
         cost = entries.get("cpu_per_million", {})
-        for key in ("ratio", "over_floor"):
-            text = f"{cost[key]:.2f}" if cost.get(key) else ""
-            cells.append(f"**{text}**" if key == "ratio" and cost.get(key, 0) and cost[key] > 1
-                         else text)
+        cells += [over(cost, key) for key in ("ratio", "over_floor", "over_peer")]
         if not row["figures"] and row["notes"]:
             cells[0] = row["notes"][0].splitlines()[0]
         lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")

@@ -71,7 +71,8 @@ def acked():
 
 def cache(op, outstanding, conns, count):
     return rows_of(f"V/cache-{op}-{outstanding}",
-                   f"cache {op}, 100 B, {outstanding} outstanding, {conns} connections", CACHES,
+                   f"cache {op}, 100 B, {outstanding} outstanding, {conns} "
+                   f"connection{'s' if conns > 1 else ''}", CACHES,
                    lambda b, s: work.cache(s, op, scaled(b, count), outstanding, conns), REQUESTS,
                    [("cache", f"--op {op} --size 100 --outstanding {outstanding} --conns {conns}")])
 
@@ -122,6 +123,50 @@ def behind(groups):
     return found
 
 
+# Which group of peers' rows a row of ours is beside, and by what: a time in us, or the server's CPU of
+# a unit. Sizes for the rows whose figure is a GB. Names of rows that there are not do no harm.
+BESIDE = {"P1/quiet": ("V/latency-x1-quiet", "p50"), "P1/warm": ("V/latency-x1-warm", "p50"),
+          "P2/10-own-quiet": ("V/latency-x10-quiet", "p50"),
+          "P2/10-own-warm": ("V/latency-x10-warm", "p50"), "P5": ("V/acked-64", "cpu_us")}
+BESIDE.update({f"P8/{op}-{outstanding}": (f"V/cache-{op}-{outstanding}", figure)
+               for op in ("get", "put")
+               for outstanding, figure in ((1, "p50"), (16, "cpu_us"), (256, "cpu_us"))})
+SIZES = (("100B", 100), ("1KiB", 1024), ("4KiB", 4096))
+for _text, _size in SIZES:
+    BESIDE[f"P3/{_text}"] = (f"V/relay-{_text}-x1",
+                             "cpu_per_million" if _size < 1024 else "cpu_per_gb")
+    for _fan_out in (1, 10, 100):
+        for _name in (f"P4/{_text}-x{_fan_out}", f"G/{_text}-x{_fan_out}-b64"):
+            BESIDE[_name] = (f"V/relay-{_text}-x{_fan_out}", "cpu_per_million")
+
+
+def best_of_peers(systems, figure, size):
+    """The best peer's median in the terms of `figure`; None: none was measured."""
+    costs = []
+    for system, entries in systems.items():
+        if system == "felix" or not entries:
+            continue
+        if figure == "p50":
+            costs.append(entries["p50"]["median"])
+        else:  # us of CPU a unit, which is CPU-s a million
+            cost = 1e6 / entries["per_cpu_s"]["median"]
+            costs.append(cost * 1000 / size if figure == "cpu_per_gb" else cost)
+    return min(costs, default=None)
+
+
+def add_peer_ratios(report):
+    """Writes `over_peer` into our figures that a peer has too: how many times the best one's."""
+    groups = by_group(report["rows"])
+    for row in report["rows"]:
+        group, figure = BESIDE.get(row["name"], ("", ""))
+        size = next((size for text, size in SIZES if f"/{text}" in row["name"]), 0)
+        best = best_of_peers(groups.get(group, {}), figure, size)
+        for entry in row["figures"]:
+            entry.pop("over_peer", None)
+            if best and entry["figure"] == figure:
+                entry["over_peer"] = entry["median"] / best
+
+
 def line(first, system, figures, notes, number):
     """One system's line; without a whole run it says why."""
     if not figures:
@@ -148,12 +193,13 @@ def table(report, number):
             row = rows_[f"{group}/{system}"]
             first = f"{group[2:]}<br>{row['what'].partition(': ')[2]}" if i == 0 else ""
             lines.append(line(first, system, figures, row["notes"], number))
-    missed = behind(groups)
+    missed = [f"- {group[2:]}, {figure}: Felix {number(mine)}, {system} {number(best)}"
+              for group, figure, system, best, mine in behind(groups)]
+    missed += [f"- {group[2:]}: no whole run of Felix" for group, systems in groups.items()
+               if not systems.get("felix")]
     lines += [""]
     if missed:
-        lines += ["Where Felix is not ahead of every peer:", ""]
-        lines += [f"- {group[2:]}, {figure}: Felix {number(mine)}, {system} {number(best)}"
-                  for group, figure, system, best, mine in missed]
+        lines += ["Where Felix is not ahead of every peer:", "", *missed]
     else:
         lines += ["Felix is ahead of every peer in rate, work a broker-CPU-second, p50 and p99 "
                   "wherever the table compares them."]

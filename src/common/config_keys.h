@@ -174,7 +174,6 @@
 #define FLX_CONFIG_PROFILE_TABLE(SET)                                                              \
     SET("low-latency", busy_poll_us, "200us")                                                      \
     SET("throughput", event_batch_max_events, "1024")                                              \
-    SET("throughput", event_batch_max_bytes, "256KiB")                                             \
-    SET("throughput", publish_window, "1024")
+    SET("throughput", event_batch_max_bytes, "256KiB")
 
 #endif /* FLX_COMMON_CONFIG_KEYS_H */

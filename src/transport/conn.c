@@ -350,7 +350,7 @@ static void on_timer(void *arg, uint64_t now_ns)
         return;
     }
     conn->endpoint->in_tick = true;
-    const uint64_t expiry_ns = ngtcp2_conn_get_expiry(conn->qc);
+    const uint64_t expiry_ns = flx_conn_expiry_ns(conn);
     if (expiry_ns > now_ns)
         flx_conn_arm(conn, expiry_ns); /* set early on purpose, see there */
     else
@@ -367,6 +367,7 @@ static flx_quic_conn *conn_alloc(flx_quic_endpoint *endpoint, udp_socket *socket
     conn->server = server;
     conn->ids_unsure = true; /* until it is made */
     conn->ref = (ngtcp2_crypto_conn_ref){.get_conn = ref_get, .user_data = conn};
+    conn->ack_due_ns = UINT64_MAX;
     conn->timer.fire = on_timer;
     conn->timer.arg = conn;
     TAILQ_INIT(&conn->streams);
@@ -393,6 +394,7 @@ flx_status flx_conn_accept(flx_quic_endpoint *endpoint, udp_socket *socket, cons
     settings_of(&endpoint->options, &settings);
     params_of(&endpoint->options, &params);
     flx_endpoint_new_cid(endpoint, &scid);
+    settings.ack_thresh = flx_acks_packets(&scid);
     memcpy(conn->source, source, sizeof conn->source);
     params.original_dcid = hd->dcid;
     if (original_dcid != NULL) { /* after a Retry */
@@ -408,7 +410,7 @@ flx_status flx_conn_accept(flx_quic_endpoint *endpoint, udp_socket *socket, cons
                                                      sizeof endpoint->reset_secret, &scid) != 0)
         goto fail;
     if (ngtcp2_conn_server_new(&conn->qc, &hd->scid, &scid, path, hd->version, &callbacks,
-                               &settings, &params, &flx_ngtcp2_mem, conn) != 0) {
+                               &settings, &params, &endpoint->nodes.mem, conn) != 0) {
         conn->qc = NULL; /* on failure it points to freed memory */
         goto fail;
     }
@@ -442,6 +444,7 @@ static bool client_start(flx_quic_conn *conn, const struct sockaddr *address, so
     settings_of(&endpoint->options, &settings);
     params_of(&endpoint->options, &params);
     flx_endpoint_new_cid(endpoint, &scid);
+    settings.ack_thresh = flx_acks_packets(&scid);
     (void)gnutls_rnd(GNUTLS_RND_NONCE, dcid.data, dcid.datalen);
     if (worker.count > 0) /* README rule 26 */
         dcid.data[0] = flx_steer_byte(dcid.data[0], worker.count, worker.index);
@@ -449,7 +452,7 @@ static bool client_start(flx_quic_conn *conn, const struct sockaddr *address, so
                              conn->socket->local_len, address, len, NULL);
     const ngtcp2_callbacks callbacks = callbacks_of(false);
     if (ngtcp2_conn_client_new(&conn->qc, &dcid, &scid, &path.path, NGTCP2_PROTO_VER_V1, &callbacks,
-                               &settings, &params, &flx_ngtcp2_mem, conn) != 0) {
+                               &settings, &params, &endpoint->nodes.mem, conn) != 0) {
         conn->qc = NULL; /* on failure it points to freed memory */
         return false;
     }

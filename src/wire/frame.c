@@ -5,7 +5,7 @@
  * What a header announces is a claim of the peer's. Memory follows what has arrived: the chunk a
  * payload is gathered in begins at GATHER_BYTES_MIN and, each time it is full, grows by
  * GATHER_FACTOR up to the announced length. So a peer that announces 16 MiB and sends nothing costs
- * 4 KiB, and one that sends them all costs a third of them copied once more. Who has just sent a
+ * 1 KiB, and one that sends them all costs a third of them copied once more. Who has just sent a
  * frame is believed to send another like it: its chunk begins at that length, up to
  * GATHER_BYTES_PROVEN, and nothing is copied twice. The chunk is kept for the next frame unless it
  * is large or somebody holds a reference to it.
@@ -19,7 +19,7 @@
 
 #include <string.h>
 
-#define GATHER_BYTES_MIN    4096
+#define GATHER_BYTES_MIN    1024
 #define GATHER_FACTOR       4
 #define GATHER_BYTES_KEPT   65536  /* a larger chunk is given back after its frame */
 #define GATHER_BYTES_PROVEN 262144 /* how far the last frame's length is believed */

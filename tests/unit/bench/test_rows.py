@@ -84,6 +84,35 @@ class Versus(unittest.TestCase):
         self.assertEqual(versus.behind(versus.by_group(report["rows"])), [])
         self.assertIn("ahead of every peer", versus.table(report, str))
 
+    def test_ratio_to_the_best_peer_in_the_terms_of_the_row(self):
+        def row(name, **values):
+            return {"name": name, "what": "", "notes": [],
+                    "figures": [{"figure": k, "median": v} for k, v in values.items()]}
+        report = {"rows": [row("P3/1KiB", cpu_per_gb=1.0), row("P1/quiet", p50=30, p99=50),
+                           row("V/relay-1KiB-x1/felix", per_cpu_s=1e6),
+                           row("V/relay-1KiB-x1/nats", per_cpu_s=250e3),
+                           row("V/relay-1KiB-x1/redis", per_cpu_s=100e3),
+                           row("V/latency-x1-quiet/nats", p50=60),
+                           row("V/latency-x1-quiet/redis")]}
+        versus.add_peer_ratios(report)
+        gigabyte, latency = report["rows"][0]["figures"][0], report["rows"][1]["figures"][0]
+        self.assertAlmostEqual(gigabyte["over_peer"], 1.024 / 4)
+        self.assertAlmostEqual(latency["over_peer"], 0.5)
+        self.assertNotIn("over_peer", report["rows"][1]["figures"][1])
+
+    def test_every_pair_names_rows_there_are(self):
+        names = {row.name for row in ALL}
+        groups = {row.group for row in ALL}
+        for name, (group, _) in versus.BESIDE.items():
+            if not (name.startswith("P4") and name.endswith("-x1")):  # P3 is that
+                self.assertIn(name, names)
+            self.assertIn(group, groups)
+
+    def test_no_whole_run_of_ours_is_not_being_ahead(self):
+        text = versus.table(self.report(felix={}, nats={"per_cpu_s": 4}), str)
+        self.assertIn("acked-64: no whole run of Felix", text)
+        self.assertNotIn("ahead of every peer in", text)
+
     def test_a_peer_that_is_not_there_says_so(self):
         report = self.report(felix={"per_cpu_s": 5}, nats={})
         report["rows"][1]["notes"] = ["nats-server is not installed (bench/setup)"]

@@ -369,7 +369,6 @@ typedef struct flx_owned {
     uint64_t held_bytes;
     uint64_t ring_bytes;           /* as counted in worker.ring_bytes */
     flx_durable *durable;          /* NULL: memory is all there is */
-    uint64_t ring_bytes;           /* as counted in worker.ring_bytes */
     struct flx_cache_state *cache; /* what the log of a cache is about; NULL: a stream, or unused */
     bool is_kept; /* cache: somebody watches or did, so the ring keeps the changes */
 } flx_owned;

@@ -127,16 +127,19 @@ static log_counts count_logs(const flx_node *node)
     return counts;
 }
 
+bool flx_node_logs_are_open(flx_node *node)
+{
+    if (!atomic_load(&node->logs_opened) && count_logs(node).opening == 0) {
+        atomic_store(&node->logs_opened, true); /* those of streams made later open as they come */
+    }
+    return atomic_load(&node->logs_opened);
+}
+
 void flx_node_report_logs(flx_node *node, flx_health_report *report)
 {
     const log_counts counts = count_logs(node);
-    if (!atomic_load(&node->logs_opened)) {
-        if (counts.opening > 0) {
-            flx_health_add(report, "opening logs");
-        } else {
-            atomic_store(&node->logs_opened,
-                         true); /* those of streams made later open as they come */
-        }
+    if (!flx_node_logs_are_open(node)) {
+        flx_health_add(report, "opening logs");
     }
     if (counts.broken > 0) {
         flx_health_note(report, "logs refuse: see log.damaged and log.failed in the log");

@@ -79,11 +79,11 @@ void flx_log_query_skip(flx_log_query *query)
 
 static json_t *row_json(const flx_log_figures *row, uint32_t shard)
 {
-    json_t *json = json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "shard", (json_int_t)shard, "state",
-                             row->state, "head", (json_int_t)row->head, "tail",
-                             (json_int_t)row->tail, "bytes", (json_int_t)row->bytes, "segments",
-                             (json_int_t)row->segments, "pending_bytes",
-                             (json_int_t)row->pending_bytes);
+    json_t *json =
+        json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "shard", (json_int_t)shard, "state",
+                  row->state, "head", (json_int_t)row->head, "tail", (json_int_t)row->tail, "bytes",
+                  (json_int_t)row->bytes, "segments", (json_int_t)row->segments, "pending_bytes",
+                  (json_int_t)row->pending_bytes);
     json_t *sync = row->has_synced ? json_integer((json_int_t)row->last_sync_ms) : json_null();
     if (json == NULL || json_object_set_new(json, "last_sync_ms_ago", sync) != 0) {
         json_decref(json);

@@ -11,7 +11,8 @@
 
 #include <stdio.h>
 
-#define LOG_DIRECTORY "log"
+#define LOG_DIRECTORY   "log"
+#define FIGURES_WAIT_MS 1000
 
 flx_status flx_node_open_logs(flx_node *node, flx_error *reterr)
 {
@@ -105,6 +106,19 @@ void flx_node_log_news(void *arg, const flx_log_news *news)
                 flx_kv_err(news->error));
         return;
     }
+}
+
+json_t *flx_node_log_figures(void *arg, uint32_t stream_id, uint32_t shards)
+{
+    const flx_node *node = arg;
+    flx_log_query *query = flx_log_query_new(stream_id, shards, node->workers_made);
+    if (query == NULL) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < node->workers_made; i++) {
+        flx_worker_thread_ask_logs(node->workers[i], query);
+    }
+    return flx_log_query_wait(query, FIGURES_WAIT_MS);
 }
 
 /* ---- probes ----------------------------------------------------------------------------------- */

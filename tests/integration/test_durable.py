@@ -86,7 +86,8 @@ class Publisher:
         for row in text.splitlines()[::-1]:
             if " acked" in row:
                 return int(row.split(" sent, ")[1].split(" acked")[0])
-        raise AssertionError(f"no count of acks in: {text}")
+        assert "nobody listens" in text, f"no count of acks in: {text}"
+        return 0  # it was killed before the first of them
 
 
 def kill_rounds(node):
@@ -99,7 +100,7 @@ def kill_rounds(node):
     total_acked = 0
     for round_ in range(ROUNDS):
         publisher = Publisher(node, "killed", given)
-        publisher.feed(0.02 + 0.01 * (round_ % 5))
+        publisher.feed(0.25 + 0.03 * (round_ % 7))  # long enough to connect
         node.process.kill()
         node.process.wait()
         acked = publisher.acked()

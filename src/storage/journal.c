@@ -46,6 +46,11 @@ uint64_t flx_journal_start(const flx_journal *journal)
     return journal->record.start;
 }
 
+uint64_t flx_journal_collapsed_below(const flx_journal *journal)
+{
+    return journal->record.collapsed_below;
+}
+
 uint64_t flx_journal_visible_end(const flx_journal *journal)
 {
     switch (journal->options.visible) {

@@ -154,7 +154,7 @@ static flx_status header_check(const flx_segment_header *header, uint64_t base,
     if (memcmp(header->store_id, store_id, FLX_DISK_ID_BYTES) != 0) {
         return flx_fail(reterr, FLX_ERR_CORRUPT, "it belongs to another store");
     }
-    if (memcmp(header->log_id, log_id, FLX_DISK_ID_BYTES) != 0) {
+    if (log_id != NULL && memcmp(header->log_id, log_id, FLX_DISK_ID_BYTES) != 0) {
         return flx_fail(reterr, FLX_ERR_CORRUPT, "it belongs to another log");
     }
     if (header->base_offset != base) {

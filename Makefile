@@ -3,6 +3,7 @@
 #   make up                 build and start a node in the foreground
 #   make test [T=PATTERN]   build and run every test (T narrows by CTest name)
 #   make lint fmt           check / write the format; layers and static analysis
+#   make bench-check        has the data path become more expensive? UPDATE=1 writes the baseline
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 JOBS ?= $(shell nproc)
@@ -11,11 +12,13 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 10
 UP_FLAGS ?=
+BENCH_FLAGS ?=
 
-.PHONY: help setup build up test lint fmt tsan fuzz cover demo bench docs install clean
+.PHONY: help setup build up test lint fmt tsan fuzz cover demo bench bench-plot bench-check docs install \
+	clean
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: build tsan fuzz cover demo bench docs install clean"
+	@echo "also: build tsan fuzz cover demo bench bench-plot docs install clean"
 
 setup:
 	@tools/setup
@@ -60,7 +63,14 @@ demo: build
 	@tools/demo build/release/bin
 
 bench: build
-	@bench/run build/release/bin $(BENCH)
+	@bench/run $(BENCH_FLAGS) build/release/bin $(BENCH)
+
+# The charts of docs/performance.md, from the rows that were run last.
+bench-plot:
+	@bench/plot
+
+bench-check: build
+	@bench/check/run $(if $(UPDATE),--update) build/release/bin
 
 docs: build
 	@tools/docs build/release/bin

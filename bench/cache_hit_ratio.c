@@ -165,7 +165,7 @@ static void open_cache(uint64_t bytes_max, flx_cache_pool **pool, flx_cache_shar
     const flx_cache_options options = {.bytes_max = bytes_max};
     flx_error error;
     if (flx_cache_pool_new(&options, NOW_US, pool, &error) != FLX_OK ||
-        flx_cache_shard_new(*pool, shard, &error) != FLX_OK) {
+        flx_cache_shard_new(*pool, NULL, shard, &error) != FLX_OK) {
         (void)fprintf(stderr, "%s\n", error.message);
         exit(1);
     }

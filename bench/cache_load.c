@@ -2,11 +2,13 @@
 /*
  * bench/cache_load.c - how fast does a cache answer, and at what cost of the broker's processor?
  *
- *     bench_cache_load --cache C --op get|put --size 100 --outstanding 256 --conns 8 --count N
- *                      [--keys 10000]
+ *     bench_cache_load --cache C --op get|put|miss --size 100 --outstanding 256 --conns 8 --count N
+ *                      [--keys 10000] [--json]
  *
+ * As operations where the broker offers them (docs/spec/extensions.md), with --json as version 1 has it.
  * --outstanding requests are always under way, spread over the connections; the answer to one sends
- * the next. Gets are of keys that were put before; a miss counts as wrong.
+ * the next. Gets are of keys that were put before, and a miss counts as wrong; with --op miss they are of
+ * keys that nobody put, and a hit does.
  */
 #include "load.h"
 
@@ -26,6 +28,7 @@ typedef struct slot {
 
 struct asker {
     bool put;
+    bool miss; /* gets of what is not there */
     flx_slice value;
     uint64_t keys;
     uint64_t random;
@@ -46,7 +49,7 @@ static void ask(slot *s)
     a->random ^= a->random << 13;
     a->random ^= a->random >> 7;
     a->random ^= a->random << 17;
-    (void)snprintf(s->key, sizeof s->key, "key-%012llu",
+    (void)snprintf(s->key, sizeof s->key, "%s-%012llu", a->miss ? "non" : "key",
                    (unsigned long long)(a->random % a->keys % KEY_NUMBERS));
     const flx_slice key = {(const uint8_t *)s->key, KEY_BYTES};
     s->sent_ns = flx_clock_monotonic_ns();
@@ -63,7 +66,7 @@ static void on_answer(void *arg, const flx_cache_result *result)
     slot *s = arg;
     asker *a = s->a;
     flx_histogram_record(&a->latency, flx_clock_monotonic_ns() - s->sent_ns);
-    if (result->status != FLX_OK || (!a->put && !result->entry->found)) {
+    if (result->status != FLX_OK || (!a->put && result->entry->found == a->miss)) {
         a->wrong++;
     }
     if (a->left > 0) {
@@ -112,6 +115,7 @@ int main(int argc, char **argv)
     const uint64_t outstanding = load_number("--outstanding", 1);
     const uint32_t conns = (uint32_t)load_number("--conns", 1);
     a->put = strcmp(load_text("--op", "get"), "put") == 0;
+    a->miss = strcmp(load_text("--op", "get"), "miss") == 0;
     a->keys = load_number("--keys", 1000);
     a->random = 88172645463325252U;
     const size_t size = (size_t)load_number("--size", 100);

@@ -5,213 +5,113 @@
  *     bench_pubsub sub   --stream S --subs 10 --conns 10 --count N --warm-up W [--progress FILE]
  *     bench_pubsub pub   --stream S --size 1024 --batch 64 --count N --warm-up W --subs 10
  *                        [--window BYTES] [--progress FILE] [--acks batch|none]
+ *                        [--publishers 4 --publisher 0]
  *     bench_pubsub acked --stream S --size 256 --inflight 64 --count N --warm-up W
  *     bench_pubsub stall --stream S
  *
- * Publisher and subscribers are processes of their own. `sub` checks the sequence of every
+ * Publishers and subscribers are processes of their own. `sub` checks the sequence of every
  * subscriber and ends when the last has the last message: that moment is the end of the run. `pub`
  * keeps at most --window bytes of payload ahead of the slowest subscriber, so that what is measured
- * is relaying and not dropping. `acked` sends every message as a frame of its own and the next when
+ * is relaying and not dropping; with --publishers it is one of several. `acked` sends every message as a frame of its own and the next when
  * one is acknowledged. `stall` subscribes and never reads.
  */
 #include "load.h"
+#include "pace.h"
+#include "receive.h"
 
 #include <semaphore.h>
 #include <time.h>
 
 /* --- sub --- */
 
-typedef struct receiver {
+typedef struct subscription {
     flx_subscriber *subscriber;
-    _Atomic uint64_t *slot; /* how many it has; for the publisher and for us */
-    uint64_t own;           /* the slot when there is no --progress */
-    uint64_t next;          /* sequence expected */
-    uint64_t gaps;
-    uint64_t wrong; /* out of sequence */
-    uint64_t end_ns;
-} receiver;
-
-static uint64_t warm_count;
-static uint64_t whole_count;
-static _Atomic uint64_t receivers_warm;
-static _Atomic uint64_t receivers_done;
+    load_receiver *receiver;
+} subscription;
+static load_receivers receivers;
 
 static void on_message(void *arg, const flx_message *message)
 {
-    receiver *r = arg;
-    uint64_t sequence = 0;
+    subscription *s = arg;
     if (message->kind != FLX_MESSAGE_RECORD) {
-        r->gaps++;
+        s->receiver->gaps++;
         return;
     }
-    memcpy(&sequence, message->payload.ptr, sizeof sequence);
-    r->wrong += sequence != r->next;
-    r->next = sequence + 1;
-    const uint64_t have = atomic_load_explicit(r->slot, memory_order_relaxed) + 1;
-    atomic_store_explicit(r->slot, have, memory_order_relaxed);
-    if (have == warm_count) {
-        atomic_fetch_add(&receivers_warm, 1);
-    }
-    if (have == whole_count) {
-        r->end_ns = flx_clock_monotonic_ns();
-        atomic_fetch_add(&receivers_done, 1);
-    }
+    load_received(&receivers, s->receiver, message->payload,
+                  message->has_offset ? message->offset : UINT64_MAX);
 }
 
-static uint64_t received_by_all(const receiver *receivers, uint64_t count)
-{
-    uint64_t sum = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        sum += atomic_load_explicit(receivers[i].slot, memory_order_relaxed);
-    }
-    return sum;
-}
-
-/* Until `counter` is `count`; false: nothing came for LOAD_STALL_MS. */
-static bool wait_for(_Atomic uint64_t *counter, uint64_t count, const receiver *receivers)
-{
-    uint64_t last = 0;
-    uint64_t quiet_ms = 0;
-    while (atomic_load(counter) < count) {
-        load_sleep_us(2000);
-        const uint64_t now = received_by_all(receivers, count);
-        quiet_ms = now == last ? quiet_ms + 2 : 0;
-        last = now;
-        if (quiet_ms > LOAD_STALL_MS) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void subscribe(receiver *receivers, uint64_t count, flx_client **clients,
-                      uint32_t client_count, _Atomic uint64_t *progress)
+static void subscribe(subscription *subs, flx_client **clients)
 {
     flx_error error = {0};
-    for (uint64_t i = 0; i < count; i++) {
-        receiver *r = &receivers[i];
+    for (uint64_t i = 0; i < receivers.count; i++) {
         flx_subscriber_options options = FLX_SUBSCRIBER_OPTIONS_INIT;
         options.message_fn = on_message;
-        options.arg = r;
-        r->slot = progress != NULL ? &progress[i] : (_Atomic uint64_t *)&r->own;
-        if (flx_subscriber_new(clients[i % client_count], load_text("--stream", "bench"), &options,
-                               &r->subscriber, &error) != FLX_OK) {
+        options.arg = &subs[i];
+        subs[i].receiver = &receivers.all[i];
+        if (flx_subscriber_new(clients[i % receivers.threads], load_text("--stream", "bench"),
+                               &options, &subs[i].subscriber, &error) != FLX_OK) {
             load_die("subscribe: %s", error.message);
         }
     }
-    for (uint64_t i = 0; i < count; i++) {
-        if (flx_subscriber_wait(receivers[i].subscriber, LOAD_WAIT_MS, &error) != FLX_OK) {
+    for (uint64_t i = 0; i < receivers.count; i++) {
+        if (flx_subscriber_wait(subs[i].subscriber, LOAD_WAIT_MS, &error) != FLX_OK) {
             load_die("subscribe: %s", error.message);
         }
     }
-}
-
-static void report_received(const receiver *receivers, uint64_t count, double cpu_s)
-{
-    uint64_t gaps = 0;
-    uint64_t wrong = 0;
-    uint64_t end_ns = 0;
-    const uint64_t expected = count * whole_count;
-    const uint64_t received = received_by_all(receivers, count);
-    for (uint64_t i = 0; i < count; i++) {
-        gaps += receivers[i].gaps;
-        wrong += receivers[i].wrong;
-        end_ns = receivers[i].end_ns > end_ns ? receivers[i].end_ns : end_ns;
-    }
-    load_say("{\"event\":\"result\",\"received\":%llu,\"lost\":%lld,\"gaps\":%llu,\"wrong\":%llu,"
-             "\"end_ns\":%llu,\"cpu_s\":%.6f}",
-             (unsigned long long)received, (long long)(expected - received),
-             (unsigned long long)gaps, (unsigned long long)wrong, (unsigned long long)end_ns,
-             cpu_s);
 }
 
 static void sub(void)
 {
-    const uint64_t count = load_number("--subs", 1);
-    const uint64_t conns = load_number("--conns", count);
-    const uint32_t client_count =
-        (uint32_t)((conns + LOAD_CONNECTIONS_MAX - 1) / LOAD_CONNECTIONS_MAX);
-    receiver *receivers = calloc(count, sizeof *receivers);
+    const uint64_t conns = load_number("--conns", load_number("--subs", 1));
+    const uint64_t client_count = (conns + LOAD_CONNECTIONS_MAX - 1) / LOAD_CONNECTIONS_MAX;
+    load_receivers_init(&receivers, client_count); /* a client is a loop thread */
+    subscription *subs = calloc(receivers.count, sizeof *subs);
     flx_client **clients = calloc(client_count, sizeof(flx_client *));
-    LOAD_CHECK(receivers != NULL && clients != NULL && count > 0);
-    warm_count = load_number("--warm-up", 1000);
-    whole_count = warm_count + load_number("--count", 100000);
-    LOAD_CHECK(warm_count > 0);
-    for (uint32_t i = 0; i < client_count; i++) {
+    LOAD_CHECK(subs != NULL && clients != NULL);
+    for (uint64_t i = 0; i < client_count; i++) {
         clients[i] = load_connect((uint32_t)((conns + client_count - 1) / client_count), 0);
     }
-    subscribe(receivers, count, clients, client_count, load_progress(count));
+    subscribe(subs, clients);
     load_say("{\"event\":\"ready\"}");
-    (void)wait_for(&receivers_warm, count, receivers);
+    (void)load_receivers_wait(&receivers, &receivers.warm_ones);
     const double cpu_s = load_cpu_s();
     load_say("{\"event\":\"warm\"}");
-    (void)wait_for(&receivers_done, count, receivers);
-    report_received(receivers, count, load_cpu_s() - cpu_s);
+    (void)load_receivers_wait(&receivers, &receivers.whole_ones);
+    load_receivers_report(&receivers, load_cpu_s() - cpu_s);
     (void)load_await_line();
-    for (uint32_t i = 0; i < client_count; i++) {
+    for (uint64_t i = 0; i < client_count; i++) {
         clients[i] = flx_client_free(clients[i]);
     }
-    for (uint64_t i = 0; i < count; i++) {
-        flx_subscriber_free(receivers[i].subscriber);
+    for (uint64_t i = 0; i < receivers.count; i++) {
+        flx_subscriber_free(subs[i].subscriber);
     }
     free(clients);
-    free(receivers);
+    free(subs);
+    load_receivers_done(&receivers);
 }
 
 /* --- pub --- */
 
 typedef struct sender {
+    load_pace pace;
     flx_publisher *publisher;
-    uint64_t size;
-    uint64_t batch;
-    uint64_t sequence; /* of the next message */
-    uint64_t subs;
-    uint64_t window;   /* messages ahead of the slowest subscriber */
-    uint64_t slowest;  /* as seen last */
-    uint8_t *bytes;    /* `batch` payloads */
+    uint8_t *bytes;    /* a batch of payloads */
     flx_slice *slices; /* of them */
-    _Atomic uint64_t *progress;
 } sender;
-
-static void look_at_slowest(sender *s)
-{
-    uint64_t slowest = UINT64_MAX;
-    for (uint64_t i = 0; i < s->subs; i++) {
-        const uint64_t have = atomic_load_explicit(&s->progress[i], memory_order_relaxed);
-        slowest = have < slowest ? have : slowest;
-    }
-    s->slowest = slowest;
-}
-
-static void wait_for_room(sender *s)
-{
-    if (s->progress == NULL || s->subs == 0) {
-        return;
-    }
-    for (uint64_t tries = 0; s->sequence - s->slowest > s->window; tries++) {
-        look_at_slowest(s);
-        if (s->sequence - s->slowest > s->window) {
-            load_sleep_us(50);
-        }
-        LOAD_CHECK(tries < LOAD_STALL_MS * 10);
-    }
-}
 
 static void send(sender *s, uint64_t count)
 {
     flx_error error = {0};
     while (count > 0) {
-        const uint64_t n = count < s->batch ? count : s->batch;
-        wait_for_room(s);
-        for (uint64_t i = 0; i < n; i++) {
-            const load_stamp stamp = {s->sequence + i, 0};
-            memcpy(s->bytes + i * s->size, &stamp, sizeof stamp);
-        }
+        const uint64_t n = count < s->pace.batch ? count : s->pace.batch;
+        load_pace_wait(&s->pace);
+        load_pace_stamp(&s->pace, s->bytes, s->pace.size, n);
         if (flx_publisher_publish_batch(s->publisher, NULL, s->slices, n, NULL, NULL, &error) !=
             FLX_OK) {
             load_die("publish: %s", error.message);
         }
-        s->sequence += n;
+        s->pace.sequence += n;
         count -= n;
     }
     if (flx_publisher_flush(s->publisher, LOAD_WAIT_MS, &error) != FLX_OK) {
@@ -221,19 +121,18 @@ static void send(sender *s, uint64_t count)
 
 static void sender_init(sender *s)
 {
-    s->size = load_number("--size", 1024);
-    s->batch = load_number("--batch", 64);
-    s->subs = load_number("--subs", 1);
-    LOAD_CHECK(s->size >= sizeof(load_stamp) && s->batch > 0);
-    s->window = load_number("--window", 8 << 20) / s->size;
-    s->window = s->window < 2 * s->batch ? 2 * s->batch : s->window;
-    s->bytes = calloc(s->batch, s->size);
-    s->slices = calloc(s->batch, sizeof *s->slices);
+    load_pace_init(&s->pace);
+    s->bytes = calloc(s->pace.batch, s->pace.size + 1);
+    s->slices = calloc(s->pace.batch, sizeof *s->slices);
     LOAD_CHECK(s->bytes != NULL && s->slices != NULL);
-    for (uint64_t i = 0; i < s->batch; i++) {
-        s->slices[i] = (flx_slice){s->bytes + i * s->size, s->size};
+    for (uint64_t i = 0; i < s->pace.batch; i++) {
+        s->slices[i] = (flx_slice){s->bytes + i * s->pace.size, s->pace.size};
     }
-    s->progress = load_progress(s->subs);
+}
+
+static flx_acks acks_wanted(void)
+{
+    return strcmp(load_text("--acks", "batch"), "none") == 0 ? FLX_ACKS_NONE : FLX_ACKS_PER_BATCH;
 }
 
 static void pub(void)
@@ -242,8 +141,7 @@ static void pub(void)
     flx_publisher_options options = FLX_PUBLISHER_OPTIONS_INIT;
     flx_publisher_stats stats = {.struct_size = sizeof stats};
     flx_error error = {0};
-    options.acks =
-        strcmp(load_text("--acks", "batch"), "none") == 0 ? FLX_ACKS_NONE : FLX_ACKS_PER_BATCH;
+    options.acks = acks_wanted();
     options.block_ms = LOAD_WAIT_MS;
     sender_init(&s);
     flx_client *client = load_connect(1, 0);

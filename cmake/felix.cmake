@@ -74,9 +74,12 @@ find_library(FLX_IPSEC_MB IPSec_MB) # amd64 only; elsewhere GnuTLS seals the pac
 add_library(flx_quic_static INTERFACE)
 target_link_libraries(flx_quic_static INTERFACE -l:libngtcp2_crypto_gnutls.a -l:libngtcp2.a
     PkgConfig::GNUTLS)
-# Pools of ngtcp2 start small: src/transport/mem.c, which -u pulls in wherever ngtcp2 is.
-target_link_options(flx_quic_static INTERFACE -Wl,--wrap=ngtcp2_balloc_init
-    -Wl,-u,__wrap_ngtcp2_balloc_init)
+# Pools of ngtcp2 start small or are shared, acknowledgements wait for company: src/transport/mem.c,
+# nodes.c and acks.c, which -u pulls in wherever ngtcp2 is.
+foreach(wrapped balloc_init balloc_get opl_pop opl_push acktr_require_active_ack)
+    target_link_options(flx_quic_static INTERFACE -Wl,--wrap=ngtcp2_${wrapped}
+        -Wl,-u,__wrap_ngtcp2_${wrapped})
+endforeach()
 add_library(flx_quic_shared INTERFACE)
 target_link_libraries(flx_quic_shared INTERFACE PkgConfig::NGTCP2 PkgConfig::GNUTLS)
 foreach(quic flx_quic_static flx_quic_shared)

@@ -78,6 +78,7 @@ flx_client *load_connect(uint32_t connections, uint32_t cache_streams)
     options.busy_poll_us = (uint32_t)load_number("--busy-us", 0);
     options.connections = connections;
     options.cache_streams = cache_streams;
+    options.cache_json = load_flag("--json");
     options.request_timeout_ms = LOAD_WAIT_MS;
     if (flx_client_connect(&options, LOAD_WAIT_MS, &client, &error) != FLX_OK) {
         load_die("connect: %s", error.message);

@@ -24,7 +24,10 @@
 #define LOAD_WAIT_MS         60000
 #define LOAD_STALL_MS        15000 /* nothing for so long ends a run */
 
-/* At the head of every payload. */
+#define LOAD_PUBLISHERS_MAX 16
+#define LOAD_SEQUENCE_BITS  48 /* of a stamp's sequence; above them is which publisher sent it */
+
+/* At the head of every payload that is large enough. */
 typedef struct load_stamp {
     uint64_t sequence;
     uint64_t sent_ns;

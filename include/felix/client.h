@@ -76,7 +76,8 @@ typedef struct flx_client_options {
     bool offer_alpn;              /* "felix/1"; brokers before 0.6 refuse clients that offer it */
     bool foreign_loop;            /* no thread, see above */
     uint32_t connections;         /* 1; publishers, subscribers and caches are spread over them */
-    uint32_t cache_streams;       /* 16 a connection: cache requests under way at once */
+    uint32_t cache_streams;       /* 16 a connection: cache requests under way at once, where the
+                                   * broker does not take many on one stream */
     uint32_t cache_queue_max;     /* 4096 waiting for a stream, then FLX_ERR_AGAIN */
     uint32_t connect_timeout_ms;  /* 10000: one attempt, authentication included */
     uint32_t request_timeout_ms;  /* 30000: an answer of the broker to anything */
@@ -90,6 +91,16 @@ typedef struct flx_client_options {
     uint32_t busy_poll_us;        /* 0; above: the loop thread spins so long before it sleeps */
     flx_state_fn state_fn;        /* NULL: not wanted */
     void *state_arg;
+    bool cache_json; /* cache requests in JSON, one at a time on a stream, whatever is offered */
+    /*
+     * Placement. A broker has workers, a stream's shard belongs to one of them, and a connection ends
+     * at one. Where the broker tells (it does when it is ours), a publisher of a stream with one
+     * shard and the first subscribers of each shard take a connection that ends at the shard's
+     * worker, which is made when there is none: a message then never changes threads in the broker.
+     * When such a connection cannot be had, any other one serves.
+     */
+    uint32_t placed_connections_max; /* 16 beside `connections`; 64 together at the most */
+    bool no_placement;               /* stay on `connections`, by turn */
 } flx_client_options;
 
 #ifdef __cplusplus

@@ -49,6 +49,7 @@ struct flx_cache_shard {
     uint32_t number; /* in pool->shards */
     cache_index index;
     flx_cache_stats stats;
+    flx_change_log log; /* without functions: none */
 };
 
 /* --- entries ------------------------------------------------------------------------------------ */
@@ -267,13 +268,51 @@ static void unpark(flx_cache_pool *pool)
     }
 }
 
-/* Removes an entry whose time has come. */
-static void expire_entry(flx_cache_shard *shard, cache_entry *entry)
+/* --- the log below -------------------------------------------------------------------------------- */
+
+static flx_status log_reserve(const flx_cache_shard *shard, size_t key_len, size_t value_len)
 {
-    unlink_entry(shard, entry);
+    return shard->log.reserve == NULL ? FLX_OK
+                                      : shard->log.reserve(shard->log.arg, key_len, value_len);
+}
+
+/* Versions only grow, and without a log run ahead of the clock no further than the writes do. */
+static uint64_t log_append(flx_cache_shard *shard, const flx_change *change, uint64_t now_us)
+{
+    flx_cache_pool *pool = shard->pool;
+    if (shard->log.append != NULL) {
+        return shard->log.append(shard->log.arg, change);
+    }
+    pool->last_version = now_us > pool->last_version ? now_us : pool->last_version + 1;
+    return pool->last_version;
+}
+
+/* Removes an entry from everything and says so below; the memory is still the caller's to free.
+ * FLX_OK, or what the log answered: then the entry stays. */
+static flx_status remove_entry(flx_cache_shard *shard, cache_entry *entry, flx_change_cause cause)
+{
+    const flx_slice key = cache_entry_key(entry);
+    const flx_status status = log_reserve(shard, key.len, 0);
+    if (status == FLX_OK) {
+        const flx_change change = {
+            .kind = FLX_CHANGE_KIND_DELETE, .cause = (uint8_t)cause, .key = key};
+        (void)log_append(shard, &change, 0);
+        unlink_entry(shard, entry);
+    }
+    return status;
+}
+
+/* Removes an entry whose time has come. False: the log refused, and it stays to be tried again;
+ * nobody is shown it meanwhile. */
+static bool expire_entry(flx_cache_shard *shard, cache_entry *entry)
+{
+    if (remove_entry(shard, entry, FLX_CHANGE_EXPIRED) != FLX_OK) {
+        return false;
+    }
     entry_free(entry);
     shard->stats.expirations++;
     shard->pool->stats.expirations++;
+    return true;
 }
 
 static uint32_t hash_of(flx_slice key)
@@ -287,7 +326,7 @@ static cache_entry *find_living(flx_cache_shard *shard, uint32_t hash, flx_slice
 {
     cache_entry *entry = cache_index_find(&shard->index, hash, key);
     if (entry != NULL && is_expired(entry, now_us)) {
-        expire_entry(shard, entry);
+        (void)expire_entry(shard, entry);
         return NULL;
     }
     return entry;
@@ -299,7 +338,8 @@ static uint64_t bytes_used(const flx_cache_pool *pool)
 }
 
 /* Evicts until the budget holds; `keep` was just written and stays. The work is in proportion to the
- * bytes that were written: every entry evicted makes room for as many. */
+ * bytes that were written: every entry evicted makes room for as many. When a log refuses to hear of
+ * it the budget does not hold until the next put. */
 static void make_room(flx_cache_pool *pool, const cache_entry *keep)
 {
     while (bytes_used(pool) > pool->bytes_max) {
@@ -308,7 +348,9 @@ static void make_room(flx_cache_pool *pool, const cache_entry *keep)
             return;
         }
         flx_cache_shard *shard = pool->shards[victim->shard];
-        unlink_entry(shard, victim);
+        if (remove_entry(shard, victim, FLX_CHANGE_EVICTED) != FLX_OK) {
+            return;
+        }
         entry_free(victim);
         shard->stats.evictions++;
         pool->stats.evictions++;
@@ -384,7 +426,8 @@ static bool take_number(flx_cache_pool *pool, uint32_t *ret_number)
     return true;
 }
 
-flx_status flx_cache_shard_new(flx_cache_pool *pool, flx_cache_shard **ret_shard, flx_error *reterr)
+flx_status flx_cache_shard_new(flx_cache_pool *pool, const flx_change_log *log,
+                               flx_cache_shard **ret_shard, flx_error *reterr)
 {
     uint32_t number = 0;
     flx_cache_shard *shard = flx_calloc(1, sizeof *shard);
@@ -394,6 +437,9 @@ flx_status flx_cache_shard_new(flx_cache_pool *pool, flx_cache_shard **ret_shard
     }
     shard->pool = pool;
     shard->number = number;
+    if (log != NULL) {
+        shard->log = *log;
+    }
     pool->shards[number] = shard;
     *ret_shard = shard;
     return FLX_OK;
@@ -447,41 +493,61 @@ bool flx_cache_shard_get(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
     return true;
 }
 
+bool flx_cache_shard_peek(const flx_cache_shard *shard, flx_slice key, uint64_t now_us,
+                          flx_cache_item *ret_item)
+{
+    unpark(shard->pool);
+    const cache_entry *entry = cache_index_find(&shard->index, hash_of(key), key);
+    if (entry == NULL || is_expired(entry, now_us)) {
+        return false;
+    }
+    *ret_item = item_of(entry);
+    return true;
+}
+
 static void count_write(flx_cache_shard *shard)
 {
     shard->stats.writes++;
     shard->pool->stats.writes++;
 }
 
-bool flx_cache_shard_delete(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
-                            flx_cache_item *ret_item)
+flx_status flx_cache_shard_delete(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
+                                  flx_cache_item *ret_item)
 {
     unpark(shard->pool);
     cache_entry *entry = find_living(shard, hash_of(key), key, now_us);
     if (entry == NULL) {
-        return false;
+        return FLX_ERR_NOT_FOUND;
     }
-    unlink_entry(shard, entry);
+    const flx_status status = remove_entry(shard, entry, FLX_CHANGE_ASKED);
+    if (status != FLX_OK) {
+        return status;
+    }
     count_write(shard);
     shard->pool->parked = entry;
     if (ret_item != NULL) {
         *ret_item = item_of(entry);
     }
-    return true;
+    return FLX_OK;
 }
 
-flx_cache_outcome flx_cache_shard_delete_if(flx_cache_shard *shard, flx_slice key, uint64_t version,
-                                            uint64_t now_us)
+flx_status flx_cache_shard_delete_if(flx_cache_shard *shard, flx_slice key, uint64_t version,
+                                     uint64_t now_us, flx_cache_outcome *ret_outcome)
 {
     unpark(shard->pool);
     cache_entry *entry = find_living(shard, hash_of(key), key, now_us);
     if (entry == NULL || entry->version != version) {
-        return (flx_cache_outcome){false, entry == NULL ? 0 : entry->version};
+        *ret_outcome = (flx_cache_outcome){false, entry == NULL ? 0 : entry->version};
+        return FLX_OK;
     }
-    unlink_entry(shard, entry);
+    const flx_status status = remove_entry(shard, entry, FLX_CHANGE_ASKED);
+    if (status != FLX_OK) {
+        return status;
+    }
     entry_free(entry);
     count_write(shard);
-    return (flx_cache_outcome){true, 0};
+    *ret_outcome = (flx_cache_outcome){true, 0};
+    return FLX_OK;
 }
 
 /* --- writing ------------------------------------------------------------------------------------ */
@@ -513,13 +579,6 @@ static bool is_condition_met(const flx_cache_write *write, const cache_entry *en
         return entry != NULL && entry->version == write->version;
     }
     FLX_UNREACHABLE();
-}
-
-/* Versions only grow, and run ahead of the clock no further than the writes do. */
-static uint64_t next_version(flx_cache_pool *pool, uint64_t now_us)
-{
-    pool->last_version = now_us > pool->last_version ? now_us : pool->last_version + 1;
-    return pool->last_version;
 }
 
 /* Overwrites the value where it is, when it fits the allocation and costs the same. */
@@ -565,41 +624,76 @@ static cache_entry *store(flx_cache_shard *shard, cache_entry *old, const flx_ca
     return entry;
 }
 
+/* Stores the write in place of `entry`; the log has room for it. */
+static flx_status put_stored(flx_cache_shard *shard, cache_entry *entry,
+                             const flx_cache_write *write, uint32_t hash, uint64_t now_us,
+                             flx_cache_outcome *ret_outcome, flx_error *reterr)
+{
+    if (entry != NULL) {
+        cache_policy_touch(entry); /* a write says as much about a key as a read */
+    }
+    entry = store(shard, entry, write, hash);
+    if (entry == NULL) {
+        return flx_fail(reterr, FLX_ERR_NOMEM, "store a cache value of %zu bytes",
+                        write->value.len);
+    }
+    const flx_cache_item item = item_of(entry); /* the write may borrow from what is gone now */
+    const flx_change change = {.kind = FLX_CHANGE_KIND_PUT,
+                               .key = item.key,
+                               .value = item.value,
+                               .expires_at_ms = item.expires_at_ms};
+    entry->version = log_append(shard, &change, now_us);
+    *ret_outcome = (flx_cache_outcome){true, entry->version};
+    make_room(shard->pool, entry);
+    return FLX_OK;
+}
+
+/* Written and expired at once: a delete, whether there was something or not; the log has room. */
+static void put_expired(flx_cache_shard *shard, cache_entry *entry, flx_slice key, uint64_t now_us,
+                        flx_cache_outcome *ret_outcome)
+{
+    const flx_change change = {
+        .kind = FLX_CHANGE_KIND_DELETE, .cause = FLX_CHANGE_EXPIRED, .key = key};
+    *ret_outcome = (flx_cache_outcome){true, log_append(shard, &change, now_us)};
+    if (entry != NULL) {
+        unlink_entry(shard, entry);
+        entry_free(entry);
+        shard->stats.expirations++;
+        shard->pool->stats.expirations++;
+    }
+}
+
 flx_status flx_cache_shard_put(flx_cache_shard *shard, const flx_cache_write *write,
                                uint64_t now_us, flx_cache_outcome *ret_outcome, flx_error *reterr)
 {
     flx_cache_pool *pool = shard->pool;
-    const flx_status status = check_sizes(pool, write, reterr);
+    flx_status status = check_sizes(pool, write, reterr);
     if (status != FLX_OK) {
         return status;
     }
     unpark(pool);
     const uint32_t hash = hash_of(write->key);
-    cache_entry *entry = find_living(shard, hash, write->key, now_us);
-    if (!is_condition_met(write, entry)) {
-        *ret_outcome = (flx_cache_outcome){false, entry == NULL ? 0 : entry->version};
+    cache_entry *entry = cache_index_find(&shard->index, hash, write->key);
+    /* One that has expired counts as absent, and its place is taken as any other's. */
+    const cache_entry *living = entry != NULL && is_expired(entry, now_us) ? NULL : entry;
+    if (!is_condition_met(write, living)) {
+        *ret_outcome = (flx_cache_outcome){false, living == NULL ? 0 : living->version};
         return FLX_OK;
     }
-    const uint64_t version = next_version(pool, now_us);
-    if (write->expires_at_ms != 0 && write->expires_at_ms <= now_us / 1000) {
-        if (entry != NULL) { /* written and expired at once */
-            expire_entry(shard, entry);
-        }
-    } else {
-        if (entry != NULL) {
-            cache_policy_touch(entry); /* a write says as much about a key as a read */
-        }
-        entry = store(shard, entry, write, hash);
-        if (entry == NULL) {
-            return flx_fail(reterr, FLX_ERR_NOMEM, "store a cache value of %zu bytes",
-                            write->value.len);
-        }
-        entry->version = version;
-        make_room(pool, entry);
+    const bool is_late = write->expires_at_ms != 0 && write->expires_at_ms <= now_us / 1000;
+    status = log_reserve(shard, write->key.len, is_late ? 0 : write->value.len);
+    if (status != FLX_OK) {
+        return flx_fail(reterr, status, "log a cache value of %zu bytes", write->value.len);
     }
-    count_write(shard);
-    *ret_outcome = (flx_cache_outcome){true, version};
-    return FLX_OK;
+    if (!is_late) {
+        status = put_stored(shard, entry, write, hash, now_us, ret_outcome, reterr);
+    } else {
+        put_expired(shard, entry, write->key, now_us, ret_outcome);
+    }
+    if (status == FLX_OK) {
+        count_write(shard);
+    }
+    return status;
 }
 
 /* --- listing ------------------------------------------------------------------------------------ */
@@ -639,12 +733,13 @@ static uint32_t gather(const cache_segment *segment, flx_slice prefix, uint64_t 
 
 uint32_t flx_cache_shard_list(const flx_cache_shard *shard, flx_slice prefix, uint64_t now_us,
                               uint32_t limit, flx_cache_cursor *cursor,
-                              void (*each)(void *arg, const flx_cache_item *item), void *arg)
+                              bool (*each)(void *arg, const flx_cache_item *item), void *arg)
 {
     const cache_entry *found[CACHE_SEGMENT_SLOTS];
     uint32_t listed = 0;
+    bool has_enough = limit == 0;
     unpark(shard->pool);
-    for (int i = 0; i < LIST_SEGMENTS_MAX && listed < limit && !cursor->is_done; i++) {
+    for (int i = 0; i < LIST_SEGMENTS_MAX && !has_enough && !cursor->is_done; i++) {
         uint64_t end = (uint64_t)UINT32_MAX + 1;
         uint32_t count = 0;
         if (shard->index.count > 0) {
@@ -653,13 +748,14 @@ uint32_t flx_cache_shard_list(const flx_cache_shard *shard, flx_slice prefix, ui
             count = gather(segment, prefix, cursor->next, now_us, found);
         }
         for (uint32_t j = 0; j < count; j++) {
-            if (listed >= limit && found[j]->hash != found[j - 1]->hash) {
+            if (has_enough && found[j]->hash != found[j - 1]->hash) {
                 cursor->next = found[j]->hash;
                 return listed;
             }
             const flx_cache_item item = item_of(found[j]);
-            each(arg, &item);
+            const bool goes_on = each(arg, &item);
             listed++;
+            has_enough = has_enough || !goes_on || listed >= limit;
         }
         cursor->next = end;
         cursor->is_done = end > UINT32_MAX;
@@ -671,9 +767,11 @@ uint32_t flx_cache_shard_list(const flx_cache_shard *shard, flx_slice prefix, ui
 
 static void expire_due(void *arg, flx_wheel_timer *deadline)
 {
-    const flx_cache_pool *pool = arg;
+    flx_cache_pool *pool = arg;
     cache_entry *entry = entry_of(deadline);
-    expire_entry(pool->shards[entry->shard], entry);
+    if (!expire_entry(pool->shards[entry->shard], entry)) {
+        set_deadline(pool, entry); /* it is due again at once, within the same bound of steps */
+    }
 }
 
 bool flx_cache_pool_expire(flx_cache_pool *pool, uint64_t now_us, uint32_t limit)

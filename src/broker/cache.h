@@ -19,6 +19,7 @@
 #define FLX_BROKER_CACHE_H
 
 #include "common/chunk.h"
+#include "wire/change.h"
 
 #include <felix/status.h>
 
@@ -46,10 +47,25 @@ flx_status flx_cache_pool_new(const flx_cache_options *options, uint64_t now_us,
 /* Only after all its shards are freed. */
 flx_cache_pool *flx_cache_pool_free(flx_cache_pool *pool);
 
-/* FLX_ERR_NOMEM. */
-flx_status flx_cache_shard_new(flx_cache_pool *pool, flx_cache_shard **ret_shard,
-                               flx_error *reterr);
-/* Frees what is left in it, in one go; empty a large one with flx_cache_shard_clear before. */
+/*
+ * What lies below a shard: the log that every change of it becomes a record of, in the order in
+ * which they take effect. A shard does not know whether memory or a disk keeps the log; the offset
+ * of a record is the version of what it wrote. Without a log versions come from the wall clock.
+ */
+typedef struct flx_change_log {
+    /* Room for a record with this key and value, so that the next append cannot fail. Any error
+     * refuses the change, and nothing happened. */
+    flx_status (*reserve)(void *arg, size_t key_len, size_t value_len);
+    /* Writes the record; returns its offset, which grows. */
+    uint64_t (*append)(void *arg, const flx_change *change);
+    void *arg;
+} flx_change_log;
+
+/* Copies `log` (NULL: none), whose arg must outlive the shard. FLX_ERR_NOMEM. */
+flx_status flx_cache_shard_new(flx_cache_pool *pool, const flx_change_log *log,
+                               flx_cache_shard **ret_shard, flx_error *reterr);
+/* Frees what is left in it, in one go; empty a large one with flx_cache_shard_clear before. Neither
+ * is a change: the shard is gone, with its log. */
 flx_cache_shard *flx_cache_shard_free(flx_cache_shard *shard);
 /* Removes at most `limit` entries; true when the shard is empty. */
 bool flx_cache_shard_clear(flx_cache_shard *shard, uint32_t limit);
@@ -67,9 +83,14 @@ typedef struct flx_cache_item {
 bool flx_cache_shard_get(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
                          flx_cache_item *ret_item);
 
-/* Removes the key; false: it was not there. ret_item (may be NULL) gets what was removed. */
-bool flx_cache_shard_delete(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
-                            flx_cache_item *ret_item);
+/* The same without a trace: nothing is counted or removed. */
+bool flx_cache_shard_peek(const flx_cache_shard *shard, flx_slice key, uint64_t now_us,
+                          flx_cache_item *ret_item);
+
+/* Removes the key; ret_item (may be NULL) gets what was removed. FLX_ERR_NOT_FOUND: it was not
+ * there; or what the log answered. */
+flx_status flx_cache_shard_delete(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
+                                  flx_cache_item *ret_item);
 
 typedef enum flx_cache_condition {
     FLX_CACHE_ALWAYS,
@@ -97,14 +118,15 @@ typedef struct flx_cache_outcome {
  * An expiry that has passed leaves the key absent, and counts as applied.
  *
  * FLX_ERR_TOO_LARGE  the key or the value is above its limit
- * FLX_ERR_NOMEM      the entry that was there is still there
+ * FLX_ERR_NOMEM, or what the log answered: the entry that was there is still there
  */
 flx_status flx_cache_shard_put(flx_cache_shard *shard, const flx_cache_write *write,
                                uint64_t now_us, flx_cache_outcome *ret_outcome, flx_error *reterr);
 
-/* Removes the key if it is there with exactly this version; outcome.version is 0 when applied. */
-flx_cache_outcome flx_cache_shard_delete_if(flx_cache_shard *shard, flx_slice key, uint64_t version,
-                                            uint64_t now_us);
+/* Removes the key if it is there with exactly this version; outcome.version is 0 when applied.
+ * Otherwise FLX_OK, or what the log answered. */
+flx_status flx_cache_shard_delete_if(flx_cache_shard *shard, flx_slice key, uint64_t version,
+                                     uint64_t now_us, flx_cache_outcome *ret_outcome);
 
 /* Where a listing goes on. Begins with {0}. */
 typedef struct flx_cache_cursor {
@@ -114,17 +136,18 @@ typedef struct flx_cache_cursor {
 
 /*
  * Lists keys that begin with `prefix`, in the order of their hash: `each` is called for about
- * `limit` of them (keys whose hashes are equal are not torn apart) and must not call the pool.
+ * `limit` of them (keys whose hashes are equal are not torn apart), or until it answers false: that
+ * it has enough. It must not call the pool.
  * Returns how many. A call looks at a bounded number of entries, so a page may be short or empty
  * before the end: go on until cursor->is_done. A key that is there during the whole listing is
  * listed exactly once, whatever is written meanwhile; one that comes or goes, at most once.
  */
 uint32_t flx_cache_shard_list(const flx_cache_shard *shard, flx_slice prefix, uint64_t now_us,
                               uint32_t limit, flx_cache_cursor *cursor,
-                              void (*each)(void *arg, const flx_cache_item *item), void *arg);
+                              bool (*each)(void *arg, const flx_cache_item *item), void *arg);
 
 /* Removes expired entries, in at most `limit` steps; true: there may be more to do now. Reads never
- * show an expired entry in any case; this gives its memory back. */
+ * show an expired entry in any case; this gives its memory back, and lets who watches hear of it. */
 bool flx_cache_pool_expire(flx_cache_pool *pool, uint64_t now_us, uint32_t limit);
 /* When to call it again, in ms of the wall clock; UINT64_MAX: nothing has an expiry. */
 uint64_t flx_cache_pool_next_expiry_ms(const flx_cache_pool *pool);

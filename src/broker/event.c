@@ -70,19 +70,7 @@ static flx_status json_range(const flx_sealed *frame, const flx_event_form *form
     msg.event_batch.stream = form->stream;
     msg.event_batch.payloads = payloads;
     msg.event_batch.payloads_count = count;
-    const size_t len = flx_msg_frame_bytes(&msg);
-    flx_status status = FLX_OK;
-    uint8_t *to = NULL;
-    if (len > FLX_FRAME_BYTES_MAX) {
-        status = FLX_ERR_TOO_LARGE;
-    } else if ((to = flx_scratch_reserve(scratch, len)) == NULL) {
-        status = FLX_ERR_NOMEM;
-    } else {
-        flx_writer writer;
-        flx_writer_init(&writer, to, len);
-        flx_msg_encode_frame(&msg, &writer);
-        *ret_range = flx_scratch_commit(scratch, len);
-    }
+    const flx_status status = flx_scratch_message(scratch, &msg, ret_range);
     flx_free(payloads);
     return status;
 }

@@ -16,7 +16,7 @@ bool flx_lane_may_read(const flx_lane *lane)
     const flx_worker *worker = lane->peer->worker;
     return (lane->state == FLX_LANE_NEW || lane->state == FLX_LANE_OPEN) && !lane->has_job &&
            !lane->is_last && !lane->out_full && lane->held == 0 && !worker->is_congested &&
-           flx_answers_has_room(lane);
+           lane->ops_out < worker->limits.operation_window && flx_answers_has_room(lane);
 }
 
 /* Room for `len` more bytes behind the backlog. What was read is only closed up when it is more than
@@ -210,20 +210,23 @@ void flx_lane_write(flx_lane *lane, flx_range range)
     }
 }
 
+bool flx_lane_send_if_fits(flx_lane *lane, const flx_msg *msg)
+{
+    flx_range range;
+    const flx_status status = flx_scratch_message(&lane->peer->worker->scratch, msg, &range);
+    if (status == FLX_OK) {
+        flx_lane_write(lane, range);
+    } else if (status == FLX_ERR_NOMEM) {
+        flx_lane_break(lane);
+    }
+    return status != FLX_ERR_TOO_LARGE;
+}
+
 void flx_lane_send(flx_lane *lane, const flx_msg *msg)
 {
-    flx_worker *worker = lane->peer->worker;
-    const size_t len = flx_msg_frame_bytes(msg);
-    uint8_t *to = flx_scratch_reserve(&worker->scratch, len);
-    if (to == NULL) {
-        flx_lane_break(lane);
-        return;
+    if (!flx_lane_send_if_fits(lane, msg)) {
+        flx_lane_break(lane); /* an answer is missing: better the stream than the order */
     }
-    flx_writer writer;
-    flx_writer_init(&writer, to, len);
-    flx_msg_encode_frame(msg, &writer);
-    FLX_ASSERT(writer.len == len);
-    flx_lane_write(lane, flx_scratch_commit(&worker->scratch, len));
 }
 
 void flx_lane_error_detail(flx_lane *lane, flx_code code, const char *message, const char *reason,
@@ -332,7 +335,7 @@ void flx_lane_break(flx_lane *lane)
 void flx_lane_settle(flx_lane *lane)
 {
     if (lane->kind == FLX_LANE_EVENTS || lane->state == FLX_LANE_CLOSING || lane->has_job ||
-        lane->answers.head != lane->answers.tail || lane->held > 0) {
+        lane->answers.head != lane->answers.tail || lane->held > 0 || lane->ops_out > 0) {
         return;
     }
     if (lane->is_last) {
@@ -420,6 +423,7 @@ void flx_lane_free(flx_lane *lane)
     flx_list_remove(&lane->wait);
     flx_list_remove(&lane->dirty);
     flx_answers_done(lane);
+    flx_operations_lane_done(lane);
     identity_unref(lane);
     if (lane->handle != 0) {
         flx_handles_drop(&worker->handles, lane->handle);

@@ -3,8 +3,11 @@
 #include "broker/scratch.h"
 
 #include "common/assert.h"
+#include "wire/frame.h"
 
 #include <string.h>
+
+#define LIKELY_MESSAGE_BYTES 1024 /* most are encoded at once; larger ones are measured by trying */
 
 void flx_scratch_init(flx_scratch *scratch)
 {
@@ -87,4 +90,27 @@ bool flx_scratch_copy(flx_scratch *scratch, flx_slice bytes, flx_range *ret_rang
     memcpy(to, bytes.ptr, bytes.len);
     *ret_range = flx_scratch_commit(scratch, bytes.len);
     return true;
+}
+
+flx_status flx_scratch_message(flx_scratch *scratch, const flx_msg *msg, flx_range *ret_range)
+{
+    size_t room = LIKELY_MESSAGE_BYTES;
+    while (true) {
+        uint8_t *to = flx_scratch_reserve(scratch, room);
+        if (to == NULL) {
+            return FLX_ERR_NOMEM;
+        }
+        flx_writer writer;
+        flx_writer_init(&writer, to, room);
+        flx_msg_encode_frame(msg, &writer);
+        if (writer.len > FLX_FRAME_BYTES_MAX + FLX_FRAME_HEADER_BYTES) {
+            return FLX_ERR_TOO_LARGE;
+        }
+        if (flx_writer_fits(&writer)) {
+            *ret_range = flx_scratch_commit(scratch, writer.len);
+            return FLX_OK;
+        }
+        FLX_ASSERT(room == LIKELY_MESSAGE_BYTES); /* the second time it is what was needed */
+        room = writer.len;
+    }
 }

@@ -10,6 +10,7 @@
 #define FLX_BROKER_SCRATCH_H
 
 #include "common/chunk.h"
+#include "wire/message.h"
 
 #include <felix/slice.h>
 
@@ -34,5 +35,8 @@ flx_range flx_scratch_commit(flx_scratch *scratch, size_t len);
 
 /* Copies bytes in; false when memory is out. */
 bool flx_scratch_copy(flx_scratch *scratch, flx_slice bytes, flx_range *ret_range);
+
+/* Encodes a message as a frame. FLX_ERR_TOO_LARGE: it is more than a frame may hold. FLX_ERR_NOMEM. */
+flx_status flx_scratch_message(flx_scratch *scratch, const flx_msg *msg, flx_range *ret_range);
 
 #endif /* FLX_BROKER_SCRATCH_H */

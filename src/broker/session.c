@@ -21,7 +21,8 @@
      FLX_FEATURE_SEQUENCE_REUSED | FLX_FEATURE_SHARD_OWNERS | FLX_FEATURE_ACK_ON_COMMIT |          \
      FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL |                             \
      FLX_FEATURE_RECORD_TIMESTAMPS | FLX_FEATURE_PUBLISH_CONDITIONAL | FLX_FEATURE_STREAM_READ |   \
-     FLX_FEATURE_SUBSCRIBE_QUEUE)
+     FLX_FEATURE_SUBSCRIBE_QUEUE | FLX_FEATURE_CACHE_WATCH | FLX_FEATURE_CACHE_WATCH_RETAINED |    \
+     FLX_FEATURE_COUNTERS)
 
 static bool slice_equal(flx_slice a, flx_slice b)
 {
@@ -81,6 +82,13 @@ static void answer_auth(flx_lane *lane, bool is_negotiated)
             msg.auth_ok.has_publish_window = (lane->features & FLX_FEATURE_PUBLISH_PIPELINE) != 0;
             msg.auth_ok.publish_window = worker->limits.publish_window;
         }
+        if (lane->has_operations) {
+            msg.auth_ok.server_features |= FLX_FEATURE_EXTENDED;
+            msg.auth_ok.has_server_features_hi = true;
+            msg.auth_ok.server_features_hi = FLX_FEATURE_HI_OPERATIONS;
+            msg.auth_ok.has_operation_window = true;
+            msg.auth_ok.operation_window = worker->limits.operation_window;
+        }
         if (worker->listener_port_count > 1) {
             msg.auth_ok.listener_ports = worker->listener_ports;
             msg.auth_ok.listener_ports_count = worker->listener_port_count;
@@ -99,9 +107,21 @@ static void authenticated(flx_lane *lane, flx_identity *identity, bool is_negoti
         peer->is_authenticated = true;
         flx_source_change(peer->worker, peer->source, false, true);
     }
+    if (lane->has_operations) {
+        flx_frame_reader_allow_operations(&lane->reader);
+    }
     if (lane->kind == FLX_LANE_CONTROL) {
         answer_auth(lane, is_negotiated);
     }
+}
+
+/* The extended word counts with its marker, and a one-way lane negotiates nothing. */
+static bool offers_operations(const flx_lane *lane, const struct flx_msg_auth *auth)
+{
+    return lane->peer->worker->limits.operation_window != UINT32_MAX &&
+           lane->kind == FLX_LANE_CONTROL && auth->has_client_flags &&
+           (lane->features & FLX_FEATURE_EXTENDED) != 0 && auth->has_client_features_hi &&
+           (auth->client_features_hi & FLX_FEATURE_HI_OPERATIONS) != 0;
 }
 
 static void session_auth(flx_lane *lane, const struct flx_msg_auth *auth)
@@ -115,6 +135,7 @@ static void session_auth(flx_lane *lane, const struct flx_msg_auth *auth)
     /* The offer is read first: it says whether a refusal may carry a code. */
     lane->flags = auth->has_client_flags ? auth->client_flags : (uint16_t)FLX_FLAGS_ORIGINAL_V1;
     lane->features = auth->has_client_features ? auth->client_features : 0;
+    lane->has_operations = offers_operations(lane, auth);
     if (worker->is_draining) {
         if ((lane->features & FLX_FEATURE_ERROR_CODES) != 0) {
             flx_lane_error(lane, FLX_CODE_DRAINING, "the broker is shutting down");
@@ -143,12 +164,16 @@ static void session_auth(flx_lane *lane, const struct flx_msg_auth *auth)
 
 /* ---- names and permissions ---- */
 
-static bool check_access(flx_lane *lane, flx_slice tenant, const flx_object *object,
-                         flx_action action)
+bool flx_session_allows(const flx_lane *lane, const flx_object *object, flx_action action)
 {
     flx_grants *grants = lane->identity->grants;
-    if (slice_equal(tenant, flx_grants_tenant(grants)) &&
-        flx_grants_allow(grants, action, object)) {
+    return slice_equal(object->tenant, flx_grants_tenant(grants)) &&
+           flx_grants_allow(grants, action, object);
+}
+
+static bool check_access(flx_lane *lane, const flx_object *object, flx_action action)
+{
+    if (flx_session_allows(lane, object, action)) {
         return true;
     }
     flx_lane_error(lane, FLX_CODE_FORBIDDEN, "permission denied");
@@ -161,7 +186,7 @@ const flx_stream_info *flx_session_stream(flx_lane *lane, flx_slice tenant, flx_
 {
     const flx_object object = {
         .kind = FLX_OBJECT_STREAM, .tenant = tenant, .namespace_ = namespace_, .name = name};
-    if (!check_access(lane, tenant, &object, action)) {
+    if (!check_access(lane, &object, action)) {
         return NULL;
     }
     const flx_stream_info *info =
@@ -177,7 +202,7 @@ const flx_cache_info *flx_session_cache(flx_lane *lane, flx_slice tenant, flx_sl
 {
     const flx_object object = {
         .kind = FLX_OBJECT_CACHE, .tenant = tenant, .namespace_ = namespace_, .name = name};
-    if (!check_access(lane, tenant, &object, action)) {
+    if (!check_access(lane, &object, action)) {
         return NULL;
     }
     const flx_cache_info *info =
@@ -215,10 +240,6 @@ static uint64_t request_id_of(const flx_msg *msg, bool *ret_has)
 {
     *ret_has = true;
     switch (msg->type) {
-    case FLX_MSG_COUNTER_ADD:
-        return msg->counter_add.request_id;
-    case FLX_MSG_COUNTER_GET:
-        return msg->counter_get.request_id;
     case FLX_MSG_COMMIT:
         return msg->commit.request_id;
     case FLX_MSG_STATE_GET:
@@ -293,7 +314,12 @@ static void session_message(flx_lane *lane, const flx_msg *msg)
     case FLX_MSG_CACHE_DELETE:
     case FLX_MSG_CACHE_PUT_IF:
     case FLX_MSG_CACHE_DELETE_IF:
-        flx_cache_request(lane, msg);
+    case FLX_MSG_COUNTER_ADD:
+    case FLX_MSG_COUNTER_GET:
+        flx_cache_message(lane, msg);
+        break;
+    case FLX_MSG_CACHE_WATCH:
+        flx_watch_message(lane, &msg->cache_watch);
         break;
     case FLX_MSG_STREAM_SHARDS:
     case FLX_MSG_CACHE_SHARDS:
@@ -354,10 +380,13 @@ void flx_session_frame(flx_lane *lane, const flx_frame *frame)
     } else if (lane->state == FLX_LANE_NEW) {
         flx_lane_error(lane, FLX_CODE_UNAUTHENTICATED, "auth required");
         flx_lane_close(lane);
-    } else if ((frame->flags & FLX_FLAG_BINARY_PUBLISH_BATCH) != 0) {
+    } else if ((frame->flags & FLX_FLAG_BINARY_PUBLISH_BATCH) != 0 &&
+               (frame->flags & FLX_FLAG_OPERATIONS) == 0) {
         flx_publish_frame(lane, frame);
     } else if (lane->kind == FLX_LANE_PUBLISH) {
         flx_lane_break(lane);
+    } else if (frame->flags == FLX_FLAG_OPERATIONS) {
+        flx_operations_frame(lane, frame); /* the reader lets none through that was not offered */
     } else {
         flx_lane_error(lane, FLX_CODE_INVALID_REQUEST, "frame flags that no client sends");
     }
@@ -372,8 +401,14 @@ void flx_session_job_done(flx_worker *worker, flx_job *job)
         lane->has_job = false;
         flx_worker_mark_lane(worker, lane); /* reads on, or ends */
     }
-    if (job->kind == FLX_JOB_SUBSCRIBE) {
+    if (job->kind == FLX_JOB_SUBSCRIBE || job->kind == FLX_JOB_WATCH) {
         flx_subscribe_done(worker, job);
+    } else if (job->kind == FLX_JOB_HISTORY) {
+        flx_history_done(worker, job);
+    } else if (job->kind == FLX_JOB_PAGE) {
+        flx_snapshot_done(worker, job);
+    } else if (job->kind == FLX_JOB_OPERATIONS) {
+        flx_operations_done(worker, job);
     } else if (lane != NULL && job->kind == FLX_JOB_CACHE) {
         flx_cache_answer(lane, job);
     } else if (lane != NULL) {

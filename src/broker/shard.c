@@ -4,6 +4,8 @@
 
 #include "broker/event.h"
 #include "common/assert.h"
+#include "wire/bytes.h"
+#include "wire/records.h"
 
 #include <string.h>
 
@@ -27,6 +29,13 @@ void flx_shard_done(flx_shard *shard)
     shard->producers = flx_producers_free(shard->producers);
 }
 
+void flx_shard_begin_at(flx_shard *shard, uint64_t offset)
+{
+    FLX_ASSERT(shard->open_count == 0 && flx_feed_is_empty(&shard->feed));
+    shard->next_offset = offset;
+    shard->feed.next_offset = offset;
+}
+
 /* Makes sure `need` bytes fit behind chunk->len. No frame may be open. */
 static flx_status chunk_reserve(flx_shard *shard, size_t need)
 {
@@ -47,6 +56,17 @@ static flx_status chunk_reserve(flx_shard *shard, size_t need)
     return FLX_OK;
 }
 
+/* A sealed frame goes where readers find it, or to who shows it to them later. */
+static void frame_out(flx_shard *shard, const flx_sealed *frame, uint64_t producer_id,
+                      uint64_t sequence)
+{
+    if (shard->sink.take != NULL) {
+        shard->sink.take(shard->sink.arg, frame, producer_id, sequence);
+        return;
+    }
+    flx_feed_push_take(&shard->feed, frame);
+}
+
 static uint32_t open_bytes(const flx_shard *shard)
 {
     return shard->chunk->len - shard->open_at - FLX_EVENT_PRIMARY_BYTES;
@@ -61,7 +81,7 @@ void flx_shard_seal(flx_shard *shard)
     const flx_sealed frame = {
         .head = {shard->chunk, shard->open_at, region_at},
         .region = {flx_chunk_ref(shard->chunk), region_at, shard->chunk->len},
-        .base_offset = shard->feed.next_offset,
+        .base_offset = shard->next_offset - shard->open_count,
         .wall_us = shard->open_wall_us,
         .publisher = shard->open_publisher, /* changes hands */
         .count = shard->open_count,
@@ -71,8 +91,9 @@ void flx_shard_seal(flx_shard *shard)
                           flx_range_len(&frame.region));
     shard->open_count = 0;
     shard->open_publisher = NULL;
-    flx_feed_push_take(&shard->feed, &frame);
-    FLX_ASSERT(shard->feed.next_offset == shard->next_offset);
+    frame_out(shard, &frame, shard->open_producer, shard->open_sequence);
+    shard->open_producer = 0;
+    FLX_ASSERT(shard->sink.take != NULL || shard->feed.next_offset == shard->next_offset);
 }
 
 /* Whether two publishers are one: the same token makes the same chunk, another stream's differs. */
@@ -84,13 +105,13 @@ static bool same_publisher(const flx_chunk *a, const flx_chunk *b)
     return a != NULL && b != NULL && a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
-/* Whether the batch belongs behind what is open. */
-static bool open_takes(const flx_shard *shard, const flx_batch *batch)
+/* Whether `count` records in `len` bytes belong behind what is open. */
+static bool open_takes(const flx_shard *shard, uint32_t count, size_t len,
+                       const flx_chunk *publisher)
 {
-    return shard->open_count > 0 && shard->open_count + batch->count <= shard->gather_events &&
-           open_bytes(shard) + batch->region.len <= shard->gather_bytes &&
-           flx_chunk_room(shard->chunk) >= batch->region.len &&
-           same_publisher(shard->open_publisher, batch->publisher);
+    return shard->open_count > 0 && shard->open_count + count <= shard->gather_events &&
+           open_bytes(shard) + len <= shard->gather_bytes && flx_chunk_room(shard->chunk) >= len &&
+           same_publisher(shard->open_publisher, publisher);
 }
 
 /* A frame of its own whose region stays where the transport put it. */
@@ -117,8 +138,27 @@ static flx_status append_shared(flx_shard *shard, const flx_batch *batch, uint64
     };
     chunk->len += FLX_EVENT_PRIMARY_BYTES;
     shard->next_offset += batch->count;
-    flx_feed_push_take(&shard->feed, &frame);
+    frame_out(shard, &frame, batch->producer_id, batch->sequence);
     return FLX_OK;
+}
+
+/* `len` bytes of the open frame, which is opened when there is none; the room is there. */
+static uint8_t *open_extend(flx_shard *shard, uint32_t count, size_t len, uint64_t wall_us,
+                            flx_chunk *publisher)
+{
+    flx_chunk *chunk = shard->chunk;
+    if (shard->open_count == 0) {
+        shard->open_at = chunk->len;
+        chunk->len += FLX_EVENT_PRIMARY_BYTES;
+        shard->open_wall_us = wall_us;
+        shard->open_publisher = publisher == NULL ? NULL : flx_chunk_ref(publisher);
+    }
+    uint8_t *to = chunk->data + chunk->len;
+    FLX_ASSERT(flx_chunk_room(chunk) >= len);
+    chunk->len += (uint32_t)len;
+    shard->open_count += count;
+    shard->next_offset += count;
+    return to;
 }
 
 static flx_status append_copied(flx_shard *shard, const flx_batch *batch, uint64_t wall_us)
@@ -128,15 +168,9 @@ static flx_status append_copied(flx_shard *shard, const flx_batch *batch, uint64
         if (status != FLX_OK) {
             return status;
         }
-        shard->open_at = shard->chunk->len;
-        shard->chunk->len += FLX_EVENT_PRIMARY_BYTES;
-        shard->open_wall_us = wall_us;
-        shard->open_publisher = batch->publisher == NULL ? NULL : flx_chunk_ref(batch->publisher);
     }
-    memcpy(shard->chunk->data + shard->chunk->len, batch->region.ptr, batch->region.len);
-    shard->chunk->len += (uint32_t)batch->region.len;
-    shard->open_count += batch->count;
-    shard->next_offset += batch->count;
+    memcpy(open_extend(shard, batch->count, batch->region.len, wall_us, batch->publisher),
+           batch->region.ptr, batch->region.len);
     return FLX_OK;
 }
 
@@ -148,7 +182,8 @@ flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t w
     FLX_ASSERT(batch->region.len <= UINT32_MAX / 2);
 
     const uint64_t offset = shard->next_offset;
-    if (!open_takes(shard, batch)) {
+    if (batch->producer_id != 0 || shard->open_producer != 0 ||
+        !open_takes(shard, batch->count, batch->region.len, batch->publisher)) {
         flx_shard_seal(shard);
     }
     const bool is_shared =
@@ -161,6 +196,34 @@ flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t w
     FLX_ASSERT(shard->next_offset > offset); /* offsets never wrap */
     *ret_offset = offset;
     return FLX_OK;
+}
+
+flx_status flx_shard_reserve(flx_shard *shard, size_t payload_len)
+{
+    const size_t len = flx_record_bytes(payload_len);
+    if (open_takes(shard, 1, len, NULL)) {
+        return FLX_OK;
+    }
+    flx_shard_seal(shard);
+    return chunk_reserve(shard, FLX_EVENT_PRIMARY_BYTES + len);
+}
+
+uint8_t *flx_shard_place(flx_shard *shard, size_t payload_len, uint64_t wall_us,
+                         uint64_t *ret_offset)
+{
+    const size_t len = flx_record_bytes(payload_len);
+    FLX_ASSERT(len <= UINT32_MAX / 2);
+    *ret_offset = shard->next_offset;
+    uint8_t *to = open_extend(shard, 1, len, wall_us, NULL);
+    return flx_put_u32(to, (uint32_t)payload_len);
+}
+
+uint64_t flx_shard_pass(flx_shard *shard)
+{
+    FLX_ASSERT(shard->open_count == 0 && flx_feed_is_empty(&shard->feed));
+    const uint64_t offset = shard->next_offset++;
+    shard->feed.next_offset = shard->next_offset;
+    return offset;
 }
 
 flx_status flx_shard_resolve(flx_shard *shard, flx_shard_start start, uint64_t offset,

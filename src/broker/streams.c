@@ -2,7 +2,8 @@
 /*
  * broker/streams.c - the shards of a worker: those it owns, and windows of those it reads.
  *
- * Slots are an array by stream id, shards arrays within, so finding one costs two indexings however
+ * A shard of a cache is one too: its records are the changes (changes.c), its readers the watches.
+ * Slots are an array by id, one for streams and one for caches, shards arrays within, so finding one costs two indexings however
  * many streams there are. Memory of all rings together is bounded per worker: past the bound the
  * shard that was appended to least recently gives up its oldest frame.
  */
@@ -13,10 +14,26 @@
 
 #define SLOTS_CAP_FIRST 64
 
+static uint32_t plain_id(uint32_t id)
+{
+    return id & ~FLX_CACHE_LOG;
+}
+
+static flx_slots *slots_of(flx_worker *worker, uint32_t id)
+{
+    return (id & FLX_CACHE_LOG) != 0 ? &worker->caches : &worker->streams;
+}
+
+uint32_t flx_log_owner(const flx_worker *worker, uint32_t id, uint32_t shard)
+{
+    return flx_worker_owner(plain_id(id), shard, worker->count);
+}
+
 flx_slot *flx_slot_get(flx_worker *worker, uint32_t id)
 {
-    flx_slot *slot = id < worker->slot_cap ? worker->slots[id] : NULL;
-    return slot != NULL && slot->info != NULL ? slot : NULL;
+    const flx_slots *slots = slots_of(worker, id);
+    flx_slot *slot = plain_id(id) < slots->cap ? slots->at[plain_id(id)] : NULL;
+    return slot != NULL && (slot->info != NULL || slot->has_cache) ? slot : NULL;
 }
 
 void flx_streams_index(flx_worker *worker)
@@ -51,22 +68,22 @@ static const flx_stream_info *info_by_id(const flx_worker *worker, uint32_t id)
     return NULL;
 }
 
-static flx_status slots_reserve(flx_worker *worker, uint32_t id)
+static flx_status slots_reserve(flx_slots *slots, uint32_t id)
 {
-    uint32_t cap = worker->slot_cap == 0 ? SLOTS_CAP_FIRST : worker->slot_cap;
+    uint32_t cap = slots->cap == 0 ? SLOTS_CAP_FIRST : slots->cap;
     while (cap <= id) {
         cap *= 2;
     }
-    if (cap == worker->slot_cap) {
+    if (cap == slots->cap) {
         return FLX_OK;
     }
-    flx_slot **slots = flx_realloc(worker->slots, cap * sizeof(void *));
-    if (slots == NULL) {
+    flx_slot **at = flx_realloc(slots->at, cap * sizeof(void *));
+    if (at == NULL) {
         return FLX_ERR_NOMEM;
     }
-    memset(&slots[worker->slot_cap], 0, (cap - worker->slot_cap) * sizeof(void *));
-    worker->slots = slots;
-    worker->slot_cap = cap;
+    memset(&at[slots->cap], 0, (cap - slots->cap) * sizeof(void *));
+    slots->at = at;
+    slots->cap = cap;
     return FLX_OK;
 }
 
@@ -77,7 +94,31 @@ static void slot_free(flx_slot *slot)
     flx_free(slot);
 }
 
-/* The slot, made at its first use. */
+/* A slot of so many shards, where there was none. */
+static flx_status slot_add(flx_worker *worker, uint32_t id, uint32_t shards, flx_slot **ret_slot)
+{
+    flx_slots *slots = slots_of(worker, id);
+    if (slots_reserve(slots, plain_id(id)) != FLX_OK) {
+        return FLX_ERR_NOMEM;
+    }
+    flx_slot *slot = flx_calloc(1, sizeof *slot);
+    if (slot == NULL) {
+        return FLX_ERR_NOMEM;
+    }
+    slot->shard_count = shards;
+    slot->owned = flx_calloc(shards, sizeof(void *));
+    slot->mirrors = flx_calloc(shards, sizeof(void *));
+    if (slot->owned == NULL || slot->mirrors == NULL) {
+        slot_free(slot);
+        return FLX_ERR_NOMEM;
+    }
+    FLX_ASSERT(slots->at[plain_id(id)] == NULL);
+    slots->at[plain_id(id)] = slot;
+    *ret_slot = slot;
+    return FLX_OK;
+}
+
+/* The slot, made at its first use. Of a cache it must be there: flx_slot_open_cache. */
 static flx_status slot_make(flx_worker *worker, uint32_t id, flx_slot **ret_slot)
 {
     flx_slot *slot = flx_slot_get(worker, id);
@@ -85,44 +126,49 @@ static flx_status slot_make(flx_worker *worker, uint32_t id, flx_slot **ret_slot
         *ret_slot = slot;
         return FLX_OK;
     }
-    const flx_stream_info *info = info_by_id(worker, id);
+    const flx_stream_info *info = (id & FLX_CACHE_LOG) == 0 ? info_by_id(worker, id) : NULL;
     if (info == NULL) {
         return FLX_ERR_NOT_FOUND;
     }
-    if (slots_reserve(worker, id) != FLX_OK) {
-        return FLX_ERR_NOMEM;
+    const flx_status status = slot_add(worker, id, info->shards, ret_slot);
+    if (status == FLX_OK) {
+        (*ret_slot)->info = info;
     }
-    slot = flx_calloc(1, sizeof *slot);
-    if (slot == NULL) {
-        return FLX_ERR_NOMEM;
-    }
-    slot->info = info;
-    slot->shard_count = info->shards;
-    slot->owned = flx_calloc(info->shards, sizeof(void *));
-    slot->mirrors = flx_calloc(info->shards, sizeof(void *));
-    if (slot->owned == NULL || slot->mirrors == NULL) {
-        slot_free(slot);
-        return FLX_ERR_NOMEM;
-    }
-    FLX_ASSERT(worker->slots[id] == NULL);
-    worker->slots[id] = slot;
-    *ret_slot = slot;
-    return FLX_OK;
+    return status;
 }
 
-static void view_init(flx_view *view, flx_feed *feed, const flx_slot *slot, uint32_t shard)
+flx_status flx_slot_open_cache(flx_worker *worker, const flx_cache_info *info)
+{
+    flx_slot *slot;
+    if (flx_slot_get(worker, info->id | FLX_CACHE_LOG) != NULL) {
+        return FLX_OK;
+    }
+    const flx_status status = slot_add(worker, info->id | FLX_CACHE_LOG, info->shards, &slot);
+    if (status == FLX_OK) {
+        slot->has_cache = true;
+    }
+    return status;
+}
+
+static void view_init(flx_view *view, flx_feed *feed, const flx_slot *slot, uint32_t id,
+                      uint32_t shard)
 {
     view->feed = feed;
-    view->id = slot->info->id;
+    view->id = id;
     view->shard = shard;
-    view->policy = (uint8_t)slot->info->slow_policy;
+    view->policy = (uint8_t)(slot->has_cache ? FLX_SLOW_LAG : slot->info->slow_policy);
+    view->is_durable = !slot->has_cache && slot->info->durable;
     view->capacity_min = UINT32_MAX;
     flx_list_init(&view->idle);
     flx_list_init(&view->active);
 }
 
-static void owned_free(flx_worker *worker, flx_owned *owned)
+static void owned_free(flx_worker *worker, flx_owned *owned, bool is_removed)
 {
+    if (owned->durable != NULL) {
+        flx_durable_release(owned->durable, is_removed);
+        owned->durable = NULL;
+    }
     for (flx_held *held = owned->held_first; held != NULL;) {
         flx_held *next = held->next;
         flx_publish_gone(worker, &held->mail);
@@ -135,6 +181,7 @@ static void owned_free(flx_worker *worker, flx_owned *owned)
     flx_list_remove(&owned->late_node);
     worker->ring_bytes -= owned->ring_bytes;
     flx_view_done(&owned->view);
+    flx_cache_state_free(owned->cache);
     flx_shard_done(&owned->shard);
     flx_stat_sub(&worker->stats.shards, 1);
     flx_free(owned->progress);
@@ -151,7 +198,7 @@ flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_ow
     if (shard >= slot->shard_count) {
         return FLX_ERR_NOT_FOUND;
     }
-    FLX_ASSERT(flx_worker_owner(id, shard, worker->count) == worker->index);
+    FLX_ASSERT(flx_log_owner(worker, id, shard) == worker->index);
     if (slot->owned[shard] != NULL) {
         *ret_owned = slot->owned[shard];
         return FLX_OK;
@@ -160,7 +207,7 @@ flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_ow
     if (owned == NULL) {
         return FLX_ERR_NOMEM;
     }
-    if (slot->info->slow_policy == FLX_SLOW_BLOCK) {
+    if (!slot->has_cache && slot->info->slow_policy == FLX_SLOW_BLOCK) {
         owned->progress = flx_calloc(worker->count, sizeof *owned->progress);
         if (owned->progress == NULL) {
             flx_free(owned);
@@ -174,7 +221,18 @@ flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_ow
         .gather_bytes = worker->limits.frame_gather_bytes,
     };
     flx_shard_init(&owned->shard, &bounds);
-    view_init(&owned->view, &owned->shard.feed, slot, shard);
+    view_init(&owned->view, &owned->shard.feed, slot, id, shard);
+    if (!slot->has_cache && slot->info->durable &&
+        flx_durable_new(worker, owned, slot->info, shard) != FLX_OK) {
+        flx_shard_done(&owned->shard);
+        flx_free(owned->progress);
+        flx_free(owned);
+        return FLX_ERR_NOMEM;
+    }
+    if (slot->has_cache) {
+        /* Versions are offsets, and go on above those of the process before, which memory lost. */
+        flx_shard_begin_at(&owned->shard, worker->wall_us);
+    }
     slot->owned[shard] = owned;
     flx_stat_add(&worker->stats.shards, 1);
     *ret_owned = owned;
@@ -188,7 +246,9 @@ flx_status flx_mirror_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_m
     if (status != FLX_OK) {
         return status;
     }
-    FLX_ASSERT(shard < slot->shard_count);
+    if (shard >= slot->shard_count) {
+        return FLX_ERR_NOT_FOUND; /* a cache made anew, of another width */
+    }
     if (slot->mirrors[shard] == NULL) {
         flx_mirror *mirror = flx_calloc(1, sizeof *mirror);
         if (mirror == NULL) {
@@ -196,7 +256,7 @@ flx_status flx_mirror_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_m
         }
         flx_feed_init(&mirror->feed, worker->limits.shard_ring_frames,
                       worker->limits.shard_ring_bytes);
-        view_init(&mirror->view, &mirror->feed, slot, shard);
+        view_init(&mirror->view, &mirror->feed, slot, id, shard);
         if (mirror->view.policy == FLX_SLOW_BLOCK) {
             flx_list_push_back(&worker->block_mirrors, &mirror->node);
         }
@@ -221,14 +281,14 @@ static void mirror_free(flx_worker *worker, flx_slot *slot, uint32_t shard)
 
 void flx_mirror_release(flx_worker *worker, uint32_t id, uint32_t shard)
 {
-    flx_slot *slot = worker->slots[id];
+    flx_slot *slot = slots_of(worker, id)->at[plain_id(id)];
     if (slot->mirrors[shard]->view.count > 0) {
         return;
     }
     mirror_free(worker, slot, shard);
     const flx_mail mail = {
         .kind = FLX_MAIL_UNWATCH, .from = (uint8_t)worker->index, .id = id, .shard = shard};
-    flx_outbox_post(worker, flx_worker_owner(id, shard, worker->count), &mail);
+    flx_outbox_post(worker, flx_log_owner(worker, id, shard), &mail);
 }
 
 /* ---- frames out ---- */
@@ -336,11 +396,21 @@ void flx_owned_announce(flx_worker *worker, flx_owned *owned)
     flx_sub_wake(worker, &owned->view);
 }
 
+void flx_owned_mark(flx_worker *worker, flx_owned *owned)
+{
+    if (!flx_list_is_linked(&owned->dirty)) {
+        flx_list_push_back(&worker->dirty_shards, &owned->dirty);
+    }
+}
+
 void flx_owned_touch(flx_worker *worker, flx_owned *owned)
 {
     flx_owned_announce(worker, owned); /* what the append sealed */
-    if (owned->shard.open_count > 0 && !flx_list_is_linked(&owned->dirty)) {
-        flx_list_push_back(&worker->dirty_shards, &owned->dirty);
+    if (owned->durable != NULL) {
+        flx_durable_staged(owned->durable);
+    }
+    if (owned->shard.open_count > 0) {
+        flx_owned_mark(worker, owned);
     }
 }
 
@@ -503,19 +573,19 @@ void flx_streams_report(flx_worker *worker)
                                .id = mirror->view.id,
                                .shard = mirror->view.shard,
                                .value = allowance};
-        flx_outbox_post(worker, flx_worker_owner(mail.id, mail.shard, worker->count), &mail);
+        flx_outbox_post(worker, flx_log_owner(worker, mail.id, mail.shard), &mail);
     }
 }
 
-/* ---- streams that go ---- */
+/* ---- streams and caches that go ---- */
 
-static void slot_end(flx_worker *worker, flx_slot *slot)
+static void slot_end(flx_worker *worker, flx_slot *slot, bool is_removed)
 {
     for (uint32_t shard = 0; shard < slot->shard_count; shard++) {
         if (slot->owned[shard] != NULL) {
             flx_sub_end_view(worker, &slot->owned[shard]->view);
             FLX_ASSERT(slot->owned[shard]->view.count == 0);
-            owned_free(worker, slot->owned[shard]);
+            owned_free(worker, slot->owned[shard], is_removed);
             slot->owned[shard] = NULL;
         }
         if (slot->mirrors[shard] != NULL) {
@@ -527,41 +597,81 @@ static void slot_end(flx_worker *worker, flx_slot *slot)
     }
 }
 
-void flx_streams_refresh(flx_worker *worker)
+/* What a patch may change of a stream that is in use. */
+static void slot_update(flx_slot *slot)
 {
-    flx_streams_index(worker);
-    for (uint32_t id = 0; id < worker->slot_cap; id++) {
-        if (worker->slots[id] != NULL) {
-            worker->slots[id]->info = NULL;
-        }
-    }
-    const size_t count = flx_catalog_stream_count(worker->catalog);
-    for (size_t i = 0; i < count; i++) {
-        const flx_stream_info *info = flx_catalog_stream_at(worker->catalog, i);
-        flx_slot *slot = info->id < worker->slot_cap ? worker->slots[info->id] : NULL;
-        if (slot != NULL && slot->shard_count == info->shards) {
-            slot->info = info;
-        }
-    }
-    for (uint32_t id = 0; id < worker->slot_cap; id++) {
-        flx_slot *slot = worker->slots[id];
-        if (slot != NULL && slot->info == NULL) {
-            slot_end(worker, slot);
-            slot_free(slot);
-            worker->slots[id] = NULL;
+    for (uint32_t shard = 0; slot->info->durable && shard < slot->shard_count; shard++) {
+        if (slot->owned[shard] != NULL) {
+            flx_durable_update(slot->owned[shard]->durable, slot->info);
         }
     }
 }
 
-void flx_streams_done(flx_worker *worker)
+static void slots_forget(const flx_slots *slots)
 {
-    for (uint32_t id = 0; id < worker->slot_cap; id++) {
-        if (worker->slots[id] != NULL) {
-            slot_end(worker, worker->slots[id]);
-            slot_free(worker->slots[id]);
+    for (uint32_t id = 0; id < slots->cap; id++) {
+        if (slots->at[id] != NULL) {
+            slots->at[id]->info = NULL;
+            slots->at[id]->has_cache = false;
         }
     }
-    flx_free(worker->slots);
-    worker->slots = NULL;
-    worker->slot_cap = 0;
+}
+
+/* The slot of this width, when there is one. */
+static flx_slot *slot_of_width(const flx_slots *slots, uint32_t id, uint32_t shards)
+{
+    flx_slot *slot = id < slots->cap ? slots->at[id] : NULL;
+    return slot != NULL && slot->shard_count == shards ? slot : NULL;
+}
+
+/* Ends what the catalog does not have any more; `is_removed`: and so do the logs below. */
+static void slots_end(flx_worker *worker, flx_slots *slots, bool is_removed)
+{
+    for (uint32_t id = 0; id < slots->cap; id++) {
+        flx_slot *slot = slots->at[id];
+        if (slot != NULL && slot->info == NULL && !slot->has_cache) {
+            slot_end(worker, slot, is_removed);
+            slot_free(slot);
+            slots->at[id] = NULL;
+        }
+    }
+}
+
+void flx_streams_refresh(flx_worker *worker)
+{
+    flx_streams_index(worker);
+    slots_forget(&worker->streams);
+    slots_forget(&worker->caches);
+    const flx_catalog *catalog = worker->catalog;
+    for (size_t i = 0; i < flx_catalog_stream_count(catalog); i++) {
+        const flx_stream_info *info = flx_catalog_stream_at(catalog, i);
+        flx_slot *slot = slot_of_width(&worker->streams, info->id, info->shards);
+        if (slot != NULL) {
+            slot->info = info;
+            slot_update(slot);
+        }
+    }
+    for (size_t i = 0; i < flx_catalog_cache_count(catalog); i++) {
+        const flx_cache_info *info = flx_catalog_cache_at(catalog, i);
+        flx_slot *slot = slot_of_width(&worker->caches, info->id, info->shards);
+        if (slot != NULL) {
+            slot->has_cache = true;
+        }
+    }
+    slots_end(worker, &worker->streams, true);
+    slots_end(worker, &worker->caches, true);
+}
+
+static void slots_done(flx_worker *worker, flx_slots *slots)
+{
+    slots_forget(slots);
+    slots_end(worker, slots, false);
+    flx_free(slots->at);
+    *slots = (flx_slots){0};
+}
+
+void flx_streams_done(flx_worker *worker)
+{
+    slots_done(worker, &worker->streams);
+    slots_done(worker, &worker->caches);
 }

@@ -24,9 +24,12 @@
 #define FLX_BROKER_WORKER_H
 
 #include "authz/token.h"
+#include "broker/seats.h"
 #include "broker/stats.h"
 #include "common/chunk.h"
 #include "metadata/catalog.h"
+#include "storage/journal.h"
+#include "wire/operation.h"
 
 #include <felix/slice.h>
 #include <felix/status.h>
@@ -90,7 +93,35 @@ typedef struct flx_worker_limits {
     uint32_t frame_events_max;        /* 64 events gathered in one event frame */
     uint32_t frame_gather_bytes;      /* 64 KiB gathered in one event frame */
     uint64_t cache_bytes;             /* 256 MiB all cache shards; each worker takes its share */
+    uint64_t log_segment_bytes;       /* 256 MiB of a segment of a durable shard's log */
+    uint64_t log_pending_bytes;       /* 64 MiB of a log that wait for the disk */
+    uint64_t log_read_cache_bytes;    /* 64 MiB of blocks read; each worker takes its share */
+    uint32_t log_opens_max;           /* 4 logs opened at a time */
+    uint64_t producer_memory_bytes;   /* 64 MiB of a log searched for idempotent producers */
+    uint64_t counter_bytes;           /* 64 MiB all counters; each worker takes its share */
+    uint32_t operation_window;        /* 1024 operations of a frame, and unanswered of a stream;
+                                         UINT32_MAX: operation frames are not offered */
 } flx_worker_limits;
+
+/* What became of a durable shard's log, for the operator. Texts are valid during the call. */
+typedef enum flx_log_news_kind {
+    FLX_LOG_OPENED,  /* report */
+    FLX_LOG_DAMAGED, /* error: could not be opened, the shard refuses everything */
+    FLX_LOG_FULL,    /* error: the disk has no room, publishes are refused */
+    FLX_LOG_ROOM,    /* there is room again */
+    FLX_LOG_FAILED, /* error: a write or sync failed, the shard takes nothing until it is reopened */
+    FLX_LOG_UNREAD,  /* error: a block could not be read */
+    FLX_LOG_REMOVED, /* its stream is gone, and so is it now */
+    FLX_LOG_LEFT     /* error: its stream is gone, but its files could not be removed */
+} flx_log_news_kind;
+
+typedef struct flx_log_news {
+    flx_log_news_kind kind;
+    const char *label; /* "tenant/namespace/stream/0" */
+    const char *name;  /* of the log in its store */
+    const flx_journal_report *report;
+    const flx_error *error;
+} flx_log_news;
 
 typedef struct flx_worker_options {
     uint32_t index; /* 0 .. count-1 */
@@ -103,16 +134,23 @@ typedef struct flx_worker_options {
     flx_verifier *verifier;         /* borrowed until the worker is freed */
     flx_catalog *catalog;           /* a reference is taken */
     uint64_t seed;                  /* random bits: producer ids, never secrets */
+    flx_seats *seats;               /* borrowed, of all workers together; may be NULL */
     const uint16_t *listener_ports; /* borrowed; sent in auth_ok when there are several */
     size_t listener_port_count;
     bool record_publishers; /* keep the token's subject with records; splits frames by publisher */
     flx_worker_limits limits;
+    /* Durable streams: all borrowed until the worker is freed. NULL: they are refused. */
+    flx_store *logs;
+    flx_io *io;
+    void (*log_news)(void *arg, const flx_log_news *news); /* NULL: nobody wants to know */
+    void *log_news_arg;
 } flx_worker_options;
 
 /* FLX_ERR_INVALID, FLX_ERR_NOMEM. */
 flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_worker,
                           flx_error *reterr);
-/* All connections must be closed. Mails still in mailboxes go to flx_worker_mail_discard. */
+/* All connections must be closed. Mails still in mailboxes go to flx_worker_mail_discard. Logs are
+ * written, synced and closed: blocks until the executor has done it. */
 flx_worker *flx_worker_free(flx_worker *worker);
 
 /* The time of the events that follow: monotonic ns, and microseconds since 1970. Never backwards. */
@@ -164,5 +202,8 @@ const flx_worker_stats *flx_worker_stats_of(const flx_worker *worker);
 
 /* Which worker owns a shard. */
 uint32_t flx_worker_owner(uint32_t id, uint32_t shard, uint32_t count);
+/* Which worker a client should be connected to for this: the answer to PLACEMENT. */
+uint32_t flx_worker_placement(const flx_worker *worker, flx_placement_kind kind, uint32_t id,
+                              uint32_t shard);
 
 #endif /* FLX_BROKER_WORKER_H */

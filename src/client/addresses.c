@@ -45,7 +45,7 @@ static bool parse_port(const char *at, const char *end, uint16_t *ret_port)
 
 static bool host_is_plausible(const char *at, const char *end)
 {
-    if (at == end || end - at > FLX_HOST_MAX)
+    if (at == end || end - at > FLX_ADDRESS_HOST_MAX)
         return false;
     for (; at < end; at++) {
         const unsigned char c = (unsigned char)*at;

@@ -13,11 +13,11 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#define FLX_ADDRESSES_MAX 16
-#define FLX_HOST_MAX      253 /* a DNS name's limit */
+#define FLX_ADDRESSES_MAX    16
+#define FLX_ADDRESS_HOST_MAX 253 /* a DNS name's limit */
 
 typedef struct flx_address {
-    char host[FLX_HOST_MAX + 1]; /* without brackets */
+    char host[FLX_ADDRESS_HOST_MAX + 1]; /* without brackets */
     uint16_t port;
 } flx_address;
 

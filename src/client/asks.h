@@ -2,9 +2,12 @@
 /*
  * client/asks.h - requests that have one answer: cache operations and one-shot questions.
  *
- * Every connection has up to cache_streams channels for them, opened when they are wanted; a
- * channel carries one request at a time (the protocol's rule), the rest waits in one bounded queue.
- * A channel that brought an `error` is not used again: a broker may be about to finish it.
+ * Every connection has up to cache_streams channels for them, opened when they are wanted. Where the
+ * broker offers operation frames (docs/spec/extensions.md 1) one channel of a connection carries all
+ * its cache requests, as many at a time as the broker grants; else a channel carries one request at a
+ * time, in JSON. The rest waits in one bounded queue. A channel that brought an `error` is not used
+ * again: a broker may be about to finish it. One on which an answer is overdue is given nothing new,
+ * and closed when nobody waits on it any more.
  *
  *     queue -> channel (sent) -> answer | timeout | channel lost
  *                                                    +-- safe to ask again: back to the queue's front
@@ -14,6 +17,8 @@
 #define FLX_CLIENT_ASKS_H
 
 #include "client/channel.h"
+#include "client/names.h"
+#include "client/operations.h"
 #include "common/loop.h"
 
 #include <felix/client.h>
@@ -29,10 +34,14 @@ typedef void (*flx_ask_fn)(flx_ask *ask, flx_msg *msg, const flx_error *error);
 /* One request. Zero it but for what the maker sets. It frees itself after `answered`. */
 struct flx_ask {
     flx_ask_fn answered;
-    void *owner;       /* for flx_asks_cancel */
-    void *user[4];     /* the maker's */
-    flx_chunk *frame;  /* the whole frame; the ask owns this reference */
-    uint64_t id;       /* request_id in it */
+    void *owner;      /* for flx_asks_cancel */
+    void *user[4];    /* the maker's */
+    flx_chunk *frame; /* the ask owns this reference: the whole JSON frame, or with `name` the
+                        * operation behind FLX_OP_FRAME_AT free bytes */
+    const flx_scoped_name *name; /* of the cache an operation is about; NULL: a JSON request */
+    uint64_t serial;             /* of that cache, not 0 */
+    uint64_t id;                 /* request_id in JSON */
+    uint32_t op_id;    /* its place in the slot's pipe, while it is sent as an operation */
     uint32_t features; /* the broker must have them all */
     bool is_read;      /* may be asked again when its channel is lost */
     uint64_t timeout_ns;
@@ -46,7 +55,8 @@ struct flx_ask {
 
 struct flx_ask_slot {
     flx_channel channel;
-    flx_ask *ask; /* sent, not answered */
+    flx_ask *ask; /* sent in JSON, not answered */
+    flx_op_pipe pipe;
     flx_client *client;
     uint32_t uplink;
     uint64_t not_before_ns; /* after a failure to open */
@@ -56,26 +66,37 @@ typedef struct flx_asks {
     flx_ask_slot *slots; /* cache_streams a connection */
     size_t slot_count;
     flx_ask *first, *last; /* waiting */
+    size_t waiting;        /* of these */
+    size_t turn;           /* which slot is fed first */
     flx_timer timer;       /* looks at slots again after a failure */
 
     pthread_mutex_t mutex; /* guards what follows */
     flx_ask *arrivals, **arrivals_end;
     uint32_t count; /* arrived and not answered */
     uint64_t next_id;
+    uint64_t last_serial;
     flx_ask *spare; /* freed asks to use again, linked by next */
     uint32_t spare_count;
 } flx_asks;
 
 flx_status flx_asks_init(flx_asks *asks, flx_client *client, flx_error *reterr);
 void flx_asks_done(flx_asks *asks);
+/* A number for a cache, by which channels tell caches apart. Any thread. */
+uint64_t flx_asks_next_serial(flx_asks *asks);
 
 /* An ask with its id; not yet submitted. FLX_ERR_AGAIN: the queue is full; NOMEM. Any thread. */
 flx_status flx_ask_new(flx_client *client, flx_ask **ret_ask, flx_error *reterr);
 /* Encodes the message as its frame. FLX_ERR_TOO_LARGE, FLX_ERR_NOMEM. Any thread. */
 flx_status flx_ask_encode(flx_ask *ask, const flx_msg *msg, flx_error *reterr);
+/* Encodes a cache operation; handle and id are its channel's business. The same errors. */
+flx_status flx_ask_encode_operation(flx_ask *ask, const flx_operation *operation,
+                                    flx_error *reterr);
 /* Hands it to the loop. FLX_ERR_CLOSED: not taken, the caller discards it. Any thread. */
 flx_status flx_ask_submit(flx_ask *ask, flx_error *reterr);
 void flx_ask_discard(flx_ask *ask);
+
+/* cache.c: the names and the id of one of the five cache messages. */
+void flx_cache_msg_set_target(flx_msg *msg, const flx_scoped_name *name, uint64_t request_id);
 
 /* Loop thread: takes arrivals and moves what can move. */
 void flx_asks_service(flx_client *client);

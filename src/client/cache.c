@@ -7,6 +7,7 @@
 #include "client/names.h"
 #include "client/waiter.h"
 #include "common/alloc.h"
+#include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "wire/flags.h"
@@ -21,6 +22,7 @@
 struct flx_cache {
     flx_member member;
     flx_scoped_name name;
+    uint64_t serial; /* of this client's caches, from 1 on */
 };
 
 static void cache_service(flx_member *member)
@@ -50,6 +52,7 @@ flx_status flx_cache_new(flx_client *client, const char *name, flx_cache **ret_c
     flx_status status =
         flx_scoped_name_parse(name, client->options.tenant, client->options.default_namespace,
                               "cache", &cache->name, reterr);
+    cache->serial = flx_asks_next_serial(&client->asks);
     if (status == FLX_OK)
         status = flx_member_init(&cache->member, &cache_ops, client, reterr);
     if (status != FLX_OK) {
@@ -206,9 +209,53 @@ static flx_status begin(const request *from, flx_ask **ret_ask, flx_error *reter
     return FLX_OK;
 }
 
-static flx_status submit(flx_ask *ask, const flx_msg *msg, flx_error *reterr)
+static flx_slice text(const char *from)
 {
-    flx_status status = flx_ask_encode(ask, msg, reterr);
+    return (flx_slice){(const uint8_t *)from, strlen(from)};
+}
+
+#define SET_TARGET(target)                                                                         \
+    do {                                                                                           \
+        (target).tenant_id = text(name->tenant);                                                   \
+        (target).namespace_ = text(name->namespace_);                                              \
+        (target).cache = text(name->name);                                                         \
+        (target).request_id = request_id;                                                          \
+    } while (0)
+
+void flx_cache_msg_set_target(flx_msg *msg, const flx_scoped_name *name, uint64_t request_id)
+{
+    switch (msg->type) {
+    case FLX_MSG_CACHE_GET:
+        SET_TARGET(msg->cache_get);
+        break;
+    case FLX_MSG_CACHE_PUT:
+        SET_TARGET(msg->cache_put);
+        break;
+    case FLX_MSG_CACHE_DELETE:
+        SET_TARGET(msg->cache_delete);
+        break;
+    case FLX_MSG_CACHE_PUT_IF:
+        SET_TARGET(msg->cache_put_if);
+        break;
+    case FLX_MSG_CACHE_DELETE_IF:
+        SET_TARGET(msg->cache_delete_if);
+        break;
+    default:
+        FLX_UNREACHABLE();
+    }
+}
+
+/* How the request travels, as an operation or in JSON, is decided when a channel takes it. */
+static flx_status submit(const request *from, flx_operation *operation, flx_error *reterr)
+{
+    flx_ask *ask;
+    flx_status status = begin(from, &ask, reterr);
+    if (status != FLX_OK)
+        return status;
+    ask->name = &from->cache->name;
+    ask->serial = from->cache->serial;
+    operation->key = from->key;
+    status = flx_ask_encode_operation(ask, operation, reterr);
     if (status == FLX_OK)
         status = flx_ask_submit(ask, reterr);
     if (status != FLX_OK)
@@ -216,97 +263,53 @@ static flx_status submit(flx_ask *ask, const flx_msg *msg, flx_error *reterr)
     return status;
 }
 
-static flx_slice text(const char *from)
-{
-    return (flx_slice){(const uint8_t *)from, strlen(from)};
-}
-
-/* The beginning all cache messages share. */
-#define SET_TARGET(target, request_, ask_)                                                         \
-    do {                                                                                           \
-        (target)->tenant_id = text((request_)->cache->name.tenant);                                \
-        (target)->namespace_ = text((request_)->cache->name.namespace_);                           \
-        (target)->cache = text((request_)->cache->name.name);                                      \
-        (target)->key = (request_)->key;                                                           \
-        (target)->request_id = (ask_)->id;                                                         \
-    } while (0)
-
 static flx_status send_get(request *from, flx_error *reterr)
 {
-    flx_ask *ask;
-    flx_msg msg = {.type = FLX_MSG_CACHE_GET};
+    flx_operation operation = {.opcode = FLX_OPCODE_CACHE_GET};
     from->is_read = true;
     from->answer = FLX_MSG_CACHE_VALUE;
-    const flx_status status = begin(from, &ask, reterr);
-    if (status != FLX_OK)
-        return status;
-    SET_TARGET(&msg.cache_get, from, ask);
-    msg.cache_get.has_request_id = true;
-    return submit(ask, &msg, reterr);
+    return submit(from, &operation, reterr);
 }
 
 static flx_status send_delete(request *from, flx_error *reterr)
 {
-    flx_ask *ask;
-    flx_msg msg = {.type = FLX_MSG_CACHE_DELETE};
+    flx_operation operation = {.opcode = FLX_OPCODE_CACHE_DELETE};
     from->features = FLX_FEATURE_CACHE_DELETE;
     from->answer = FLX_MSG_CACHE_VALUE;
-    const flx_status status = begin(from, &ask, reterr);
-    if (status != FLX_OK)
-        return status;
-    SET_TARGET(&msg.cache_delete, from, ask);
-    msg.cache_delete.has_request_id = true;
-    return submit(ask, &msg, reterr);
+    return submit(from, &operation, reterr);
 }
 
 static flx_status send_put(request *from, flx_slice value, uint64_t ttl_ms, flx_error *reterr)
 {
-    flx_ask *ask;
-    flx_msg msg = {.type = FLX_MSG_CACHE_PUT};
+    flx_operation operation = {.opcode = FLX_OPCODE_CACHE_PUT,
+                               .flags = ttl_ms != FLX_TTL_NONE ? FLX_OPERATION_TTL : 0,
+                               .ttl_ms = ttl_ms,
+                               .value = value};
     from->answer = FLX_MSG_CACHE_OK;
-    const flx_status status = begin(from, &ask, reterr);
-    if (status != FLX_OK)
-        return status;
-    SET_TARGET(&msg.cache_put, from, ask);
-    msg.cache_put.has_request_id = true;
-    msg.cache_put.value = value;
-    msg.cache_put.has_ttl_ms = ttl_ms != FLX_TTL_NONE;
-    msg.cache_put.ttl_ms = ttl_ms;
-    return submit(ask, &msg, reterr);
+    return submit(from, &operation, reterr);
 }
 
 static flx_status send_put_if(request *from, flx_slice value, uint64_t ttl_ms, uint64_t version,
                               flx_error *reterr)
 {
-    flx_ask *ask;
-    flx_msg msg = {.type = FLX_MSG_CACHE_PUT_IF};
+    const int condition = version != FLX_VERSION_ABSENT ? FLX_OPERATION_VERSION : 0;
+    const int expiry = ttl_ms != FLX_TTL_NONE ? FLX_OPERATION_TTL : 0;
+    flx_operation operation = {.opcode = FLX_OPCODE_CACHE_PUT_IF,
+                               .flags = (uint8_t)(condition | expiry),
+                               .ttl_ms = ttl_ms,
+                               .version = version,
+                               .value = value};
     from->features = FLX_FEATURE_CACHE_CONDITIONAL;
     from->answer = FLX_MSG_CACHE_CONDITION_RESULT;
-    const flx_status status = begin(from, &ask, reterr);
-    if (status != FLX_OK)
-        return status;
-    SET_TARGET(&msg.cache_put_if, from, ask);
-    msg.cache_put_if.value = value;
-    msg.cache_put_if.has_ttl_ms = ttl_ms != FLX_TTL_NONE;
-    msg.cache_put_if.ttl_ms = ttl_ms;
-    msg.cache_put_if.condition.kind =
-        version == FLX_VERSION_ABSENT ? FLX_CONDITION_ABSENT : FLX_CONDITION_VERSION;
-    msg.cache_put_if.condition.version = version;
-    return submit(ask, &msg, reterr);
+    return submit(from, &operation, reterr);
 }
 
 static flx_status send_delete_if(request *from, uint64_t version, flx_error *reterr)
 {
-    flx_ask *ask;
-    flx_msg msg = {.type = FLX_MSG_CACHE_DELETE_IF};
+    flx_operation operation = {.opcode = FLX_OPCODE_CACHE_DELETE_IF, .version = version};
     from->features = FLX_FEATURE_CACHE_CONDITIONAL;
     from->answer = FLX_MSG_CACHE_CONDITION_RESULT;
-    const flx_status status = begin(from, &ask, reterr);
-    if (status != FLX_OK)
-        return status;
-    SET_TARGET(&msg.cache_delete_if, from, ask);
-    msg.cache_delete_if.version = version;
-    return submit(ask, &msg, reterr);
+    return submit(from, &operation, reterr);
 }
 
 /* ---- with a callback ---- */

@@ -27,7 +27,8 @@ typedef struct flx_offer {
     uint16_t flags;
     uint32_t features;
     uint32_t features_hi;
-    uint32_t publish_window; /* 0: not said */
+    uint32_t publish_window;   /* 0: not said */
+    uint32_t operation_window; /* 0: no operation frames here */
     uint16_t ports[16];
     size_t port_count;
 } flx_offer;

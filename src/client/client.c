@@ -45,6 +45,7 @@ static void fill_defaults(flx_client_options *options)
     default_u32(&options->keepalive_ms, 5000);
     default_u32(&options->stream_window_bytes, 4U << 20);
     default_u32(&options->conn_window_bytes, 256U << 20);
+    default_u32(&options->placed_connections_max, 16);
 }
 
 static flx_status check_options(const flx_client_options *options, flx_error *reterr)
@@ -53,9 +54,9 @@ static flx_status check_options(const flx_client_options *options, flx_error *re
         return flx_fail(reterr, FLX_ERR_INVALID, "options.addresses is missing");
     if (options->tenant == NULL || options->tenant[0] == '\0')
         return flx_fail(reterr, FLX_ERR_INVALID, "options.tenant is missing");
-    if (strlen(options->tenant) > FLX_NAME_MAX)
+    if (strlen(options->tenant) > FLX_NAME_PART_MAX)
         return flx_fail(reterr, FLX_ERR_INVALID, "options.tenant is longer than %d bytes",
-                        FLX_NAME_MAX);
+                        FLX_NAME_PART_MAX);
     if (options->connections > FLX_CONNECTIONS_MAX)
         return flx_fail(reterr, FLX_ERR_INVALID, "options.connections is above %d",
                         FLX_CONNECTIONS_MAX);
@@ -124,6 +125,11 @@ static flx_status make_endpoint(flx_client *client, flx_error *reterr)
                            &client->endpoint, reterr);
 }
 
+static uint32_t least_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 static flx_status make_parts(flx_client *client, flx_error *reterr)
 {
     const flx_loop_options loop_options = {.busy_poll_us = client->options.busy_poll_us};
@@ -135,8 +141,11 @@ static flx_status make_parts(flx_client *client, flx_error *reterr)
     flx_loop_hook_add(client->loop, &client->hook);
     flx_arena_init(&client->arena, FLX_FRAME_BYTES_MAX);
     client->uplink_count = client->options.connections;
+    client->uplink_count += least_u32(client->options.placed_connections_max,
+                                      FLX_CONNECTIONS_MAX - client->options.connections);
     for (uint32_t i = 0; i < client->uplink_count; i++)
         flx_uplink_init(&client->uplinks[i], client, i);
+    flx_placer_init(&client->placer, client);
     status = flx_asks_init(&client->asks, client, reterr);
     if (status == FLX_OK)
         status = make_endpoint(client, reterr);

@@ -13,6 +13,7 @@
 #include "client/addresses.h"
 #include "client/asks.h"
 #include "client/names.h"
+#include "client/seat.h"
 #include "client/uplink.h"
 #include "common/loop.h"
 #include "transport/quic.h"
@@ -45,7 +46,7 @@ typedef struct flx_member_ops {
 struct flx_member {
     const flx_member_ops *ops;
     flx_client *client; /* a reference */
-    flx_uplink *uplink;
+    flx_uplink *uplink; /* dealt out by turn; a seat may know a better one */
     flx_client_task task;
     flx_member *prev, *next;
     _Atomic bool poked; /* its task is queued, or about to be */
@@ -84,9 +85,10 @@ struct flx_client {
     flx_member *members;
     flx_member *graveyard; /* freed, destroyed at the next tick (linked by next) */
     flx_uplink uplinks[FLX_CONNECTIONS_MAX];
-    uint32_t uplink_count;
+    uint32_t uplink_count;        /* options.connections, and those for workers of the broker */
     _Atomic uint32_t uplink_next; /* any thread: members are dealt out in turn */
     flx_asks asks;
+    flx_placer placer;
     flx_arena arena;    /* of the message being read */
     flx_chunk *scratch; /* what small frames are written to */
     uint64_t random;    /* for jitter and ids; xorshift, no secret depends on it */

@@ -261,7 +261,7 @@ flx_status flx_member_init(flx_member *member, const flx_member_ops *ops, flx_cl
     const uint32_t turn = atomic_fetch_add_explicit(&client->uplink_next, 1, memory_order_relaxed);
     member->ops = ops;
     member->client = flx_client_ref(client);
-    member->uplink = &client->uplinks[turn % client->uplink_count];
+    member->uplink = &client->uplinks[turn % client->options.connections];
     member->task.run = member_run;
     return FLX_OK;
 }
@@ -337,6 +337,7 @@ void flx_client_tick(void *arg, uint64_t now_ns)
     for (uint32_t i = 0; i < client->uplink_count; i++)
         if (client->uplinks[i].state == FLX_UPLINK_RESOLVING)
             flx_uplink_poll(&client->uplinks[i]);
+    flx_placer_service(&client->placer);
     flx_asks_service(client);
     empty_graveyard(client);
 }
@@ -364,6 +365,7 @@ void flx_client_end(flx_client *client)
         empty_graveyard(client);
     } while (!stop_if_idle(client));
 
+    flx_placer_done(&client->placer);
     for (uint32_t i = 0; i < client->uplink_count; i++)
         flx_uplink_close(&client->uplinks[i]);
     flx_asks_done(&client->asks);

@@ -12,7 +12,7 @@
 
 static bool part_is_valid(const char *at, size_t len)
 {
-    if (len == 0 || len > FLX_NAME_MAX)
+    if (len == 0 || len > FLX_NAME_PART_MAX)
         return false;
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)at[i] <= ' ' || at[i] == 0x7f || at[i] == '/')
@@ -20,7 +20,7 @@ static bool part_is_valid(const char *at, size_t len)
     return true;
 }
 
-static bool take_part(char part[FLX_NAME_MAX + 1], const char *at, size_t len)
+static bool take_part(char part[FLX_NAME_PART_MAX + 1], const char *at, size_t len)
 {
     if (!part_is_valid(at, len))
         return false;

@@ -6,13 +6,13 @@
 #include <felix/slice.h>
 #include <felix/status.h>
 
-#define FLX_NAME_MAX                                                                               \
+#define FLX_NAME_PART_MAX                                                                          \
     255 /* bytes of one part; the broker's own rules are stricter and its business */
 
 typedef struct flx_scoped_name {
-    char tenant[FLX_NAME_MAX + 1];
-    char namespace_[FLX_NAME_MAX + 1];
-    char name[FLX_NAME_MAX + 1];
+    char tenant[FLX_NAME_PART_MAX + 1];
+    char namespace_[FLX_NAME_PART_MAX + 1];
+    char name[FLX_NAME_PART_MAX + 1];
 } flx_scoped_name;
 
 /* `what` ("stream", "cache") is for the message. FLX_ERR_INVALID. */

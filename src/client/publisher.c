@@ -92,6 +92,7 @@ flx_status flx_publisher_new(flx_client *client, const char *stream,
     publisher->timer = (flx_timer){.fire = flx_publisher_timer_fired, .arg = publisher};
     publisher->backoff = (flx_backoff){.min_ms = client->options.backoff_min_ms,
                                        .max_ms = client->options.backoff_max_ms};
+    flx_seat_init(&publisher->seat, &publisher->member, &publisher->name, FLX_PLACEMENT_PUBLISH, 0);
     flx_member_poke(&publisher->member); /* authenticates its stream before the first message */
     *ret_publisher = publisher;
     return FLX_OK;

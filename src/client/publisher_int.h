@@ -39,10 +39,11 @@ struct flx_publisher {
     flx_publisher_stats stats;
 
     flx_channel channel; /* the loop's from here on */
+    flx_seat seat;
     flx_backoff backoff;
     uint64_t reopen_ns;
     flx_timer timer;
-    uint32_t counted; /* frames of ours in uplink->unanswered */
+    uint32_t counted; /* frames of ours in channel.uplink->unanswered */
     flx_frame_end ending;
     flx_error refusal; /* the last one */
 };

@@ -53,7 +53,7 @@ static void drain_ending(flx_publisher *publisher)
 
 static void uncount(flx_publisher *publisher)
 {
-    flx_uplink *uplink = publisher->member.uplink;
+    flx_uplink *uplink = publisher->channel.uplink;
     if (publisher->counted == 0)
         return;
     publisher->counted--;
@@ -233,6 +233,7 @@ static void channel_lost(flx_channel *channel, const flx_error *error, bool refu
     flx_client *client = publisher->member.client;
     const uint32_t pause_ms = flx_backoff_next_ms(&publisher->backoff, flx_client_random(client));
     publisher->reopen_ns = flx_loop_now_ns(client->loop) + pause_ms * FLX_NS_PER_MS;
+    flx_seat_leave(&publisher->seat);
     (void)pthread_mutex_lock(&publisher->mutex);
     publisher->held_bytes = 0;
     end_sent(publisher, error);
@@ -253,10 +254,11 @@ static const flx_channel_ops channel_ops = {.ready = channel_ready,
 
 static void open_channel(flx_publisher *publisher, uint64_t now_ns)
 {
-    flx_uplink *uplink = publisher->member.uplink;
     flx_error error;
-    if (flx_channel_is_open(&publisher->channel) || !flx_uplink_is_up(uplink) ||
-        now_ns < publisher->reopen_ns)
+    if (flx_channel_is_open(&publisher->channel) || now_ns < publisher->reopen_ns)
+        return;
+    flx_uplink *uplink = flx_seat_take(&publisher->seat);
+    if (uplink == NULL)
         return;
     if (flx_channel_open(&publisher->channel, uplink, &channel_ops, publisher, CHANNEL_BITS,
                          &error) == FLX_OK)
@@ -276,7 +278,7 @@ static uint32_t window_left(const flx_publisher *publisher)
     const bool per_stream =
         offer->publish_window == 0 || (offer->features & FLX_FEATURE_STREAM_PUBLISH_WINDOW) != 0;
     const uint32_t used =
-        per_stream ? publisher->pending.sent_count : publisher->member.uplink->unanswered;
+        per_stream ? publisher->pending.sent_count : publisher->channel.uplink->unanswered;
     return used < window ? window - used : 0;
 }
 
@@ -324,7 +326,7 @@ static size_t take_frames(flx_publisher *publisher, uint64_t now_ns, outgoing *o
         queued += flx_range_len(&at->range);
         if (acked) {
             publisher->counted++;
-            publisher->member.uplink->unanswered++;
+            publisher->channel.uplink->unanswered++;
             left--;
         }
         count++;
@@ -568,6 +570,7 @@ static void publisher_end(flx_member *member, const flx_error *why)
 {
     flx_publisher *publisher = publisher_of(member);
     flx_channel_close(&publisher->channel);
+    flx_seat_leave(&publisher->seat);
     flx_loop_timer_cancel(member->client->loop, &publisher->timer);
     (void)pthread_mutex_lock(&publisher->mutex);
     publisher->closed = true;

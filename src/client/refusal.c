@@ -87,6 +87,16 @@ void flx_refusal_from_ack(const flx_publish_ack *ack, flx_error *ret_error)
          ack->retry_after_ms);
 }
 
+void flx_refusal_from_operation(const flx_operation_answer *answer, flx_error *ret_error)
+{
+    const bool is_served = answer->status != FLX_OPERATION_UNSUPPORTED;
+    fill(ret_error, is_served ? answer->status : (uint16_t)FLX_CODE_INVALID_REQUEST,
+         flx_retry_from_byte(answer->retry), answer->message, answer->reason,
+         answer->retry_after_ms);
+    if (!is_served)
+        ret_error->status = FLX_ERR_UNSUPPORTED;
+}
+
 bool flx_refusal_is_harmless(const flx_error *error)
 {
     return error->retry == FLX_RETRY_NOW || error->retry == FLX_RETRY_AFTER ||

@@ -5,6 +5,7 @@
 
 #include "wire/ack.h"
 #include "wire/message.h"
+#include "wire/operation.h"
 
 #include <felix/status.h>
 
@@ -13,6 +14,8 @@
 bool flx_refusal_from_msg(const flx_msg *msg, flx_error *ret_error);
 /* The same from a failed binary ack. */
 void flx_refusal_from_ack(const flx_publish_ack *ack, flx_error *ret_error);
+/* The same from a failed operation. */
+void flx_refusal_from_operation(const flx_operation_answer *answer, flx_error *ret_error);
 
 /* Whether the broker says that nothing happened, so that the same may be sent again. */
 bool flx_refusal_is_harmless(const flx_error *error);

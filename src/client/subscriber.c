@@ -54,6 +54,8 @@ static flx_status make_shards(flx_subscriber *subscriber, uint32_t first, uint32
         shards[i].shard = first + i;
         shards[i].backoff =
             (flx_backoff){.min_ms = options->backoff_min_ms, .max_ms = options->backoff_max_ms};
+        flx_seat_init(&shards[i].seat, &subscriber->member, &subscriber->name,
+                      FLX_PLACEMENT_SUBSCRIBE, first + i);
         flx_resume_init(&shards[i].resume, subscriber->options.from, subscriber->options.offset);
         if (subscriber->options.from == FLX_FROM_OFFSET) {
             shards[i].has_position = true;

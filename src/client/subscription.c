@@ -19,7 +19,7 @@
 
 static void unlist(flx_shard_sub *sub)
 {
-    flx_uplink *uplink = sub->subscriber->member.uplink;
+    flx_uplink *uplink = sub->channel.uplink; /* the one it asked on */
     if (sub->state == FLX_SHARD_WAITING)
         return;
     if (sub->prev != NULL)
@@ -38,6 +38,7 @@ void flx_shard_stop(flx_shard_sub *sub)
     if (sub->incoming != NULL)
         flx_incoming_close(sub->incoming);
     unlist(sub);
+    flx_seat_leave(&sub->seat);
 }
 
 static uint64_t now_of(const flx_shard_sub *sub)
@@ -220,10 +221,9 @@ static uint16_t flags_of(const flx_subscriber *subscriber)
     return (uint16_t)flags;
 }
 
-static void ask(flx_shard_sub *sub, uint64_t now_ns)
+static void ask(flx_shard_sub *sub, flx_uplink *uplink, uint64_t now_ns)
 {
     flx_subscriber *subscriber = sub->subscriber;
-    flx_uplink *uplink = subscriber->member.uplink;
     flx_error error;
     if (flx_channel_open(&sub->channel, uplink, &channel_ops, sub, flags_of(subscriber), &error) !=
         FLX_OK) {
@@ -252,10 +252,12 @@ uint64_t flx_shard_service(flx_shard_sub *sub, uint64_t now_ns)
         flx_channel_fail(&sub->channel, &error);
         return sub->due_ns;
     }
-    if (!flx_uplink_is_up(sub->subscriber->member.uplink))
+    if (now_ns < sub->due_ns)
+        return sub->due_ns;
+    flx_uplink *uplink = flx_seat_take(&sub->seat);
+    if (uplink == NULL)
         return UINT64_MAX;
-    if (now_ns >= sub->due_ns)
-        ask(sub, now_ns);
+    ask(sub, uplink, now_ns);
     return sub->due_ns;
 }
 

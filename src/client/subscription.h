@@ -16,6 +16,7 @@
 #include "client/backoff.h"
 #include "client/channel.h"
 #include "client/resume.h"
+#include "client/seat.h"
 
 typedef struct flx_shard_sub flx_shard_sub;
 typedef struct flx_incoming flx_incoming;
@@ -31,6 +32,7 @@ struct flx_shard_sub {
     uint32_t shard;
     flx_shard_state state;
     flx_channel channel;
+    flx_seat seat;
     flx_resume resume;
     flx_backoff backoff;
     uint64_t due_ns;             /* WAITING: when to ask. ASKING: when to give up */

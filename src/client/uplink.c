@@ -19,6 +19,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define REST_MS 10000 /* a connection for a worker without seats is kept so long */
+
 /* What every channel of ours can read (docs/spec/wire.md 2); times, publishers only for who asks. */
 #define PROBE_FLAGS                                                                                \
     (FLX_FLAGS_KNOWN & ~(FLX_FLAG_EVENT_BATCH_TIMESTAMPS | FLX_FLAG_EVENT_BATCH_PUBLISHER))
@@ -68,7 +70,7 @@ static void set_timer(flx_uplink *uplink, uint64_t ms)
 static void tell_members(flx_uplink *uplink)
 {
     for (flx_member *member = uplink->client->members; member != NULL; member = member->next)
-        if (member->uplink == uplink)
+        if (member->uplink == uplink || uplink->seats > 0)
             flx_member_poke(member);
     flx_loop_wake(uplink->client->loop); /* for the asks */
 }
@@ -92,12 +94,36 @@ static void drop_attempt(flx_uplink *uplink)
     }
 }
 
+static bool is_for_a_worker(const flx_uplink *uplink)
+{
+    return uplink->index >= uplink->client->options.connections;
+}
+
+/* One that is not kept up: free for another worker. */
+static void let_go(flx_uplink *uplink)
+{
+    flx_client *client = uplink->client;
+    const bool was_coming = flx_uplink_is_coming(uplink);
+    drop_attempt(uplink);
+    flx_loop_timer_cancel(client->loop, &uplink->timer);
+    move(uplink, FLX_UPLINK_PAUSED);
+    move(uplink, FLX_UPLINK_IDLE);
+    uplink->unanswered = 0;
+    if (was_coming)
+        flx_placer_give_up(&client->placer); /* it would fail again at once */
+    tell_members(uplink);
+}
+
 /* Ends an attempt or a connection and begins the pause. */
 static void pause_uplink(flx_uplink *uplink, const flx_error *error)
 {
     flx_client *client = uplink->client;
     if (uplink->state == FLX_UPLINK_PAUSED || uplink->state == FLX_UPLINK_CLOSED)
         return;
+    if (is_for_a_worker(uplink)) {
+        let_go(uplink);
+        return;
+    }
     drop_attempt(uplink);
     move(uplink, FLX_UPLINK_PAUSED);
     uplink->failures++;
@@ -119,9 +145,10 @@ static void dial(flx_uplink *uplink)
     const char *name =
         client->options.server_name != NULL ? client->options.server_name : uplink->address.host;
     move(uplink, FLX_UPLINK_DIALING);
-    const flx_status status = flx_quic_connect(
+    const flx_status status = flx_quic_connect_worker(
         client->endpoint, (const struct sockaddr *)&uplink->resolved.address, uplink->resolved.len,
-        name, client->options.offer_alpn ? FLX_QUIC_ALPN : NULL, uplink, &uplink->conn, &error);
+        name, client->options.offer_alpn ? FLX_QUIC_ALPN : NULL, uplink->worker, uplink,
+        &uplink->conn, &error);
     if (status != FLX_OK) {
         uplink->conn = NULL;
         pause_uplink(uplink, &error);
@@ -146,7 +173,7 @@ static void follow_first(flx_uplink *uplink)
     const flx_uplink *first = &uplink->client->uplinks[0];
     uplink->address = first->address;
     uplink->resolved = first->resolved;
-    if (first->offer.port_count > 0)
+    if (first->offer.port_count > 0 && uplink->worker.count == 0)
         set_port(&uplink->resolved, first->offer.ports[uplink->index % first->offer.port_count]);
     dial(uplink);
 }
@@ -205,6 +232,11 @@ static void timer_fired(void *arg, uint64_t now_ns)
     flx_uplink *uplink = arg;
     flx_error error;
     (void)now_ns;
+    if (flx_uplink_is_up(uplink)) {
+        if (uplink->seats == 0)
+            let_go(uplink);
+        return;
+    }
     if (uplink->state == FLX_UPLINK_PAUSED) {
         flx_uplink_start(uplink);
         return;
@@ -212,6 +244,12 @@ static void timer_fired(void *arg, uint64_t now_ns)
     (void)flx_fail(&error, FLX_ERR_TIMEOUT, "%s:%u: no answer in %u ms", uplink->address.host,
                    uplink->address.port, uplink->client->options.connect_timeout_ms);
     pause_uplink(uplink, &error);
+}
+
+void flx_uplink_rest(flx_uplink *uplink)
+{
+    if (is_for_a_worker(uplink) && flx_uplink_is_up(uplink))
+        set_timer(uplink, REST_MS);
 }
 
 void flx_uplink_close(flx_uplink *uplink)
@@ -272,8 +310,9 @@ static void probe_ready(flx_channel *channel)
     flx_backoff_reset(&uplink->backoff);
     uplink->failures = 0;
     if (uplink->index == 0) {
+        flx_placer_begin(&client->placer);
         publish_info(uplink);
-        for (uint32_t i = 1; i < client->uplink_count; i++)
+        for (uint32_t i = 1; i < client->options.connections; i++)
             flx_uplink_start(&client->uplinks[i]);
         flx_client_set_state(client, FLX_CLIENT_CONNECTED, NULL, false);
     }
@@ -304,6 +343,12 @@ static void connected(void *arg, flx_quic_conn *conn)
     (void)arg;
     if (uplink == NULL)
         return;
+    const flx_quic_worker worker = uplink->worker;
+    if (worker.count > 0 && flx_quic_conn_worker(conn, worker.count) != worker.index) {
+        flx_placer_defeat(&uplink->client->placer);
+        let_go(uplink);
+        return;
+    }
     move(uplink, FLX_UPLINK_PROBING);
     if (flx_channel_open(&uplink->probe, uplink, &probe_ops, uplink, PROBE_FLAGS, &error) != FLX_OK)
         pause_uplink(uplink, &error);

@@ -11,6 +11,9 @@
  *
  * Probing opens one channel and closes it when auth_ok has come: that is what "connected" means. A
  * pause begins after each failure; the next attempt takes the next address.
+ *
+ * The first `connections` of a client are kept up. The others are made for a worker of the broker
+ * when a seat wants one (seat.h), and are idle again after a failure or a while without seats.
  */
 #ifndef FLX_CLIENT_UPLINK_H
 #define FLX_CLIENT_UPLINK_H
@@ -39,8 +42,10 @@ struct flx_uplink {
     flx_client *client;
     uint32_t index;
     flx_uplink_state state;
-    size_t address_at; /* which address is tried */
-    uint32_t failures; /* in a row */
+    flx_quic_worker worker; /* of the broker it is to end at; count 0: any */
+    uint32_t seats;         /* publishers and subscribers that use it, see seat.h */
+    size_t address_at;      /* which address is tried */
+    uint32_t failures;      /* in a row */
     flx_address address;
     flx_resolved resolved;
     flx_resolve *resolve;
@@ -64,6 +69,14 @@ static inline bool flx_uplink_is_up(const flx_uplink *uplink)
 {
     return uplink->state == FLX_UPLINK_UP;
 }
+/* An attempt is under way: it will be up, or paused. */
+static inline bool flx_uplink_is_coming(const flx_uplink *uplink)
+{
+    return uplink->state == FLX_UPLINK_RESOLVING || uplink->state == FLX_UPLINK_DIALING ||
+           uplink->state == FLX_UPLINK_PROBING;
+}
+/* Nobody sits on it any more: one that was made for a worker ends after a while. */
+void flx_uplink_rest(flx_uplink *uplink);
 /* The resolver woke the loop. */
 void flx_uplink_poll(flx_uplink *uplink);
 

@@ -3,7 +3,8 @@
  * common/config.c - four places folded into one set, weakest first.
  *
  * default -> program -> file -> environment -> flag: each layer writes over the one before, so the
- * last writer is the winner and its origin stands. A bad value in a place that is overridden is
+ * last writer is the winner and its origin stands. Which profile is meant is known only after all of
+ * them; it writes where the default still stands. A bad value in a place that is overridden is
  * reported all the same: it would bite on the day the stronger place goes away.
  */
 #include "common/config.h"
@@ -115,6 +116,30 @@ static void apply_presets(loader *load)
         const flx_config_key *key = flx_config_key_find(load->inputs->presets[i].name);
         FLX_ASSERT(key != NULL);
         apply(load, key, load->inputs->presets[i].value, FLX_CONFIG_FROM_PROGRAM, "program");
+    }
+}
+
+/* What the chosen profile sets and nobody else did. */
+static void apply_profile(loader *load)
+{
+    static const struct {
+        const char *profile;
+        const char *value;
+        size_t index;
+    } rows[] = {
+#define PROFILE_ROW(PROFILE, field, VALUE)                                                         \
+    {.profile = (PROFILE), .value = (VALUE), .index = FLX_CONFIG_KEY_##field},
+        FLX_CONFIG_PROFILE_TABLE(PROFILE_ROW)};
+    char chosen[32];
+    char where[48];
+    (void)flx_config_value_text(&load->set->values, &keys[FLX_CONFIG_KEY_profile], chosen,
+                                sizeof chosen);
+    (void)snprintf(where, sizeof where, "profile %s", chosen);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (strcmp(rows[i].profile, chosen) == 0 &&
+            load->set->from[rows[i].index].origin == FLX_CONFIG_FROM_DEFAULT) {
+            apply(load, &keys[rows[i].index], rows[i].value, FLX_CONFIG_FROM_PROFILE, where);
+        }
     }
 }
 
@@ -460,6 +485,7 @@ flx_status flx_config_load(const flx_config_inputs *inputs, flx_config_set **ret
         apply_file(&load);
         apply_environment(&load);
         walk_flags(&load, false);
+        apply_profile(&load);
         warn_about_environment(&load);
     }
     if (load.first.status != FLX_ERR_NOMEM) {

@@ -2,7 +2,8 @@
 /*
  * common/config.h - the configuration of a node: one table of keys, four places to say them.
  *
- * Flag beats environment beats file beats default, and every value remembers where it came from.
+ * Flag beats environment beats file beats profile beats default, and every value remembers where it
+ * came from.
  * Everything wrong is reported, not only the first thing; an unknown key of the file or flag is an
  * error that names the nearest known one, an unknown FELIX_ variable a warning (Kubernetes makes up
  * such names for services). No key holds a secret: secrets are named by files, so a printed
@@ -67,6 +68,7 @@ enum {
 
 /* Values of the CHOICE keys, in the order of their words. */
 enum { FLX_CONFIG_CUBIC, FLX_CONFIG_BBR };
+enum { FLX_CONFIG_BALANCED, FLX_CONFIG_LOW_LATENCY, FLX_CONFIG_THROUGHPUT };
 enum { FLX_CONFIG_LOG_AUTO, FLX_CONFIG_LOG_TEXT, FLX_CONFIG_LOG_JSON };
 /* log_level has the values of flx_log_level. */
 
@@ -87,6 +89,7 @@ typedef struct flx_config_key {
 
 typedef enum flx_config_origin {
     FLX_CONFIG_FROM_DEFAULT,
+    FLX_CONFIG_FROM_PROFILE, /* a row of FLX_CONFIG_PROFILE_TABLE */
     FLX_CONFIG_FROM_PROGRAM, /* a default of the program: felix up listens on 127.0.0.1 */
     FLX_CONFIG_FROM_FILE,
     FLX_CONFIG_FROM_ENVIRONMENT,
@@ -143,7 +146,7 @@ flx_config_action flx_config_wanted(const flx_config_set *set);
 const char *flx_config_file(const flx_config_set *set);
 /* `index` is a FLX_CONFIG_KEY_ value. */
 flx_config_origin flx_config_origin_of(const flx_config_set *set, size_t index);
-/* "felix.yaml:3", "FELIX_QUIC_BIND", "--quic-bind", "felix up" or "default". */
+/* "felix.yaml:3", "FELIX_QUIC_BIND", "--quic-bind", "felix up", "profile low-latency" or "default". */
 const char *flx_config_origin_text(const flx_config_set *set, size_t index);
 
 /* The table: index 0 .. FLX_CONFIG_KEY_COUNT-1. */

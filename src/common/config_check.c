@@ -5,6 +5,8 @@
  * Each message names both keys with their values and which way to move one of them.
  */
 #include "common/config_int.h"
+#include "common/cpus.h"
+#include "common/error.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -103,6 +105,18 @@ static void keepalive_keeps_alive(const checker *check)
     }
 }
 
+static void processors_are_a_list(const checker *check)
+{
+    uint32_t cpus[FLX_CPU_MAX + 1];
+    size_t count = 0;
+    flx_error error = {0};
+    if (flx_cpus_parse(check->config->worker_cpus, cpus, FLX_CPU_MAX + 1, &count, &error) !=
+        FLX_OK) {
+        flx_error_prefix(&error, "worker_cpus");
+        check->problem(check->arg, error.message);
+    }
+}
+
 void flx_config_cross_check(const flx_config *config, void (*problem)(void *arg, const char *text),
                             void *arg)
 {
@@ -119,4 +133,5 @@ void flx_config_cross_check(const flx_config *config, void (*problem)(void *arg,
     ports_differ(&check);
     packets_are_possible(&check);
     keepalive_keeps_alive(&check);
+    processors_are_a_list(&check);
 }

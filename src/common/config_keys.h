@@ -30,6 +30,12 @@
         "threads that carry data, one loop each; 0: one a processor")                              \
     KEY(busy_poll_us, US, "FELIX_BUSY_POLL_US", NULL, "0", 0, 1000000, NULL, RESTART,              \
         "how long a worker looks again before it sleeps; buys latency with processor time")        \
+    KEY(profile, CHOICE, "FELIX_PROFILE", NULL, "balanced", 0, 0,                                  \
+        "balanced|low-latency|throughput", RESTART,                                                \
+        "named set of values for keys that nothing else sets; docs/ops/tuning.md has what each "   \
+        "buys")                                                                                    \
+    KEY(worker_cpus, TEXT, "FELIX_WORKER_CPUS", NULL, "", 0, 255, NULL, RESTART,                   \
+        "processors the workers are bound to, in turn: 0,2,4-7; empty: the kernel moves them")     \
     SECTION("Listeners")                                                                           \
     KEY(quic_bind, ADDRESS, "FELIX_QUIC_BIND", NULL, "0.0.0.0:5000", 0, 0, NULL, RESTART,          \
         "UDP address for clients")                                                                 \
@@ -92,6 +98,10 @@
         RESTART, "largest frame; published clients know 16 MiB")                                   \
     KEY(publish_window, U32, "FELIX_BROKER_PUBLISH_WINDOW", NULL, "256", 0, 65535, NULL, RESTART,  \
         "unanswered publishes a stream is told it may have; 0: not told")                          \
+    KEY(operation_window, U32, "FELIX_BROKER_OPERATION_WINDOW", NULL, "1024", 0, 65535, NULL,      \
+        RESTART,                                                                                   \
+        "cache requests a client may have under way on one stream, as operation frames; 0: not "   \
+        "offered")                                                                                 \
     KEY(pub_inflight_bytes, SIZE, "FELIX_BROKER_PUBLISH_INFLIGHT_BYTES", NULL, "64MiB", 65536,     \
         1099511627776, NULL, RESTART, "payload bytes of unfinished publishes, whole node")         \
     KEY(pub_conn_inflight_bytes, SIZE, "FELIX_BROKER_PUBLISH_CONN_INFLIGHT_BYTES", NULL, "16MiB",  \
@@ -126,6 +136,25 @@
         RESTART, "bytes of recent records all shards keep together; each worker has its share")    \
     KEY(cache_memory_bytes, SIZE, "FELIX_CACHE_MEMORY_BYTES", NULL, "1GiB", 1048576,               \
         17592186044416, NULL, RESTART, "memory of all in-memory caches of the node")               \
+    KEY(counter_memory_bytes, SIZE, "FELIX_COUNTER_MEMORY_BYTES", NULL, "64MiB", 65536,            \
+        17592186044416, NULL, RESTART,                                                             \
+        "memory of all counters of the node; they are never evicted")                              \
+    SECTION("Durable streams")                                                                     \
+    KEY(log_segment_bytes, SIZE, "FELIX_LOG_SEGMENT_BYTES", "FELIX_DURABLE_SEGMENT_BYTES",         \
+        "256MiB", 1048576, 17179869184, NULL, RESTART,                                             \
+        "bytes of one file of a shard's log; retention takes away whole files")                    \
+    KEY(log_pending_bytes, SIZE, "FELIX_LOG_PENDING_BYTES", NULL, "64MiB", 1048576, 17179869184,   \
+        NULL, RESTART, "bytes of a shard that may wait for the disk before publishes are refused") \
+    KEY(log_read_cache_bytes, SIZE, "FELIX_LOG_READ_CACHE_BYTES", NULL, "64MiB", 1048576,          \
+        1099511627776, NULL, RESTART,                                                              \
+        "memory of blocks read from logs, which all who read the same history share")              \
+    KEY(log_producer_memory_bytes, SIZE, "FELIX_LOG_PRODUCER_MEMORY_BYTES", NULL, "64MiB",         \
+        1048576, 1099511627776, NULL, RESTART,                                                     \
+        "after a start: how much of a log's end is searched for idempotent producers")             \
+    KEY(log_io_threads, U32, "FELIX_LOG_IO_THREADS", NULL, "2", 1, 64, NULL, RESTART,              \
+        "threads of each worker that open and remove logs, and write them without io_uring")       \
+    KEY(log_io_uring, BOOL, "FELIX_LOG_IO_URING", "FELIX_STORAGE_IO_URING", "true", 0, 0, NULL,    \
+        RESTART, "write logs by io_uring where the kernel allows it")                              \
     SECTION("Operation")                                                                           \
     KEY(log_level, CHOICE, "FELIX_LOG_LEVEL", NULL, "info", 0, 0, "debug|info|warn|error", LIVE,   \
         "the least important line that is written")                                                \
@@ -135,5 +164,16 @@
         "after SIGTERM: time with /ready off before work is refused")                              \
     KEY(shutdown_drain_timeout_ms, MS, "FELIX_SHUTDOWN_DRAIN_TIMEOUT_MS", NULL, "25000", 0,        \
         3600000, NULL, LIVE, "after SIGTERM: time for open work to end")
+
+/*
+ * What a profile sets where neither program, file, environment nor flag did. `balanced` is the
+ * defaults above. A row is in docs/ops/tuning.md with what it was measured to buy.
+ *
+ *     SET(profile's word, field, value as one would write it)
+ */
+#define FLX_CONFIG_PROFILE_TABLE(SET)                                                              \
+    SET("low-latency", busy_poll_us, "200us")                                                      \
+    SET("throughput", event_batch_max_events, "1024")                                              \
+    SET("throughput", event_batch_max_bytes, "256KiB")
 
 #endif /* FLX_COMMON_CONFIG_KEYS_H */

@@ -173,6 +173,22 @@ static void markdown_key(FILE *out, const flx_config_key *key)
     (void)fputs(" |\n", out);
 }
 
+static void write_profiles(FILE *out)
+{
+    (void)fputs(
+        "\n## Profiles\n\n"
+        "`profile` names values for keys that nothing else sets; `balanced` is the defaults "
+        "above.\n\n"
+        "| profile | key | value | default |\n"
+        "|---|---|---|---|\n",
+        out);
+#define WRITE_ROW(PROFILE, field, VALUE)                                                           \
+    (void)fprintf(out, "| `%s` | `%s` | `%s` | `%s` |\n", PROFILE, #field, VALUE,                  \
+                  flx_config_key_at(FLX_CONFIG_KEY_##field)->preset);
+    FLX_CONFIG_PROFILE_TABLE(WRITE_ROW)
+#undef WRITE_ROW
+}
+
 void flx_config_write_markdown(FILE *out)
 {
     (void)fputs(
@@ -180,7 +196,9 @@ void flx_config_write_markdown(FILE *out)
         "<!-- Written by tools/docs from src/common/config_keys.h; edit that. -->\n\n"
         "A node reads a YAML file (`--config FILE` or `FELIX_BROKER_CONFIG`), the environment and "
         "its flags. "
-        "A flag beats the environment, the environment beats the file, the file beats the default. "
+        "A flag beats the environment, the environment beats the file, the file beats the profile, "
+        "the profile "
+        "beats the default. "
         "The flag of a key is its name with dashes: `--quic-bind 127.0.0.1:5000`; a switch needs "
         "no value "
         "and has a `--no-` form.\n\n"
@@ -198,6 +216,7 @@ void flx_config_write_markdown(FILE *out)
         "- Sizes take `KiB`, `MiB`, `GiB`, `TiB`; durations `us`, `ms`, `s`, `m`, `h`, `d`.\n",
         out);
     each_row(markdown_section, markdown_key, out);
+    write_profiles(out);
 }
 
 static void man_section(FILE *out, const char *title)

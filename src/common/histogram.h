@@ -4,7 +4,8 @@
  *
  * Log-linear like HdrHistogram: 128 equal steps an octave, values below 256 exact. Recording is two
  * shifts and an increment. A fixed 35 KiB, no allocation; several are merged by adding. Used by
- * benches and `felix bench`; metrics have coarser ones of their own. One thread at a time.
+ * benches and `felix bench`; the node's metrics have coarser ones (broker/stats.h). One thread at
+ * a time.
  */
 #ifndef FLX_COMMON_HISTOGRAM_H
 #define FLX_COMMON_HISTOGRAM_H

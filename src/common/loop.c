@@ -39,6 +39,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/epoll.h>
@@ -354,6 +355,11 @@ static int wait_busily(flx_loop *loop, uint64_t deadline_ns)
     int count = 0;
     while (count == 0 && now_ns < end_ns && now_ns < deadline_ns && !was_woken(loop)) {
         count = wait_ns_at_most(loop, 0);
+        if (count == 0) {
+            /* Whoever we wait for may want this processor: spinning through our time slice would
+             * keep the answer from coming. Alone on it, this costs a third of a microsecond. */
+            (void)sched_yield();
+        }
         now_ns = flx_clock_monotonic_ns();
     }
     return count;

@@ -30,7 +30,7 @@
 typedef struct flx_api flx_api;
 
 typedef struct flx_api_options {
-    flx_store *store;            /* borrowed until free */
+    flx_catalog_store *store;    /* borrowed until free */
     flx_keyset *keyset;          /* a reference is taken */
     const char *region_id;       /* copied; NULL: "local" */
     const char *region_name;     /* copied; NULL: the id */

@@ -54,12 +54,37 @@ static const family worker_families[] = {
     WORKER("felix_cache_gets_total", "counter", cache_gets, "Cache reads."),
     WORKER("felix_cache_hits_total", "counter", cache_hits, "Cache reads that found a value."),
     WORKER("felix_cache_writes_total", "counter", cache_writes, "Cache puts and deletes."),
+    WORKER("felix_cache_evictions_total", "counter", cache_evictions,
+           "Cache entries that went because memory was full."),
+    WORKER("felix_cache_expirations_total", "counter", cache_expirations,
+           "Cache entries whose time was over."),
+    WORKER("felix_cache_watches", "gauge", watches, "Watches of caches now."),
+    WORKER("felix_counters", "gauge", counters, "Counters now."),
+    WORKER("felix_counter_adds_total", "counter", counter_adds, "Adds to counters."),
     WORKER("felix_auth_success_total", "counter", auth_ok, "QUIC streams that authenticated."),
     WORKER("felix_auth_failures_total", "counter", auth_failed, "Tokens refused."),
     WORKER("felix_auth_timeouts_total", "counter", auth_timeouts,
            "Connections closed because nothing authenticated in time."),
     WORKER("felix_protocol_errors_total", "counter", protocol_errors,
            "QUIC streams ended for broken frames or messages."),
+    WORKER("felix_logs", "gauge", logs, "Logs of durable shards that are open."),
+    WORKER("felix_logs_opening", "gauge", logs_opening, "Logs that are being opened."),
+    WORKER("felix_logs_broken", "gauge", logs_broken,
+           "Shards that refuse because their log is damaged or failed."),
+    WORKER("felix_logs_full", "gauge", logs_full, "Logs that find no room on the disk."),
+    WORKER("felix_log_bytes", "gauge", log_bytes, "Bytes of all logs on the disk."),
+    WORKER("felix_log_records", "gauge", log_records, "Records of all logs, head to tail."),
+    WORKER("felix_log_segments", "gauge", log_segments, "Files of all logs."),
+    WORKER("felix_log_pending_bytes", "gauge", log_pending_bytes,
+           "Bytes appended to logs and not written yet."),
+    WORKER("felix_log_failures_total", "counter", log_failures,
+           "Writes or syncs that failed and stopped a shard."),
+    WORKER("felix_log_full_total", "counter", log_full_total,
+           "Times a log found no room on the disk."),
+    WORKER("felix_log_cut_bytes_total", "counter", log_cut_bytes,
+           "Bytes of torn tails cut off when logs were opened."),
+    WORKER("felix_log_blocks_read_total", "counter", log_blocks_read,
+           "Blocks of logs handed to readers."),
     WORKER("felix_worker_mails_total", "counter", mails_in, "Messages between workers."),
 };
 
@@ -125,8 +150,28 @@ static uint64_t sum_at(const flx_exposition *exposition, size_t offset)
     return sum;
 }
 
+/* One value a worker: whether work is where its connections are shows only side by side. */
+static void put_each(text_writer *writer, const flx_exposition *exposition, const char *name,
+                     const char *help, size_t offset)
+{
+    put_head(writer, name, "gauge", help);
+    for (uint32_t i = 0; i < exposition->worker_count; i++) {
+        const char *stats = (const char *)flx_worker_thread_stats(exposition->workers[i]);
+        char labels[32];
+        (void)snprintf(labels, sizeof labels, "{worker=\"%u\"}", i);
+        put_value(writer, name, labels,
+                  flx_stat_get((const _Atomic uint64_t *)(const void *)(stats + offset)));
+    }
+}
+
 static void put_workers(text_writer *writer, const flx_exposition *exposition)
 {
+    put_each(writer, exposition, "felix_worker_connections", "Client connections now, by worker.",
+             offsetof(flx_worker_stats, connections));
+    put_each(writer, exposition, "felix_worker_subscriptions", "Subscriptions now, by worker.",
+             offsetof(flx_worker_stats, subscriptions));
+    put_each(writer, exposition, "felix_worker_shards",
+             "Stream shards with state in memory, by worker.", offsetof(flx_worker_stats, shards));
     for (size_t i = 0; i < sizeof worker_families / sizeof worker_families[0]; i++) {
         const family *row = &worker_families[i];
         put_one(writer, row->name, row->type, row->help, sum_at(exposition, row->offset));
@@ -189,6 +234,10 @@ static void put_times(text_writer *writer, const flx_exposition *exposition)
     put_histogram(writer, exposition, "felix_publish_latency_seconds",
                   "From the arrival of an acked publish to its answer.",
                   offsetof(flx_worker_stats, publish_time));
+    put_histogram(writer, exposition, "felix_log_commit_seconds",
+                  "From the write of a log until its readers may see what was written, with the "
+                  "sync where the stream asks for one.",
+                  offsetof(flx_worker_stats, commit_time));
     put_histogram(writer, exposition, "felix_delivery_latency_seconds",
                   "From the append of a record to its hand-over to a subscriber's stream, the "
                   "oldest of each hand-over.",

@@ -22,11 +22,14 @@ struct flx_node {
     flx_keyset *keys;
     _Atomic(char *) jwks_text; /* the tenants' JWKS, made once; HTTP threads read it; NULL: none */
     flx_credentials *credentials;
-    flx_store *store;
+    flx_catalog_store *store;
+    flx_disk *disk;  /* DATA_DIR/log */
+    flx_store *logs; /* on it */
     flx_api *api;
     flx_http_server *api_server;
 
     flx_quic_group *group;
+    flx_seats *seats;
     flx_worker_thread **workers;
     uint32_t worker_count;
     uint32_t workers_made;
@@ -41,6 +44,7 @@ struct flx_node {
     uint64_t started_wall_s;
     _Atomic bool started;
     _Atomic bool draining;
+    _Atomic bool logs_opened; /* all that were there at the start */
     _Atomic uint64_t reloads;
     _Atomic uint64_t reload_failures;
     _Atomic int64_t disk_not_after_s;
@@ -59,6 +63,12 @@ void flx_node_reload(flx_node *node);
 flx_status flx_node_load_keys(flx_node *node, flx_keyset **ret_keys, flx_error *reterr);
 const char *flx_node_certificate_file(const flx_node *node);
 const char *flx_node_key_file(const flx_node *node);
+
+/* node/logs.c: the disk below durable streams. */
+flx_status flx_node_open_logs(flx_node *node, flx_error *reterr);
+void flx_node_close_logs(flx_node *node);
+void flx_node_log_news(void *arg, const flx_log_news *news);
+void flx_node_report_logs(flx_node *node, flx_health_report *report);
 
 /* node/probes.c: what /live, /ready and /metrics answer. */
 void flx_node_probes(flx_node *node, flx_health *ret_health);

@@ -2,6 +2,7 @@
 /* node/settings.c - the one place where a configuration key meets the option it stands for. */
 #include "node/settings.h"
 
+#include "common/cpus.h"
 #include "common/error.h"
 
 #include <arpa/inet.h>
@@ -18,6 +19,7 @@ void flx_settings_limits(const flx_config *config, flx_worker_limits *ret_limits
         .preauth_streams_max = config->preauth_max_streams_per_conn,
         .auth_timeout_ms = config->auth_timeout_ms == 0 ? UINT32_MAX : config->auth_timeout_ms,
         .publish_window = config->publish_window == 0 ? UINT32_MAX : config->publish_window,
+        .operation_window = config->operation_window == 0 ? UINT32_MAX : config->operation_window,
         .subscriptions_max = config->max_subscriptions_per_conn,
         .identity_publish_bytes = config->pub_conn_inflight_bytes,
         .conn_publish_bytes = config->pub_conn_total_inflight_bytes,
@@ -33,6 +35,11 @@ void flx_settings_limits(const flx_config *config, flx_worker_limits *ret_limits
         .frame_events_max = config->event_batch_max_events,
         .frame_gather_bytes = (uint32_t)config->event_batch_max_bytes,
         .cache_bytes = config->cache_memory_bytes,
+        .log_segment_bytes = config->log_segment_bytes,
+        .log_pending_bytes = config->log_pending_bytes,
+        .log_read_cache_bytes = config->log_read_cache_bytes,
+        .producer_memory_bytes = config->log_producer_memory_bytes,
+        .counter_bytes = config->counter_memory_bytes,
     };
 }
 
@@ -56,16 +63,31 @@ void flx_settings_quic(const flx_config *config, flx_quic_options *ret_options)
     };
 }
 
+/* The text was checked when it was loaded. */
+static size_t bound_cpus(const flx_config *config, uint32_t cpus[FLX_CPU_MAX + 1])
+{
+    size_t count = 0;
+    (void)flx_cpus_parse(config->worker_cpus, cpus, FLX_CPU_MAX + 1, &count, NULL);
+    return count;
+}
+
 uint32_t flx_settings_workers(const flx_config *config)
 {
-    if (config->workers > 0) {
-        return config->workers < FLX_WORKERS_MAX ? config->workers : FLX_WORKERS_MAX;
-    }
-    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    if (processors < 1) {
-        return 1;
-    }
-    return processors < FLX_WORKERS_MAX ? (uint32_t)processors : FLX_WORKERS_MAX;
+    uint32_t cpus[FLX_CPU_MAX + 1];
+    const size_t bound = bound_cpus(config, cpus);
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    const size_t wanted = config->workers > 0 ? config->workers
+                          : bound > 0         ? bound
+                          : online > 0        ? (size_t)online
+                                              : 1;
+    return wanted < FLX_WORKERS_MAX ? (uint32_t)wanted : FLX_WORKERS_MAX;
+}
+
+int flx_settings_cpu(const flx_config *config, uint32_t index)
+{
+    uint32_t cpus[FLX_CPU_MAX + 1];
+    const size_t bound = bound_cpus(config, cpus);
+    return bound > 0 ? (int)cpus[index % bound] : -1;
 }
 
 flx_status flx_settings_address(const char *text, bool any_port,

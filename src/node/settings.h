@@ -9,8 +9,10 @@
 
 void flx_settings_limits(const flx_config *config, flx_worker_limits *ret_limits);
 void flx_settings_quic(const flx_config *config, flx_quic_options *ret_options);
-/* Threads that carry data: the configured number, or one a processor. */
+/* Threads that carry data: the configured number, or one a processor of worker_cpus, or of all. */
 uint32_t flx_settings_workers(const flx_config *config);
+/* The processor worker `index` is bound to; -1: to none. */
+int flx_settings_cpu(const flx_config *config, uint32_t index);
 
 /* Looks an address up ("127.0.0.1:5000", "[::]:5000", "localhost:5000"); with `any_port` port 0 is
  * taken instead. FLX_ERR_INVALID, FLX_ERR_NOT_FOUND. */

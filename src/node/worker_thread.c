@@ -20,6 +20,7 @@
 #include "common/mailbox.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,6 +50,7 @@ struct flx_worker_thread {
     flx_mailbox *mails;
     flx_mailbox *orders;
     flx_verifier *verifier;
+    flx_io *io; /* NULL: no logs */
     flx_worker *worker;
     flx_quic_endpoint *endpoint;
     flx_tick_hook hook;
@@ -396,6 +398,11 @@ static flx_status make_worker(flx_worker_thread *thread, flx_error *reterr)
     const flx_verifier_options verifier = {
         .issuer = options->issuer, .audience = options->audience, .leeway_s = 60};
     flx_status status = flx_verifier_new(&verifier, options->keys, &thread->verifier, reterr);
+    if (status == FLX_OK && options->logs != NULL) {
+        const flx_io_options io = {.threads = options->io_threads,
+                                   .without_uring = options->without_uring};
+        status = flx_io_new(thread->loop, &io, &thread->io, reterr);
+    }
     if (status != FLX_OK) {
         return status;
     }
@@ -406,9 +413,14 @@ static flx_status make_worker(flx_worker_thread *thread, flx_error *reterr)
         .post = post_mail,
         .post_arg = thread,
         .verifier = thread->verifier,
+        .seats = options->seats,
         .catalog = options->catalog,
         .seed = options->seed,
         .limits = *options->limits,
+        .logs = options->logs,
+        .io = thread->io,
+        .log_news = options->log_news,
+        .log_news_arg = options->log_news_arg,
     };
     return flx_worker_new(&worker, &thread->worker, reterr);
 }
@@ -471,16 +483,42 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
+/* Bound from its first instruction on, so that what the thread touches first is near to it. */
+static int create_thread(flx_worker_thread *thread)
+{
+    pthread_attr_t attributes;
+    cpu_set_t only;
+    int failed = pthread_attr_init(&attributes);
+    if (failed != 0) {
+        return failed;
+    }
+    if (thread->options.cpu >= 0) {
+        CPU_ZERO(&only);
+        CPU_SET((size_t)thread->options.cpu, &only);
+        failed = pthread_attr_setaffinity_np(&attributes, sizeof only, &only);
+    }
+    if (failed == 0) {
+        failed = pthread_create(&thread->thread, &attributes, thread_main, thread);
+    }
+    (void)pthread_attr_destroy(&attributes);
+    return failed;
+}
+
 flx_status flx_worker_thread_start(flx_worker_thread *thread, flx_error *reterr)
 {
     FLX_ASSERT(!thread->running);
     atomic_store(&thread->last_tick_ns, flx_clock_monotonic_ns());
-    const int failed = pthread_create(&thread->thread, NULL, thread_main, thread);
+    const int failed = create_thread(thread);
+    if (failed != 0 && thread->options.cpu >= 0) {
+        return flx_fail_errno(reterr, failed, "start worker %u on processor %d (worker_cpus)",
+                              thread->options.index, thread->options.cpu);
+    }
     if (failed != 0) {
         return flx_fail_errno(reterr, failed, "start the thread of worker %u",
                               thread->options.index);
     }
     thread->running = true;
+    flx_loop_wake(thread->loop); /* the first tick opens the logs: do not wait for a client */
     return FLX_OK;
 }
 
@@ -503,8 +541,9 @@ flx_worker_thread *flx_worker_thread_free(flx_worker_thread *thread)
     }
     FLX_ASSERT(!thread->running);
     thread->endpoint =
-        flx_quic_endpoint_free(thread->endpoint); /* tells the worker of each close */
-    thread->worker = flx_worker_free(thread->worker);
+        flx_quic_endpoint_free(thread->endpoint);     /* tells the worker of each close */
+    thread->worker = flx_worker_free(thread->worker); /* its logs are closed by then */
+    thread->io = flx_io_free(thread->io);
     thread->verifier = flx_verifier_free(thread->verifier);
     if (thread->mails != NULL) {
         while (flx_mailbox_drain(thread->mails, MAILS_MAX, discard_mail, NULL) > 0) {

@@ -23,6 +23,7 @@ typedef struct flx_worker_thread_options {
     uint32_t index;
     uint32_t count;
     uint32_t busy_poll_us;
+    int cpu; /* the processor its thread is bound to; -1: to none */
     flx_quic_group *group;
     flx_credentials *credentials; /* borrowed until freed */
     const struct sockaddr *address;
@@ -32,6 +33,12 @@ typedef struct flx_worker_thread_options {
     flx_keyset *keys;     /* a reference is taken */
     flx_catalog *catalog; /* a reference is taken */
     const flx_worker_limits *limits;
+    flx_store *logs; /* borrowed until freed; NULL: no durable streams */
+    bool without_uring;
+    uint32_t io_threads;
+    void (*log_news)(void *arg, const flx_log_news *news); /* on the worker's thread */
+    void *log_news_arg;
+    flx_seats *seats; /* of all workers; borrowed until freed */
     uint64_t seed;
     flx_worker_thread *const *peers; /* all threads of the node by index; read once they all run */
 } flx_worker_thread_options;

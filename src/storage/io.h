@@ -21,7 +21,6 @@
 #define FLX_STORAGE_IO_H
 
 #include "common/list.h"
-#include "common/loop.h"
 #include "storage/disk.h"
 
 typedef enum flx_io_kind {
@@ -48,6 +47,7 @@ typedef struct flx_io_job {
 #define FLX_IO_IOV_MAX 512
 
 typedef struct flx_io flx_io;
+typedef struct flx_loop flx_loop; /* common/loop.h */
 
 typedef struct flx_io_options {
     uint32_t threads;   /* 0: 2 */

@@ -3,6 +3,7 @@
 #ifndef FLX_STORAGE_IO_INT_H
 #define FLX_STORAGE_IO_INT_H
 
+#include "common/loop.h"
 #include "storage/io.h"
 
 #include <pthread.h>

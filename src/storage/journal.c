@@ -51,7 +51,7 @@ uint64_t flx_journal_collapsed_below(const flx_journal *journal)
     return journal->record.collapsed_below;
 }
 
-uint64_t flx_journal_visible_end(const flx_journal *journal)
+static uint64_t visible_by_policy(const flx_journal *journal)
 {
     switch (journal->options.visible) {
     case FLX_JOURNAL_VISIBLE_BY_SYNC:
@@ -64,6 +64,30 @@ uint64_t flx_journal_visible_end(const flx_journal *journal)
                                                          : journal->written;
     }
     FLX_UNREACHABLE();
+}
+
+uint64_t flx_journal_visible_end(const flx_journal *journal)
+{
+    const uint64_t visible = visible_by_policy(journal);
+    return visible > journal->visible_floor ? visible : journal->visible_floor;
+}
+
+void flx_journal_set_policy(flx_journal *journal, const flx_journal_options *options)
+{
+    flx_journal_options *own = &journal->options;
+    journal->visible_floor = flx_journal_visible_end(journal);
+    own->sync = options->sync;
+    own->sync_period_ms =
+        options->sync_period_ms == 0 ? own->sync_period_ms : options->sync_period_ms;
+    own->visible = options->visible;
+    own->retain_bytes = options->retain_bytes;
+    own->retain_age_ms = options->retain_age_ms;
+    own->retain_records = options->retain_records;
+    if (own->sync != FLX_JOURNAL_SYNC_NONE && journal->synced < journal->written) {
+        flx_journal_due(&journal->sync_due_ns,
+                        journal->now_ns); /* no write may follow to bring one */
+    }
+    flx_journal_due(&journal->retain_due_ns, journal->now_ns);
 }
 
 void flx_journal_set_visible(flx_journal *journal, uint64_t offset)

@@ -132,6 +132,10 @@ typedef struct flx_journal_events {
     void *arg;
 } flx_journal_events;
 
+/* Other rules from now on: sync, sync_period_ms, visible, retain_*; the rest of `options` is not
+ * looked at. What readers may see never gets less. */
+void flx_journal_set_policy(flx_journal *journal, const flx_journal_options *options);
+
 /* Gives an opened journal its executor; before anything below. Borrows `io`, and `cache` (NULL: reads
  * are not shared) until closed. */
 void flx_journal_attach(flx_journal *journal, flx_io *io, flx_read_cache *cache,

@@ -110,6 +110,7 @@ struct flx_journal {
     uint64_t written;
     uint64_t synced;
     uint64_t visible_given;
+    uint64_t visible_floor; /* was visible under the policy before */
     uint64_t last_time_us; /* of the newest batch appended */
     uint64_t last_sync_ns;
 

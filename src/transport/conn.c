@@ -350,7 +350,7 @@ static void on_timer(void *arg, uint64_t now_ns)
         return;
     }
     conn->endpoint->in_tick = true;
-    const uint64_t expiry_ns = ngtcp2_conn_get_expiry(conn->qc);
+    const uint64_t expiry_ns = flx_conn_expiry_ns(conn);
     if (expiry_ns > now_ns)
         flx_conn_arm(conn, expiry_ns); /* set early on purpose, see there */
     else
@@ -367,6 +367,7 @@ static flx_quic_conn *conn_alloc(flx_quic_endpoint *endpoint, udp_socket *socket
     conn->server = server;
     conn->ids_unsure = true; /* until it is made */
     conn->ref = (ngtcp2_crypto_conn_ref){.get_conn = ref_get, .user_data = conn};
+    conn->ack_due_ns = UINT64_MAX;
     conn->timer.fire = on_timer;
     conn->timer.arg = conn;
     TAILQ_INIT(&conn->streams);
@@ -393,6 +394,7 @@ flx_status flx_conn_accept(flx_quic_endpoint *endpoint, udp_socket *socket, cons
     settings_of(&endpoint->options, &settings);
     params_of(&endpoint->options, &params);
     flx_endpoint_new_cid(endpoint, &scid);
+    settings.ack_thresh = flx_acks_packets(&scid);
     memcpy(conn->source, source, sizeof conn->source);
     params.original_dcid = hd->dcid;
     if (original_dcid != NULL) { /* after a Retry */
@@ -408,7 +410,7 @@ flx_status flx_conn_accept(flx_quic_endpoint *endpoint, udp_socket *socket, cons
                                                      sizeof endpoint->reset_secret, &scid) != 0)
         goto fail;
     if (ngtcp2_conn_server_new(&conn->qc, &hd->scid, &scid, path, hd->version, &callbacks,
-                               &settings, &params, &flx_ngtcp2_mem, conn) != 0) {
+                               &settings, &params, &endpoint->nodes.mem, conn) != 0) {
         conn->qc = NULL; /* on failure it points to freed memory */
         goto fail;
     }
@@ -431,7 +433,7 @@ fail:
 }
 
 static bool client_start(flx_quic_conn *conn, const struct sockaddr *address, socklen_t len,
-                         const char *alpn)
+                         const char *alpn, flx_quic_worker worker)
 {
     flx_quic_endpoint *endpoint = conn->endpoint;
     ngtcp2_settings settings;
@@ -442,12 +444,15 @@ static bool client_start(flx_quic_conn *conn, const struct sockaddr *address, so
     settings_of(&endpoint->options, &settings);
     params_of(&endpoint->options, &params);
     flx_endpoint_new_cid(endpoint, &scid);
+    settings.ack_thresh = flx_acks_packets(&scid);
     (void)gnutls_rnd(GNUTLS_RND_NONCE, dcid.data, dcid.datalen);
+    if (worker.count > 0) /* README rule 26 */
+        dcid.data[0] = flx_steer_byte(dcid.data[0], worker.count, worker.index);
     ngtcp2_path_storage_init(&path, (const struct sockaddr *)&conn->socket->local,
                              conn->socket->local_len, address, len, NULL);
     const ngtcp2_callbacks callbacks = callbacks_of(false);
     if (ngtcp2_conn_client_new(&conn->qc, &dcid, &scid, &path.path, NGTCP2_PROTO_VER_V1, &callbacks,
-                               &settings, &params, &flx_ngtcp2_mem, conn) != 0) {
+                               &settings, &params, &endpoint->nodes.mem, conn) != 0) {
         conn->qc = NULL; /* on failure it points to freed memory */
         return false;
     }
@@ -480,6 +485,15 @@ flx_status flx_quic_connect(flx_quic_endpoint *endpoint, const struct sockaddr *
                             socklen_t address_len, const char *server_name, const char *alpn,
                             void *context, flx_quic_conn **ret_conn, flx_error *reterr)
 {
+    return flx_quic_connect_worker(endpoint, address, address_len, server_name, alpn,
+                                   (flx_quic_worker){0}, context, ret_conn, reterr);
+}
+
+flx_status flx_quic_connect_worker(flx_quic_endpoint *endpoint, const struct sockaddr *address,
+                                   socklen_t address_len, const char *server_name, const char *alpn,
+                                   flx_quic_worker worker, void *context, flx_quic_conn **ret_conn,
+                                   flx_error *reterr)
+{
     FLX_ASSERT(endpoint->group == NULL);
     udp_socket *socket = NULL;
     if (address->sa_family != AF_INET && address->sa_family != AF_INET6)
@@ -496,7 +510,7 @@ flx_status flx_quic_connect(flx_quic_endpoint *endpoint, const struct sockaddr *
     conn->context = context;
     flx_source_of(address, conn->source);
     conn->server_name = flx_strdup(server_name);
-    if (conn->server_name == NULL || !client_start(conn, address, address_len, alpn)) {
+    if (conn->server_name == NULL || !client_start(conn, address, address_len, alpn, worker)) {
         flx_conn_free(conn);
         return flx_fail(reterr, FLX_ERR_NOMEM, "no memory for a connection");
     }
@@ -544,6 +558,12 @@ void flx_conn_read(flx_quic_conn *conn, const ngtcp2_path *path, const uint8_t *
     flx_conn_tell_connected(conn);
     tell_streams(conn);
     flx_conn_mark_dirty(conn);
+}
+
+uint32_t flx_quic_conn_worker(const flx_quic_conn *conn, uint32_t count)
+{
+    FLX_ASSERT(!conn->server && count > 0);
+    return ngtcp2_conn_get_dcid(conn->qc)->data[0] % count;
 }
 
 /* --- the owner's calls ----------------------------------------------------------------------- */

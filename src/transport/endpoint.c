@@ -199,6 +199,7 @@ static flx_status endpoint_new(flx_loop *loop, const flx_quic_options *options,
         return flx_fail(reterr, FLX_ERR_NOMEM, "no memory for an endpoint");
     }
     flx_udp_rx_init(endpoint->rx);
+    flx_nodes_init(&endpoint->nodes);
     endpoint->tx->count = endpoint->tx->first = 0;
     endpoint->tx->used = 0;
     endpoint->tx->blocked = false;
@@ -323,6 +324,7 @@ flx_quic_endpoint *flx_quic_endpoint_free(flx_quic_endpoint *endpoint)
     FLX_ASSERT(endpoint->cids.count == 0);
     flx_cidmap_done(&endpoint->cids);
     flx_cidmap_done(&endpoint->tokens);
+    flx_nodes_done(&endpoint->nodes);
     drop_strays(endpoint);
     if (endpoint->group != NULL)
         (void)atomic_fetch_sub(&endpoint->group->endpoints, 1);

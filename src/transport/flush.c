@@ -109,6 +109,8 @@ static ngtcp2_ssize build_packet(flx_quic_conn *conn, uint8_t *dest, size_t cap,
         size_t used = 0;
         bool all = false;
         uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
+        if (!flx_nodes_ready(&conn->endpoint->nodes))
+            return NGTCP2_ERR_NOMEM;
         flx_quic_stream *stream = may_send_data(conn) ? TAILQ_FIRST(&conn->ready) : NULL;
         if (stream != NULL) {
             used = flx_stream_gather(stream, vec, cap, &all);
@@ -242,43 +244,18 @@ static bool write_batches(flx_quic_conn *conn, uint64_t now_ns, bool *sent, bool
     return true;
 }
 
-/*
- * ngtcp2 delays an acknowledgement by an eighth of the round trip, 9 us on loopback, and packets with
- * data that leave before do not carry it: a packet and a tick of its own follow (README rule 24).
- * The delay is read from our transport parameters, which the peer has heard by now and nothing else
- * reads: with 0 there, whatever is to be acknowledged goes into the next packet. The accessor is
- * const, the object is not.
- */
-static void acks_are_due(flx_quic_conn *conn, bool due)
-{
-    union {
-        const ngtcp2_transport_params *shown;
-        ngtcp2_transport_params *own;
-    } params;
-    if (conn->state != CONN_OPEN || !flx_ngtcp2_known())
-        return;
-    params.shown = ngtcp2_conn_get_local_transport_params(conn->qc);
-    params.own->max_ack_delay = due ? 0 : NGTCP2_DEFAULT_MAX_ACK_DELAY;
-}
-
-/* Packets of this pass; false: come back next tick. *ret_expiry_ns: when ngtcp2 wants to be woken. */
-static bool write_all(flx_quic_conn *conn, uint64_t now_ns, bool *sent, uint64_t *ret_expiry_ns)
+/* Packets of this pass; false: come back next tick. */
+static bool write_all(flx_quic_conn *conn, uint64_t now_ns, bool *sent)
 {
     bool more = false;
-    const bool data = !TAILQ_EMPTY(&conn->ready) || conn->pull_count > 0;
-    if (data)
-        acks_are_due(conn, true);
+    flx_acks_begin(conn, !TAILQ_EMPTY(&conn->ready) || conn->pull_count > 0);
     bool room = write_batches(conn, now_ns, sent, &more);
-    if (data)
-        acks_are_due(conn, false);
-    *ret_expiry_ns = ngtcp2_conn_get_expiry(conn->qc);
-    if (!room || more || conn->ending || *ret_expiry_ns >= now_ns + ACK_SLEEP_MIN_NS)
-        return room && !more;
-
-    acks_are_due(conn, true);
-    room = write_batches(conn, now_ns, sent, &more);
-    acks_are_due(conn, false);
-    *ret_expiry_ns = ngtcp2_conn_get_expiry(conn->qc);
+    flx_acks_end(conn, now_ns);
+    if (room && !more && !conn->ending && flx_acks_are_near(conn, now_ns)) {
+        flx_acks_begin(conn, true);
+        room = write_batches(conn, now_ns, sent, &more);
+        flx_acks_end(conn, now_ns);
+    }
     return room && !more;
 }
 
@@ -298,8 +275,8 @@ bool flx_conn_flush(flx_quic_conn *conn, uint64_t now_ns)
     flx_stream_apply_ops(conn);
     if (conn->ending)
         return true;
-    uint64_t expiry_ns;
-    const bool done = write_all(conn, now_ns, &sent, &expiry_ns);
+    const bool done = write_all(conn, now_ns, &sent);
+    const uint64_t expiry_ns = flx_conn_expiry_ns(conn);
     if (flx_mem_starved())
         flx_conn_end_liberr(conn, NGTCP2_ERR_NOMEM);
     if (conn->ending)

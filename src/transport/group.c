@@ -53,8 +53,9 @@ flx_status flx_quic_group_new(uint32_t count, const uint8_t secret[32],
                               const flx_quic_options *options, flx_quic_group **ret_group,
                               flx_error *reterr)
 {
-    if (count < 1 || count > 255)
-        return flx_fail(reterr, FLX_ERR_INVALID, "%u endpoints are not in 1..255", count);
+    if (count < 1 || count > FLX_QUIC_WORKERS_MAX)
+        return flx_fail(reterr, FLX_ERR_INVALID, "%u endpoints are not in 1..%d", count,
+                        FLX_QUIC_WORKERS_MAX);
     const flx_quic_options resolved = flx_quic_options_resolve(options);
     const flx_status status = options_check(&resolved, reterr);
     if (status != FLX_OK)

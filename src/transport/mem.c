@@ -90,7 +90,6 @@ static void *mem_realloc(void *memory, size_t size, void *arg)
 
 const ngtcp2_mem flx_ngtcp2_mem = {NULL, mem_malloc, mem_free, mem_calloc, mem_realloc};
 
-struct ngtcp2_balloc;
 void flx_balloc_init(struct ngtcp2_balloc *pool, size_t block_bytes,
                      const ngtcp2_mem *mem) __asm__("__wrap_ngtcp2_balloc_init");
 extern void balloc_init_real(struct ngtcp2_balloc *pool, size_t block_bytes,
@@ -108,4 +107,5 @@ __attribute__((used)) void flx_balloc_init(struct ngtcp2_balloc *pool, size_t bl
                                            const ngtcp2_mem *mem)
 {
     balloc_init_real(pool, flx_pool_block_bytes(block_bytes), mem);
+    flx_nodes_join(pool, block_bytes, mem);
 }

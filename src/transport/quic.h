@@ -30,6 +30,7 @@
 
 #define FLX_QUIC_ALPN          "felix/1"
 #define FLX_QUIC_ALPN_INTERNAL "felix-internal/1"
+#define FLX_QUIC_WORKERS_MAX   255 /* endpoints of one group */
 
 typedef struct flx_quic_endpoint flx_quic_endpoint;
 typedef struct flx_quic_conn flx_quic_conn;
@@ -97,7 +98,7 @@ typedef struct flx_quic_options {
 typedef struct flx_quic_group flx_quic_group;
 
 /*
- * Makes the shared part of `count` (1..255) server endpoints. `secret` (32 bytes, borrowed) keys
+ * Makes the shared part of `count` (1..FLX_QUIC_WORKERS_MAX) server endpoints. `secret` (32 bytes, borrowed) keys
  * stateless resets, Retry and NEW_TOKEN; the same bytes after a restart kill stale connections.
  */
 flx_status flx_quic_group_new(uint32_t count, const uint8_t secret[32],
@@ -146,6 +147,21 @@ void flx_quic_endpoint_refuse_new(flx_quic_endpoint *endpoint);
 flx_status flx_quic_connect(flx_quic_endpoint *endpoint, const struct sockaddr *address,
                             socklen_t address_len, const char *server_name, const char *alpn,
                             void *context, flx_quic_conn **ret_conn, flx_error *reterr);
+
+/* One worker of a server, by number, among all it has; count 0: none in particular. */
+typedef struct flx_quic_worker {
+    uint32_t count; /* 0..FLX_QUIC_WORKERS_MAX */
+    uint32_t index; /* below count */
+} flx_quic_worker;
+
+/* The same, to a worker: a server of ours that has so many accepts the connection there. */
+flx_status flx_quic_connect_worker(flx_quic_endpoint *endpoint, const struct sockaddr *address,
+                                   socklen_t address_len, const char *server_name, const char *alpn,
+                                   flx_quic_worker worker, void *context, flx_quic_conn **ret_conn,
+                                   flx_error *reterr);
+/* The worker that accepted it, by the id it chose, among `count` (1..FLX_QUIC_WORKERS_MAX) workers.
+ * Client side, once connected. */
+uint32_t flx_quic_conn_worker(const flx_quic_conn *conn, uint32_t count);
 
 /* Sends CONNECTION_CLOSE with an application code; `closed` is called at the end of the tick. */
 void flx_quic_conn_close(flx_quic_conn *conn, uint64_t code, const char *reason);

@@ -30,12 +30,14 @@
 #define FLUSH_BATCHES_MAX   2                    /* per connection and pass; README rule 3 */
 #define PULL_LOW_BYTES      ((size_t)64 * 1024)  /* a queue below this is pulled */
 #define PACKET_SLACK        64                   /* a packet with so much room left out nothing */
-#define ACK_SLEEP_MIN_NS    20000                /* README rule 24 */
-#define GATHER_MAX          64                   /* ranges given to ngtcp2 at once (it takes 256) */
-#define CLOSE_PACKET_MAX    256                  /* a kept CONNECTION_CLOSE */
-#define LINGER_MAX          1024                 /* closed connections remembered by an endpoint */
-#define RESETS_PER_SECOND   1000                 /* stateless resets an endpoint sends */
-#define RETRY_TOKEN_SECONDS 10                   /* how long a Retry token is good */
+#define ACK_PACKETS_MIN     5                    /* README rule 24 */
+#define ACK_PACKETS_SPREAD  5
+#define ACK_SLEEP_MIN_NS    20000 /* README rule 24 */
+#define GATHER_MAX          64    /* ranges given to ngtcp2 at once (it takes 256) */
+#define CLOSE_PACKET_MAX    256   /* a kept CONNECTION_CLOSE */
+#define LINGER_MAX          1024  /* closed connections remembered by an endpoint */
+#define RESETS_PER_SECOND   1000  /* stateless resets an endpoint sends */
+#define RETRY_TOKEN_SECONDS 10    /* how long a Retry token is good */
 #define UNI_GHOSTS_MAX      16384 /* then the peer gets no more one-way streams on the connection */
 #define STRAY_CHUNK_BYTES   ((size_t)16 * 1024) /* strays of one receive pass for one worker */
 
@@ -161,6 +163,8 @@ bool flx_udp_tx_send(flx_quic_endpoint *endpoint);
 flx_status flx_steer_attach(int fd, uint32_t count, flx_error *reterr);
 /* Where a packet belongs by the same rule; `count` 1 is always 0. False: too short. */
 bool flx_steer_index(const uint8_t *packet, size_t len, uint32_t count, uint32_t *ret_index);
+/* A first byte for an id that goes to worker `index` of `count`. */
+uint8_t flx_steer_byte(uint8_t random, uint32_t count, uint32_t index);
 
 /* --- aead.c: packet protection -------------------------------------------------------------- */
 
@@ -300,6 +304,8 @@ struct flx_quic_conn {
     uint64_t queued;   /* bytes handed to us, not yet in a packet */
     uint64_t sendable; /* those of streams that are not blocked */
     uint64_t unacked;  /* bytes in packets, not acknowledged */
+    uint64_t
+        ack_due_ns; /* when an acknowledgement that waits for company must go; UINT64_MAX: none */
     struct packet_keys keys;
     conn_state state;
     uint8_t source[16];
@@ -356,12 +362,51 @@ void flx_conn_after_tick(flx_quic_conn *conn);
 /* For tests: asks for a key update now. */
 flx_status flx_quic_conn_update_keys(flx_quic_conn *conn);
 
+/* --- acks.c: when acknowledgements leave ----------------------------------------------------- */
+
+/* How many packets that want an acknowledgement a connection waits for. */
+size_t flx_acks_packets(const ngtcp2_cid *id);
+/* Around the packets of a pass. `due`: whatever is to be acknowledged goes into the first of them. */
+void flx_acks_begin(flx_quic_conn *conn, bool due);
+void flx_acks_end(flx_quic_conn *conn, uint64_t now_ns);
+/* Whether one would need a tick of its own in a moment, and cannot be held. */
+bool flx_acks_are_near(const flx_quic_conn *conn, uint64_t now_ns);
+/* When the connection must be looked at next. */
+uint64_t flx_conn_expiry_ns(const flx_quic_conn *conn);
+
 /* --- flush.c -------------------------------------------------------------------------------- */
 
 /* Builds and queues what the connection may send. False: the socket is blocked, or the pass used its
  * share: come back next tick. */
 bool flx_conn_flush(flx_quic_conn *conn, uint64_t now_ns);
 void flx_conn_arm(flx_quic_conn *conn, uint64_t expiry_ns);
+
+/* --- nodes.c: pools of ngtcp2 that are one for the endpoint ------------------------------------ */
+
+enum { FLX_NODES_PACKET, FLX_NODES_STREAM, FLX_NODE_KINDS };
+
+struct free_node;
+typedef struct node_pool {
+    struct free_node *free;
+    void *slabs;
+    uint32_t free_count;
+    uint32_t used_count;
+    uint32_t node_bytes;
+    bool is_shared; /* false: the linker did not put us in between, and nobody takes of it */
+} node_pool;
+
+typedef struct flx_nodes {
+    ngtcp2_mem mem; /* what the endpoint's connections allocate with; leads back here */
+    node_pool pools[FLX_NODE_KINDS];
+} flx_nodes;
+
+void flx_nodes_init(flx_nodes *nodes);
+void flx_nodes_done(flx_nodes *nodes); /* when all connections are freed */
+/* Whether the next call of ngtcp2 finds nodes for what it sends: README rule 22. */
+bool flx_nodes_ready(flx_nodes *nodes);
+/* Makes a pool that asked for `asked` bytes a shared one, if it is of such a kind. */
+struct ngtcp2_balloc;
+void flx_nodes_join(struct ngtcp2_balloc *blocks, size_t asked, const ngtcp2_mem *mem);
 
 /* --- endpoints ------------------------------------------------------------------------------ */
 
@@ -409,6 +454,7 @@ struct flx_quic_endpoint {
     void *post_arg;
     flx_chunk **strays; /* one a worker, NULL: none collected; NULL until the first */
     endpoint_stats stats;
+    flx_nodes nodes;
     udp_rx *rx;
     udp_tx *tx;
 };

@@ -52,11 +52,16 @@ bool flx_steer_index(const uint8_t *packet, size_t len, uint32_t count, uint32_t
     return true;
 }
 
+uint8_t flx_steer_byte(uint8_t random, uint32_t count, uint32_t index)
+{
+    FLX_ASSERT(count > 0 && count <= FLX_QUIC_WORKERS_MAX && index < count);
+    const uint32_t rounds = (FLX_QUIC_WORKERS_MAX + 1) / count; /* bytes with that remainder */
+    return (uint8_t)(random % rounds * count + index);
+}
+
 void flx_endpoint_new_cid(const flx_quic_endpoint *endpoint, ngtcp2_cid *ret_cid)
 {
-    const uint32_t rounds = 256 / endpoint->count; /* bytes with our remainder, at least one */
     ret_cid->datalen = CID_LEN;
     (void)gnutls_rnd(GNUTLS_RND_NONCE, ret_cid->data, CID_LEN);
-    ret_cid->data[0] = (uint8_t)(ret_cid->data[0] % rounds * endpoint->count + endpoint->index);
-    FLX_DEBUG_ASSERT(ret_cid->data[0] % endpoint->count == endpoint->index);
+    ret_cid->data[0] = flx_steer_byte(ret_cid->data[0], endpoint->count, endpoint->index);
 }

@@ -36,7 +36,9 @@ enum {
     FLX_FLAG_MAP(FLX_FLAG_ENUM)
 #undef FLX_FLAG_ENUM
         FLX_FLAGS_ORIGINAL_V1 = 0x0007, /* what a peer that never negotiated is assumed to have */
-    FLX_FLAGS_KNOWN = 0x7FFF
+    FLX_FLAGS_KNOWN = 0x7FFF,           /* of version 1 */
+    FLX_FLAG_OPERATIONS = 0x8000 /* both ways, alone; in no flags word: it comes with the feature
+                                     * HI_OPERATIONS. docs/spec/extensions.md 1.1 */
 };
 
 /* Row: NAME, bit of the first word. */
@@ -75,7 +77,9 @@ enum {
     X(EXTENDED, 0x80000000) /* marker: the *_hi word counts */
 
 /* Row: NAME, bit of the extended word. */
-#define FLX_FEATURE_HI_MAP(X) X(INSPECT, 0x1)
+#define FLX_FEATURE_HI_MAP(X)                                                                      \
+    X(INSPECT, 0x1)                                                                                \
+    X(OPERATIONS, 0x80000000) /* ours: docs/spec/extensions.md 1 */
 
 /* Macros, not an enum: the top bit does not fit an int. */
 #define FLX_FEATURE_TOPOLOGY              UINT32_C(0x1)
@@ -111,6 +115,7 @@ enum {
 #define FLX_FEATURE_SUBSCRIBE_QUEUE       UINT32_C(0x40000000)
 #define FLX_FEATURE_EXTENDED              UINT32_C(0x80000000)
 #define FLX_FEATURE_HI_INSPECT            UINT32_C(0x1)
+#define FLX_FEATURE_HI_OPERATIONS         UINT32_C(0x80000000)
 
 /* The bits of `flags` this version does not know; not 0: the frame must be refused, not masked. */
 static inline uint16_t flx_flags_unknown(uint16_t flags)

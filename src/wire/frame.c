@@ -5,8 +5,10 @@
  * What a header announces is a claim of the peer's. Memory follows what has arrived: the chunk a
  * payload is gathered in begins at GATHER_BYTES_MIN and, each time it is full, grows by
  * GATHER_FACTOR up to the announced length. So a peer that announces 16 MiB and sends nothing costs
- * 4 KiB, and one that sends them all costs a third of them copied once more. The chunk is kept for
- * the next frame unless it is large or somebody holds a reference to it.
+ * 1 KiB, and one that sends them all costs a third of them copied once more. Who has just sent a
+ * frame is believed to send another like it: its chunk begins at that length, up to
+ * GATHER_BYTES_PROVEN, and nothing is copied twice. The chunk is kept for the next frame unless it
+ * is large or somebody holds a reference to it.
  */
 #include "wire/frame.h"
 
@@ -17,16 +19,17 @@
 
 #include <string.h>
 
-#define GATHER_BYTES_MIN  4096
-#define GATHER_FACTOR     4
-#define GATHER_BYTES_KEPT 65536 /* a larger chunk is given back after its frame */
+#define GATHER_BYTES_MIN    1024
+#define GATHER_FACTOR       4
+#define GATHER_BYTES_KEPT   65536  /* a larger chunk is given back after its frame */
+#define GATHER_BYTES_PROVEN 262144 /* how far the last frame's length is believed */
 
 flx_frame_check flx_frame_header_decode(flx_slice bytes, uint32_t payload_max,
                                         flx_frame_header *ret_header)
 {
     static const uint8_t magic[4] = {'F', 'L', 'X', '1'};
-    const size_t seen = bytes.len < sizeof magic ? bytes.len : sizeof magic;
-    if (seen > 0 && memcmp(bytes.ptr, magic, seen) != 0) {
+    if (bytes.len >= sizeof magic ? flx_get_u32(bytes.ptr) != FLX_FRAME_MAGIC
+                                  : bytes.len > 0 && memcmp(bytes.ptr, magic, bytes.len) != 0) {
         return FLX_FRAME_CHECK_BAD_MAGIC;
     }
     if (bytes.len < 6) {
@@ -57,6 +60,7 @@ void flx_frame_reader_init(flx_frame_reader *reader, uint32_t payload_max)
 {
     memset(reader, 0, sizeof *reader);
     reader->payload_max = payload_max;
+    reader->flags_known = FLX_FLAGS_KNOWN;
 }
 
 void flx_frame_reader_done(flx_frame_reader *reader)
@@ -67,6 +71,11 @@ void flx_frame_reader_done(flx_frame_reader *reader)
 void flx_frame_reader_limit(flx_frame_reader *reader, uint32_t payload_max)
 {
     reader->payload_max = payload_max;
+}
+
+void flx_frame_reader_allow_operations(flx_frame_reader *reader)
+{
+    reader->flags_known |= FLX_FLAG_OPERATIONS;
 }
 
 bool flx_frame_reader_is_idle(const flx_frame_reader *reader)
@@ -96,9 +105,8 @@ static size_t available(const flx_slice *input, size_t wanted)
 }
 
 /* Judges the header as far as it is there. READY: complete and fine. */
-static flx_frame_step judge_header(flx_frame_reader *reader, flx_error *reterr)
+static flx_frame_step judge_header(flx_frame_reader *reader, flx_slice bytes, flx_error *reterr)
 {
-    const flx_slice bytes = {reader->header, reader->header_have};
     flx_frame_header header;
     switch (flx_frame_header_decode(bytes, reader->payload_max, &header)) {
     case FLX_FRAME_CHECK_MORE:
@@ -115,7 +123,7 @@ static flx_frame_step judge_header(flx_frame_reader *reader, flx_error *reterr)
     reader->flags = header.flags;
     reader->payload_len = header.len;
     reader->payload_have = 0;
-    reader->skipping = flx_flags_unknown(header.flags) != 0;
+    reader->skipping = (header.flags & ~reader->flags_known) != 0;
     return FLX_FRAME_READY;
 }
 
@@ -133,20 +141,33 @@ static void recycle_chunk(flx_frame_reader *reader)
     chunk->len = 0;
 }
 
-static flx_frame_step take_header(flx_frame_reader *reader, flx_slice *input, flx_frame *ret_frame,
-                                  flx_error *reterr)
+/* What there is of the header, taken off the input. One that came in one piece is not kept. */
+static flx_slice header_bytes(flx_frame_reader *reader, flx_slice *input)
 {
+    const uint8_t *from = input->ptr;
     if (reader->header_have == 0) {
         recycle_chunk(reader);
+        if (input->len >= FLX_FRAME_HEADER_BYTES) {
+            reader->header_have = FLX_FRAME_HEADER_BYTES;
+            advance(input, FLX_FRAME_HEADER_BYTES);
+            return (flx_slice){from, FLX_FRAME_HEADER_BYTES};
+        }
     }
     const size_t wanted = (size_t)(FLX_FRAME_HEADER_BYTES - reader->header_have);
     const size_t len = available(input, wanted);
     if (len > 0) {
-        memcpy(reader->header + reader->header_have, input->ptr, len);
+        memcpy(reader->header + reader->header_have, from, len);
         reader->header_have = (uint8_t)(reader->header_have + len);
         advance(input, len);
     }
-    const flx_frame_step step = judge_header(reader, reterr);
+    return (flx_slice){reader->header, reader->header_have};
+}
+
+static flx_frame_step take_header(flx_frame_reader *reader, flx_slice *input, flx_frame *ret_frame,
+                                  flx_error *reterr)
+{
+    const flx_slice bytes = header_bytes(reader, input);
+    const flx_frame_step step = judge_header(reader, bytes, reterr);
     if (step != FLX_FRAME_READY || !reader->skipping) {
         return step;
     }
@@ -160,7 +181,12 @@ static flx_frame_step take_header(flx_frame_reader *reader, flx_slice *input, fl
 static bool make_room(flx_frame_reader *reader, size_t arriving)
 {
     flx_chunk *old = reader->chunk;
-    const size_t needed = reader->payload_have + arriving;
+    size_t needed = reader->payload_have + arriving;
+    if (reader->payload_have == 0) {
+        const uint32_t proven = reader->proven_len;
+        const uint32_t likely = proven < reader->payload_len ? proven : reader->payload_len;
+        needed = needed < likely ? likely : needed;
+    }
     if (old != NULL && old->cap >= needed) {
         return true;
     }
@@ -233,7 +259,9 @@ static flx_frame_step take_payload(flx_frame_reader *reader, flx_slice *input, f
     if (reader->payload_have < reader->payload_len) {
         return FLX_FRAME_MORE;
     }
-    const flx_slice payload = {chunk->data, reader->payload_len};
+    const uint32_t len_now = reader->payload_len;
+    reader->proven_len = len_now < GATHER_BYTES_PROVEN ? len_now : GATHER_BYTES_PROVEN;
+    const flx_slice payload = {chunk->data, len_now};
     return deliver(reader, payload, chunk, ret_frame);
 }
 

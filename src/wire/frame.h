@@ -80,7 +80,9 @@ typedef struct flx_frame_reader {
     uint32_t payload_max;  /* limit of a payload, from flx_frame_reader_limit */
     uint32_t payload_len;  /* of the frame being read */
     uint32_t payload_have; /* bytes of it that arrived, gathered or skipped */
+    uint32_t proven_len;   /* payload gathered last, as far as it counts for the next one */
     uint16_t flags;        /* of the frame being read */
+    uint16_t flags_known;  /* bits that are not refused */
     uint8_t header_have;   /* bytes in header; 12: in the payload */
     bool skipping;
     bool failed;
@@ -93,6 +95,9 @@ void flx_frame_reader_done(flx_frame_reader *reader);
 
 /* Changes the limit. Judged when a header is complete, so a frame already begun is not affected. */
 void flx_frame_reader_limit(flx_frame_reader *reader, uint32_t payload_max);
+
+/* Takes frames with FLX_FLAG_OPERATIONS from here on: both sides offered them. */
+void flx_frame_reader_allow_operations(flx_frame_reader *reader);
 
 /* Moves *input past what it took and says what it found. */
 flx_frame_step flx_frame_reader_next(flx_frame_reader *reader, flx_slice *input,

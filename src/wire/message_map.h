@@ -252,7 +252,8 @@
     F(OPT_U32, server_features, _)                                                                 \
     F(OPT_U32, server_features_hi, _)                                                              \
     F(OPT_LIST_U16, listener_ports, _)                                                             \
-    F(OPT_U32, publish_window, _)
+    F(OPT_U32, publish_window, _)                                                                  \
+    F(OPT_U32, operation_window, _) /* docs/spec/extensions.md 1.1 */
 #define FLX_FIELDS_ok(F)
 #define FLX_FIELDS_error(F)                                                                        \
     F(STR, message, _)                                                                             \

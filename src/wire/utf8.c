@@ -60,23 +60,50 @@ size_t flx_utf8_char_bytes(const uint8_t *at, const uint8_t *end)
     return count;
 }
 
+static uint64_t word_at(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+static uint32_t half_at(const uint8_t *at)
+{
+    uint32_t half;
+    memcpy(&half, at, sizeof half);
+    return half;
+}
+
+/* The last word or half overlaps the one before it, so that no bytes are left over. */
+static bool is_ascii(flx_slice text)
+{
+    const uint8_t *at = text.ptr;
+    const size_t len = text.len;
+    if (len >= sizeof(uint64_t)) {
+        uint64_t all = word_at(at + len - sizeof(uint64_t));
+        for (size_t i = 0; i + sizeof(uint64_t) <= len; i += sizeof(uint64_t)) {
+            all |= word_at(at + i);
+        }
+        return (all & UINT64_C(0x8080808080808080)) == 0;
+    }
+    if (len >= sizeof(uint32_t)) {
+        return ((half_at(at) | half_at(at + len - sizeof(uint32_t))) & UINT32_C(0x80808080)) == 0;
+    }
+    return len == 0 || ((at[0] | at[len / 2] | at[len - 1]) & 0x80) == 0;
+}
+
 bool flx_utf8_is_valid(flx_slice text)
 {
-    size_t i = 0;
-    while (i < text.len) {
-        uint64_t word;
-        if (text.len - i >= sizeof word) {
-            memcpy(&word, text.ptr + i, sizeof word);
-            if ((word & UINT64_C(0x8080808080808080)) == 0) {
-                i += sizeof word;
-                continue;
-            }
-        }
-        const size_t count = flx_utf8_char_bytes(text.ptr + i, text.ptr + text.len);
+    if (is_ascii(text)) {
+        return true;
+    }
+    const uint8_t *const end = text.ptr + text.len;
+    for (const uint8_t *at = text.ptr; at < end;) {
+        const size_t count = flx_utf8_char_bytes(at, end);
         if (count == 0) {
             return false;
         }
-        i += count;
+        at += count;
     }
     return true;
 }

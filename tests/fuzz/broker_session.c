@@ -13,6 +13,7 @@
  */
 #include "../support/broker_harness.c"
 #include "broker/worker_int.h"
+#include "wire/operation.h"
 
 #define CONNS_MAX    6
 #define STREAMS_MAX  48
@@ -65,6 +66,42 @@ static const char *const starts[] = {"",
 static bool may_send(const client_stream *c, size_t len)
 {
     return !c->ended && hx_unconsumed(c->s) + len <= WINDOW_BYTES;
+}
+
+/* One to four operations: most of them well-formed, on handles that may be open or not. */
+static void send_operations(client_stream *c, unsigned seed, input *in)
+{
+    uint8_t bytes[8192];
+    uint8_t *end = bytes;
+    static const uint8_t opcodes[] = {FLX_OPCODE_OPEN,         FLX_OPCODE_CACHE_GET,
+                                      FLX_OPCODE_CACHE_PUT,    FLX_OPCODE_CACHE_DELETE,
+                                      FLX_OPCODE_CACHE_PUT_IF, FLX_OPCODE_CACHE_DELETE_IF,
+                                      FLX_OPCODE_PLACEMENT,    FLX_OPCODE_GROUP_DESCRIBE};
+    static const uint8_t value[5000];
+    for (unsigned i = 0; i < 1 + seed % 4; i++) {
+        const uint8_t how = take(in);
+        const flx_slice key = {(const uint8_t *)"k0k1k2k3", how % 8};
+        const bool is_large = how % 16 == 7 && end - bytes < 2000;
+        const flx_operation operation = {
+            .opcode = opcodes[(how + i) % sizeof opcodes],
+            .handle = seed % 3,
+            .id = seed,
+            .kind = how % 5 != 0,
+            .version = how,
+            .tenant = {(const uint8_t *)"t1", 2},
+            .namespace_ = {(const uint8_t *)"default", 7},
+            .name = {(const uint8_t *)(how % 2 == 0 ? "cached" : "wide"), how % 2 == 0 ? 6 : 4},
+            .shard = how % 6,
+            .key = key,
+            .value = {value, is_large ? sizeof value : how}};
+        end = flx_operation_encode(&operation, end);
+    }
+    if (seed % 32 == 31) { /* a length that may not add up */
+        bytes[3] = (uint8_t)(bytes[3] ^ take(in));
+    }
+    if (may_send(c, (size_t)(end - bytes) + FLX_FRAME_HEADER_BYTES)) {
+        hx_frame(c->s, FLX_FLAG_OPERATIONS, bytes, (size_t)(end - bytes));
+    }
 }
 
 static void send_message(world *w, client_stream *c, input *in)
@@ -148,6 +185,10 @@ static void send_message(world *w, client_stream *c, input *in)
     case 13:
         hx_json(c->s, "{\"type\":\"error\",\"message\":\"m\"}");
         break;
+    case 14:
+    case 15:
+        send_operations(c, id, in);
+        break;
     default:
         hx_publish(c->s, name, id % 4 == 0 ? 0 : id, id % 3 == 0 ? "key" : NULL, "text",
                    1 + id % 9);
@@ -169,8 +210,9 @@ static void authenticate(world *w, client_stream *c, input *in)
     }
     hx_json(c->s,
             "{\"type\":\"auth\",\"tenant_id\":\"t1\",\"token\":\"%s\",\"client_flags\":%u,"
-            "\"client_features\":%u}",
-            token, how % 4 == 2 ? 0x3ffu : flags, how % 4 == 2 ? 0xffffffffu : flags * 65599u);
+            "\"client_features\":%u,\"client_features_hi\":%u}",
+            token, how % 4 == 2 ? 0x3ffu : flags, how % 4 == 2 ? 0xffffffffu : flags * 65599u,
+            how % 4 == 2 ? FLX_FEATURE_HI_OPERATIONS : 0u);
 }
 
 static void open_stream(world *w, input *in)

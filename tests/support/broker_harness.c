@@ -60,6 +60,7 @@ struct hx_conn {
     hx_stream *streams;
     uint32_t credit;
     uint64_t close_code; /* +1 */
+    bool stirred;        /* a stream of it may have something to do */
     bool dead;
 };
 
@@ -68,6 +69,7 @@ struct hx {
     hx_options options;
     flx_worker *workers[FLX_WORKERS_MAX];
     flx_verifier *verifiers[FLX_WORKERS_MAX];
+    flx_seats *seats; /* NULL when memory was out: that is allowed */
     mailbox boxes[FLX_WORKERS_MAX];
     flx_keyset *keyset;
     flx_catalog *catalog;
@@ -75,7 +77,13 @@ struct hx {
     char *tokens[3];
     hx_conn *conns;
     uint64_t now_ns, wall_us;
+    uint64_t mails;
     bool moved;
+    flx_store *logs;
+    flx_io *io[FLX_WORKERS_MAX];
+    uint32_t durable_ids; /* the first id of durable streams */
+    char news[8192];
+    char news_read[8192];
 };
 
 /* The tests' own memory never fails. */
@@ -88,6 +96,12 @@ static void *xalloc(size_t size)
 
 /* ---- the transport ---- */
 
+static void stir(hx_conn *conn)
+{
+    conn->stirred = true;
+    conn->h->moved = true;
+}
+
 static flx_status link_write(void *stream, flx_range range)
 {
     hx_stream *s = stream;
@@ -97,7 +111,7 @@ static flx_status link_write(void *stream, flx_range range)
         return FLX_ERR_CLOSED;
     }
     s->total += len;
-    s->conn->h->moved = true;
+    stir(s->conn);
     if (s->conn->h->options.count_only) {
         s->queued_only += len;
     } else {
@@ -118,7 +132,7 @@ static void link_finish(void *stream)
     hx_stream *s = stream;
     MUST(!s->fin_out);
     s->fin_out = true;
-    s->conn->h->moved = true;
+    stir(s->conn);
 }
 
 static void link_reset(void *stream, uint64_t code)
@@ -126,7 +140,7 @@ static void link_reset(void *stream, uint64_t code)
     (void)code;
     hx_stream *s = stream;
     s->reset_out = true;
-    s->conn->h->moved = true;
+    stir(s->conn);
 }
 
 static void link_stop(void *stream, uint64_t code)
@@ -134,6 +148,7 @@ static void link_stop(void *stream, uint64_t code)
     (void)code;
     hx_stream *s = stream;
     s->stopped = true;
+    s->conn->stirred = true;
 }
 
 static void link_consume(void *stream, size_t len)
@@ -148,7 +163,7 @@ static void link_want_pull(void *stream, bool want)
 {
     hx_stream *s = stream;
     if (want && !s->want_pull) {
-        s->conn->h->moved = true;
+        stir(s->conn);
     }
     s->want_pull = want;
 }
@@ -211,6 +226,7 @@ static bool post(void *arg, uint32_t to, const void *mail, size_t len)
         return false;
     }
     memcpy(box->mails[box->tail++ % box->cap], mail, len);
+    h->mails++;
     h->moved = true;
     return true;
 }
@@ -233,6 +249,42 @@ static flx_status add_stream(flx_catalog_builder *builder, uint32_t id, const ch
     return flx_catalog_builder_stream(builder, &info, NULL);
 }
 
+typedef struct durable_row {
+    const char *name;
+    uint32_t shards;
+    flx_ack_rule ack;
+    flx_slow_policy policy;
+    uint64_t retain_records;
+} durable_row;
+
+static bool add_durable(flx_catalog_builder *builder, uint32_t first_id)
+{
+    static const durable_row rows[] = {
+        {"logged", 1, FLX_ACK_SYNCED, FLX_SLOW_LAG, 0},
+        {"logged4", 4, FLX_ACK_SYNCED, FLX_SLOW_LAG, 0},
+        {"written", 1, FLX_ACK_WRITTEN, FLX_SLOW_LAG, 0},
+        {"accepted", 1, FLX_ACK_ACCEPTED, FLX_SLOW_LAG, 0},
+        {"kept", 1, FLX_ACK_SYNCED, FLX_SLOW_BLOCK, 0},
+        {"bounded", 1, FLX_ACK_SYNCED, FLX_SLOW_LAG, 40},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        flx_stream_info info;
+        flx_stream_info_init(&info, "t1", "default", rows[i].name);
+        info.id = first_id + (uint32_t)i;
+        info.shards = rows[i].shards;
+        info.slow_policy = rows[i].policy;
+        info.durable = true;
+        info.ack = rows[i].ack;
+        info.fsync = flx_fsync_rule_default(true, rows[i].ack);
+        info.fsync_ms = info.fsync == FLX_FSYNC_PERIODIC ? 250 : 0;
+        info.retention_records = rows[i].retain_records;
+        if (flx_catalog_builder_stream(builder, &info, NULL) != FLX_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static flx_status add_cache(flx_catalog_builder *builder, uint32_t id, const char *name,
                             uint32_t shards)
 {
@@ -253,6 +305,7 @@ static flx_catalog *catalog_new(hx *h, bool with_demo)
     ok = ok && add_stream(builder, 3, "newest", 1, FLX_SLOW_DROP_NEW) == FLX_OK;
     ok = ok && add_stream(builder, 4, "oldest", 1, FLX_SLOW_DROP_OLD) == FLX_OK;
     ok = ok && add_stream(builder, 5, "wait", 1, FLX_SLOW_BLOCK) == FLX_OK;
+    ok = ok && (h->options.disk == NULL || add_durable(builder, h->durable_ids));
     ok = ok && (!with_demo || add_cache(builder, 1, "primary", 1) == FLX_OK);
     ok = ok && add_cache(builder, 2, "cached", 4) == FLX_OK;
     ok = ok && flx_catalog_builder_finish(builder, ++h->version, &catalog, NULL) == FLX_OK;
@@ -304,6 +357,15 @@ static bool tokens_new(hx *h)
     return ok;
 }
 
+static void on_news(void *arg, const flx_log_news *news)
+{
+    static const char *const words[] = {"opened", "damaged", "full",    "room",
+                                        "failed", "unread",  "removed", "left"};
+    hx *h = arg;
+    const size_t len = strlen(h->news);
+    (void)snprintf(h->news + len, sizeof h->news - len, "%s %s\n", words[news->kind], news->label);
+}
+
 static bool worker_new(hx *h, uint32_t index)
 {
     const flx_verifier_options verifier = {
@@ -312,6 +374,9 @@ static bool worker_new(hx *h, uint32_t index)
     box->cap = h->options.mailbox == 0 ? 1024 : h->options.mailbox;
     box->mails = xalloc(box->cap * sizeof *box->mails);
     if (flx_verifier_new(&verifier, h->keyset, &h->verifiers[index], NULL) != FLX_OK) {
+        return false;
+    }
+    if (h->logs != NULL && flx_io_manual_new(&h->io[index], NULL) != FLX_OK) {
         return false;
     }
     const flx_worker_options options = {
@@ -329,12 +394,17 @@ static bool worker_new(hx *h, uint32_t index)
         .post = post,
         .post_arg = h,
         .verifier = h->verifiers[index],
+        .seats = h->seats,
         .catalog = h->catalog,
         .seed = 42,
         .listener_ports = h->options.listener_ports,
         .listener_port_count = h->options.listener_port_count,
         .record_publishers = h->options.record_publishers,
         .limits = h->options.limits,
+        .logs = h->logs,
+        .io = h->io[index],
+        .log_news = on_news,
+        .log_news_arg = h,
     };
     if (flx_worker_new(&options, &h->workers[index], NULL) != FLX_OK) {
         return false;
@@ -350,7 +420,11 @@ hx *hx_new(const hx_options *options)
     h->count = options->workers == 0 ? 1 : options->workers;
     h->now_ns = UINT64_C(1000000000);
     h->wall_us = UINT64_C(1700000000000000);
+    h->durable_ids = 10;
+    (void)flx_seats_new(&h->seats, NULL);
     bool ok = tokens_new(h) && (h->catalog = catalog_new(h, true)) != NULL;
+    ok = ok && (options->disk == NULL || flx_store_open(options->disk, FLX_STORE_CREATE, h->wall_us,
+                                                        &h->logs, NULL) == FLX_OK);
     for (uint32_t i = 0; ok && i < h->count; i++) {
         ok = worker_new(h, i);
     }
@@ -415,7 +489,10 @@ void hx_free(hx *h)
     }
     for (uint32_t i = 0; i < h->count; i++) {
         free(h->boxes[i].mails);
+        flx_io_free(h->io[i]);
     }
+    flx_store_free(h->logs);
+    h->seats = flx_seats_free(h->seats);
     flx_keyset_unref(h->keyset);
     flx_catalog_unref(h->catalog);
     for (size_t i = 0; i < 3; i++) {
@@ -455,6 +532,29 @@ void hx_set_catalog(hx *h, bool with_demo)
     h->catalog = catalog;
 }
 
+void hx_renew_durable(hx *h)
+{
+    h->durable_ids += 100;
+    hx_set_catalog(h, true);
+}
+
+const char *hx_log_news(hx *h)
+{
+    memcpy(h->news_read, h->news, sizeof h->news);
+    h->news[0] = '\0';
+    return h->news_read;
+}
+
+bool hx_io(hx *h, uint32_t worker, size_t index)
+{
+    return h->io[worker] != NULL && flx_io_manual_step(h->io[worker], index);
+}
+
+size_t hx_io_waiting(const hx *h, uint32_t worker)
+{
+    return h->io[worker] == NULL ? 0 : flx_io_in_flight(h->io[worker]);
+}
+
 /* ---- time and motion ---- */
 
 void hx_advance_ms(hx *h, uint64_t ms)
@@ -469,6 +569,11 @@ void hx_advance_ms(hx *h, uint64_t ms)
 uint64_t hx_wall_us(const hx *h)
 {
     return h->wall_us;
+}
+
+uint64_t hx_mails(const hx *h)
+{
+    return h->mails;
 }
 
 static void flush_stream(hx *h, hx_stream *s)
@@ -500,6 +605,9 @@ static void flush_stream(hx *h, hx_stream *s)
 void hx_step(hx *h)
 {
     for (uint32_t i = 0; i < h->count; i++) {
+        while (!h->options.manual_io && hx_io(h, i, 0)) {
+            h->moved = true;
+        }
         mailbox *box = &h->boxes[i];
         for (uint32_t left = box->tail - box->head; left > 0; left--) {
             unsigned char mail[FLX_WORKER_MAIL_BYTES];
@@ -508,12 +616,16 @@ void hx_step(hx *h)
             flx_worker_mail(h->workers[i], mail);
         }
         flx_worker_tick(h->workers[i]);
+        h->moved = h->moved || (!h->options.manual_io && hx_io_waiting(h, i) > 0);
         for (hx_conn *conn = h->conns; conn != NULL; conn = conn->next) {
             if (conn->worker != i || conn->dead) {
                 continue;
             }
-            for (hx_stream *s = conn->streams; s != NULL; s = s->next) {
+            const bool stirred = conn->stirred;
+            conn->stirred = false; /* before: flushing one may stir another */
+            for (hx_stream *s = stirred ? conn->streams : NULL; s != NULL; s = s->next) {
                 flush_stream(h, s);
+                conn->stirred |= s->want_pull;
             }
             if (conn->close_code != 0) {
                 hx_disconnect(conn);
@@ -589,23 +701,27 @@ hx *hx_of(const hx_stream *s)
     return s->conn->h;
 }
 
+void hx_feed(hx_stream *s, const void *bytes, size_t len)
+{
+    if (s->lane != NULL) {
+        s->unconsumed += len;
+        flx_worker_stream_data(s->conn->h->workers[s->conn->worker], s->lane,
+                               (flx_slice){bytes, len}, false);
+    }
+}
+
 void hx_send(hx_stream *s, const void *bytes, size_t len)
 {
-    if (s->lane == NULL) {
-        return;
-    }
-    s->unconsumed += len;
-    /* A copy of its own exact size, so that reading past it is seen. */
     uint8_t *copy = xalloc(len);
     memcpy(copy, bytes, len);
-    flx_worker_stream_data(s->conn->h->workers[s->conn->worker], s->lane, (flx_slice){copy, len},
-                           false);
+    hx_feed(s, copy, len);
     free(copy);
 }
 
 void hx_fin(hx_stream *s)
 {
     s->fin_in = true;
+    s->conn->stirred = true;
     if (s->lane != NULL) {
         flx_worker_stream_data(s->conn->h->workers[s->conn->worker], s->lane, (flx_slice){NULL, 0},
                                true);
@@ -615,6 +731,7 @@ void hx_fin(hx_stream *s)
 void hx_reset(hx_stream *s)
 {
     s->fin_in = true;
+    s->conn->stirred = true;
     if (s->lane != NULL) {
         flx_worker_stream_reset(s->conn->h->workers[s->conn->worker], s->lane, 7);
     }
@@ -659,10 +776,15 @@ void hx_auth(hx_stream *s)
 
 void hx_auth_as(hx_stream *s, uint16_t flags, uint32_t features)
 {
+    hx_auth_hi(s, flags, features, 0);
+}
+
+void hx_auth_hi(hx_stream *s, uint16_t flags, uint32_t features, uint32_t features_hi)
+{
     hx_json(s,
             "{\"type\":\"auth\",\"tenant_id\":\"t1\",\"token\":\"%s\",\"client_flags\":%u,"
-            "\"client_features\":%u}",
-            hx_token(s->conn->h), (unsigned)flags, (unsigned)features);
+            "\"client_features\":%u,\"client_features_hi\":%u}",
+            hx_token(s->conn->h), (unsigned)flags, (unsigned)features, (unsigned)features_hi);
     (void)hx_run(s->conn->h);
     (void)hx_read(s);
 }
@@ -785,6 +907,7 @@ size_t hx_unconsumed(const hx_stream *s)
 void hx_stall(hx_stream *s, bool stalled)
 {
     s->stalled = stalled;
+    s->conn->stirred = true;
 }
 
 uint64_t hx_bytes_out(const hx_stream *s)
@@ -862,4 +985,63 @@ hx_event hx_next_event(hx_stream *s)
         flx_event_iter_init(&s->iter, &batch);
         s->iterating = true;
     }
+}
+
+hx_stream *hx_watch(hx_conn *conn, const char *cache, const char *what, char answer[512])
+{
+    hx_stream *s = hx_open(conn, true);
+    hx_auth_as(s, 0x7fff, 0xffffffff);
+    hx_json(s,
+            "{\"type\":\"cache_watch\",\"tenant_id\":\"t1\",\"namespace\":\"default\","
+            "\"cache\":\"%s\",%s}",
+            cache, what);
+    hx_fin(s);
+    (void)hx_run(conn->h);
+    (void)snprintf(answer, 512, "%s", hx_read_json(s));
+    if (strstr(answer, "cache_watch_started") == NULL) {
+        return NULL;
+    }
+    hx_stream *events = hx_accept(conn);
+    if (events != NULL && strstr(hx_read_json(events), "event_stream_hello") == NULL) {
+        return NULL;
+    }
+    return events;
+}
+
+static void change_take(hx_change *change, const struct flx_msg_cache_event *event)
+{
+    const size_t len =
+        event->value.len < sizeof change->value ? event->value.len : sizeof change->value - 1;
+    MUST(event->key.len < sizeof change->key);
+    memcpy(change->key, event->key.ptr, event->key.len);
+    if (event->has_value && len > 0) {
+        memcpy(change->value, event->value.ptr, len);
+    }
+    change->is_change = true;
+    change->has_value = event->has_value;
+    change->len = event->has_value ? event->value.len : 0;
+    change->offset = event->offset;
+    change->expires = event->expires_at_millis;
+}
+
+hx_change hx_next_change(hx_stream *s)
+{
+    hx_change change = {0};
+    const hx_got got = hx_read(s);
+    if (!got.is_frame) {
+        return change;
+    }
+    flx_arena arena;
+    flx_arena_init(&arena, 1 << 20);
+    flx_msg msg;
+    MUST(got.flags == 0 && flx_msg_decode(&arena, s->frame, got.len, &msg, NULL) == FLX_OK);
+    if (msg.type == FLX_MSG_CACHE_WATCH_LAGGED) {
+        change.is_lagged = true;
+        change.offset = msg.cache_watch_lagged.resume_from;
+    } else {
+        MUST(msg.type == FLX_MSG_CACHE_EVENT);
+        change_take(&change, &msg.cache_event);
+    }
+    flx_arena_done(&arena);
+    return change;
 }

@@ -12,6 +12,8 @@
  *
  * Names of things: tenant t1, namespace default, streams "demo" (1 shard), "wide" (4 shards),
  * "newest", "oldest", "wait" (drop_new, drop_old, block), cache "primary" (1 shard), "cached" (4).
+ * With a disk also durable ones: "logged" (synced), "logged4" (4 shards), "written", "accepted",
+ * "kept" (synced, block) and "bounded" (synced, at most 40 records in segments as small as may be).
  * A failed expectation of the harness itself stops the process.
  */
 #ifndef FLX_TESTS_BROKER_HARNESS_H
@@ -35,6 +37,8 @@ typedef struct hx_options {
     const uint16_t *listener_ports;
     size_t listener_port_count;
     flx_worker_limits limits;
+    flx_disk *disk; /* borrowed; NULL: no durable streams */
+    bool manual_io; /* nothing is written until hx_io says so; otherwise as soon as it is asked */
 } hx_options;
 
 /* NULL only when an allocation was made to fail. */
@@ -47,7 +51,16 @@ bool hx_run(hx *h);
 /* One tick of each worker, mails delivered once. */
 void hx_step(hx *h);
 void hx_advance_ms(hx *h, uint64_t ms);
+/* Does the waiting disk job at `index` of a worker (0: the oldest); false: fewer wait. */
+bool hx_io(hx *h, uint32_t worker, size_t index);
+size_t hx_io_waiting(const hx *h, uint32_t worker);
+/* What was told of logs, as "opened t1/default/logged/0\n..."; and empties it. */
+const char *hx_log_news(hx *h);
+/* Deletes and makes again the durable streams (as others, with new ids). */
+void hx_renew_durable(hx *h);
 uint64_t hx_wall_us(const hx *h);
+/* Mails that workers have posted and mailboxes have taken. */
+uint64_t hx_mails(const hx *h);
 /* A new catalog without (or with) the stream "demo" and the cache "primary". */
 void hx_set_catalog(hx *h, bool with_demo);
 
@@ -67,7 +80,10 @@ void hx_conn_credit(hx_conn *conn, uint32_t streams);
 
 hx_stream *hx_open(hx_conn *conn, bool bidirectional);
 hx *hx_of(const hx_stream *s);
+/* A copy of its own exact size goes in, so that reading past it is seen. */
 void hx_send(hx_stream *s, const void *bytes, size_t len);
+/* The same without the copy, for benches: the worker reads the caller's bytes. */
+void hx_feed(hx_stream *s, const void *bytes, size_t len);
 void hx_fin(hx_stream *s);
 void hx_reset(hx_stream *s); /* RESET_STREAM from the client */
 void hx_stop(hx_stream *s);  /* STOP_SENDING from the client */
@@ -76,6 +92,7 @@ void hx_json(hx_stream *s, const char *format, ...) __attribute__((format(printf
 /* Legacy auth, and auth with flags and features; both run and expect the answer to be positive. */
 void hx_auth(hx_stream *s);
 void hx_auth_as(hx_stream *s, uint16_t flags, uint32_t features);
+void hx_auth_hi(hx_stream *s, uint16_t flags, uint32_t features, uint32_t features_hi);
 /* A binary publish of `count` payloads "<text>", "<text>+1", ...; request_id 0: no ack wanted. */
 void hx_publish(hx_stream *s, const char *stream, uint64_t request_id, const char *key,
                 const char *text, uint32_t count);
@@ -119,5 +136,22 @@ typedef struct hx_event {
     size_t len;
 } hx_event;
 hx_event hx_next_event(hx_stream *s);
+
+/* Watches a cache on a stream of its own, with FIN; `what` goes into the JSON ("\"prefix\":\"a\"").
+ * Returns the event stream after its hello; NULL: `answer` says why not. */
+hx_stream *hx_watch(hx_conn *conn, const char *cache, const char *what, char answer[512]);
+
+/* What a watch is told, one by one. */
+typedef struct hx_change {
+    bool is_change; /* false: nothing whole is there (or the stream ended) */
+    bool is_lagged;
+    bool has_value;   /* false: a delete */
+    uint64_t offset;  /* of the change, or where to resume */
+    uint64_t expires; /* ms; 0: never */
+    char key[64];
+    char value[512]; /* cut */
+    size_t len;
+} hx_change;
+hx_change hx_next_change(hx_stream *s);
 
 #endif /* FLX_TESTS_BROKER_HARNESS_H */

@@ -15,6 +15,7 @@
 #include "wire/event.h"
 #include "wire/frame.h"
 #include "wire/message.h"
+#include "wire/operation.h"
 #include "wire/publish.h"
 #include "wire/records.h"
 
@@ -62,6 +63,8 @@ typedef struct session {
     bool authenticated;
     uint16_t flags;
     uint32_t features;
+    bool operations; /* negotiated */
+    bool opened[FLX_OPERATION_HANDLE_MAX + 1];
     struct session *next;
 } session;
 
@@ -524,6 +527,103 @@ static void cache(mock_broker *broker, session *from, flx_msg *msg)
     }
 }
 
+/* ---- operations ---- */
+
+/* What JSON would have answered, in the other form. */
+static void operate(mock_broker *broker, session *from, const flx_operation *asked,
+                    flx_operation_answer *answer)
+{
+    entry *found = find_entry(broker, asked->key, false);
+    const bool is_conditional =
+        asked->opcode == FLX_OPCODE_CACHE_PUT_IF || asked->opcode == FLX_OPCODE_CACHE_DELETE_IF;
+    const bool wants_version =
+        asked->opcode == FLX_OPCODE_CACHE_DELETE_IF || (asked->flags & FLX_OPERATION_VERSION) != 0;
+    const bool holds =
+        !is_conditional ||
+        (wants_version ? found != NULL && found->version == asked->version : found == NULL);
+    FLX_ASSERT(from->opened[asked->handle]);
+    broker->counts.cache_requests++;
+    answer->version = found != NULL ? found->version : 0;
+    if (asked->opcode == FLX_OPCODE_CACHE_GET || asked->opcode == FLX_OPCODE_CACHE_DELETE) {
+        answer->flags = found != NULL ? FLX_OPERATION_FOUND : 0;
+        if (found != NULL)
+            answer->value = (flx_slice){found->value, found->len};
+    }
+    if (holds &&
+        (asked->opcode == FLX_OPCODE_CACHE_PUT || asked->opcode == FLX_OPCODE_CACHE_PUT_IF))
+        answer->version = store(broker, asked->key, asked->value);
+    if (holds && asked->opcode == FLX_OPCODE_CACHE_DELETE_IF)
+        answer->version = 0;
+    if (is_conditional)
+        answer->flags = (uint8_t)((holds ? FLX_OPERATION_APPLIED : 0) |
+                                  (answer->version != 0 ? FLX_OPERATION_VERSIONED : 0));
+}
+
+/* Puts the answer into the room of `cap` bytes at `at`; returns its length, 0: none is given. */
+static size_t answer_operation(mock_broker *broker, session *from, const flx_operation_head *head,
+                               uint8_t *at, size_t cap)
+{
+    flx_operation asked;
+    FLX_ASSERT(flx_operation_decode(head, &asked, NULL) == FLX_OK);
+    flx_operation_answer answer = {.opcode = head->opcode, .id = head->id};
+    if (head->opcode == FLX_OPCODE_OPEN) {
+        from->opened[head->handle] = true;
+        answer.shards = 1;
+    } else if (broker->rules.cache_silent ||
+               (asked.key.len == 6 && memcmp(asked.key.ptr, "silent", 6) == 0)) {
+        broker->counts.cache_requests++;
+        return 0;
+    } else if (broker->rules.operations_unserved || broker->rules.stream_unknown) {
+        answer.status =
+            broker->rules.stream_unknown ? FLX_CODE_NOT_FOUND : FLX_OPERATION_UNSUPPORTED;
+        answer.retry = broker->rules.stream_unknown ? FLX_RETRY_AFTER : FLX_RETRY_FATAL;
+    } else {
+        operate(broker, from, &asked, &answer);
+    }
+    FLX_ASSERT(flx_operation_answer_bytes(&answer) <= cap);
+    const size_t len = (size_t)(flx_operation_answer_encode(&answer, at) - at);
+    if (head->opcode == FLX_OPCODE_CACHE_DELETE && answer.status == 0 &&
+        (answer.flags & FLX_OPERATION_FOUND) != 0)
+        erase(find_entry(broker, asked.key, false));
+    if (head->opcode == FLX_OPCODE_CACHE_DELETE_IF && (answer.flags & FLX_OPERATION_APPLIED) != 0)
+        erase(find_entry(broker, asked.key, false));
+    return len;
+}
+
+static void operations(mock_broker *broker, session *from, const flx_frame *frame)
+{
+    enum { CAP = 1 << 20 };
+    static uint8_t bytes[FLX_FRAME_HEADER_BYTES + CAP];
+    flx_slice rest = frame->payload;
+    flx_operation_head head;
+    uint32_t count;
+    broker->counts.operation_frames++;
+    if (flx_operations_check(rest, broker->rules.operation_window, &count, NULL) != FLX_OK) {
+        broker->counts.protocol_errors++;
+        return;
+    }
+    /* Backwards they fill the room from its end. */
+    const bool backwards = broker->rules.answers_backwards;
+    uint8_t *const first = bytes + FLX_FRAME_HEADER_BYTES;
+    uint8_t *start = backwards ? first + CAP : first;
+    uint8_t *end = start;
+    while (flx_operations_next(&rest, &head)) {
+        static uint8_t one[CAP];
+        const size_t len = answer_operation(broker, from, &head, one, sizeof(one));
+        FLX_ASSERT(backwards ? start - first >= (ptrdiff_t)len
+                             : first + CAP - end >= (ptrdiff_t)len);
+        memcpy(backwards ? start - len : end, one, len);
+        start -= backwards ? len : 0;
+        end += backwards ? 0 : len;
+    }
+    if (start == end)
+        return;
+    flx_frame_header_encode(FLX_FLAG_OPERATIONS, (uint32_t)(end - start),
+                            start - FLX_FRAME_HEADER_BYTES);
+    send_bytes(from->control, start - FLX_FRAME_HEADER_BYTES,
+               (size_t)(end - start) + FLX_FRAME_HEADER_BYTES);
+}
+
 /* ---- a session ---- */
 
 static void authenticate(mock_broker *broker, session *from, const struct flx_msg_auth *auth)
@@ -538,11 +638,21 @@ static void authenticate(mock_broker *broker, session *from, const struct flx_ms
     from->flags = auth->has_client_flags ? auth->client_flags : (uint16_t)FLX_FLAGS_ORIGINAL_V1;
     from->features = auth->has_client_features ? auth->client_features : 0;
     const uint32_t window = broker->rules.publish_window;
+    from->operations = broker->rules.operation_window > 0 && auth->has_client_features_hi &&
+                       (from->features & FLX_FEATURE_EXTENDED) != 0 &&
+                       (auth->client_features_hi & FLX_FEATURE_HI_OPERATIONS) != 0;
+    if (from->operations)
+        flx_frame_reader_allow_operations(&from->reader);
     const flx_msg ok = {
         .type = FLX_MSG_AUTH_OK,
         .auth_ok = {.server_flags = (uint16_t)(FLAGS & ~broker->rules.flags_withheld),
                     .has_server_features = true,
-                    .server_features = FEATURES & ~broker->rules.features_withheld,
+                    .server_features = (FEATURES & ~broker->rules.features_withheld) |
+                                       (from->operations ? FLX_FEATURE_EXTENDED : 0),
+                    .has_server_features_hi = from->operations,
+                    .server_features_hi = FLX_FEATURE_HI_OPERATIONS,
+                    .has_operation_window = from->operations,
+                    .operation_window = broker->rules.operation_window,
                     .has_publish_window = true,
                     .publish_window = window == 0 ? 64 : window}};
     send_msg(broker, from->control, &ok);
@@ -588,6 +698,10 @@ static void receive_msg(mock_broker *broker, session *from, flx_msg *msg)
 static void receive(mock_broker *broker, session *from, const flx_frame *frame)
 {
     flx_msg msg;
+    if (frame->flags == FLX_FLAG_OPERATIONS) {
+        operations(broker, from, frame);
+        return;
+    }
     if (frame->flags != 0) {
         publish(broker, from, frame);
         return;

@@ -33,6 +33,10 @@ typedef struct mock_rules {
     bool json_events;   /* events in JSON instead of binary batches */
     bool no_offsets;    /* events without offsets */
     uint32_t batch_max; /* records in an event frame; 0: 64 */
+    /* Operation frames, docs/spec/extensions.md 1. The key "silent" never gets an answer in them. */
+    uint32_t operation_window; /* 0: not offered */
+    bool answers_backwards;    /* those of a frame, last one first */
+    bool operations_unserved;  /* all of them answered "unsupported" */
 } mock_rules;
 
 typedef struct mock_counts {
@@ -42,6 +46,7 @@ typedef struct mock_counts {
     uint32_t records;
     uint32_t subscribes;
     uint32_t cache_requests;
+    uint32_t operation_frames;
     uint32_t protocol_errors; /* things a client must never send */
 } mock_counts;
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tests/vectors/wire/*.json: golden frames of protocol v1 (docs/spec/wire.md).
+"""Writes tests/vectors/wire/*.json: golden frames of protocol v1 (docs/spec/wire.md) and its
+extensions (docs/spec/extensions.md).
 
 The bytes are put together here from the layouts, without any of the C code, so that the vectors
 test the codec instead of repeating it. Run it again after adding a row and commit what it wrote.
@@ -36,6 +37,8 @@ MESSAGES = [
     # Session.
     ("auth_legacy", "auth", {"tenant_id": "t1", "token": ""}),
     ("auth_ok_full", "auth_ok", {"server_flags": 32767, "server_features": 4294967295, "server_features_hi": 1, "listener_ports": [5000, 5002, 65535], "publish_window": 256}),
+    ("auth_operations", "auth", {"tenant_id": "t1", "token": "demo-token", "client_flags": 32767, "client_features": 4294967295, "client_features_hi": 2147483648}),
+    ("auth_ok_operations", "auth_ok", {"server_flags": 32767, "server_features": 4294967295, "server_features_hi": 2147483648, "operation_window": 1024}),
     ("error_coded", "error", {"message": "tenant over its rate", "code": "overloaded", "retry": "retry_after", "detail": {"reason": "tenant_quota", "retry_after_ms": 250}}),
     ("error_escaped", "error", {"message": "quote \" slash \\ / tab \t line \n return \r back \b feed \f bell \u0007 zero \u0000 del \u007f \u00e9 \u20ac \U0001d11e"}),
     ("unsupported", "unsupported", {"request_type": "rename"}),
@@ -292,6 +295,64 @@ BINARY = [
 ]
 
 
+# ---- operations: docs/spec/extensions.md 1 ----
+
+
+def key(s):
+    return u32(len(s.encode())) + s.encode()
+
+
+def i64(n):
+    return struct.pack(">q", n)
+
+
+def operation(opcode, number, ident, body=b"", flags=0):
+    """One operation: `number` is the handle of a request, the status of an answer."""
+    return opcode, flags, number, ident, body
+
+
+NAMES = text("t1") + text("default")
+OPEN_CACHE = u8(1) + NAMES + text("primary")
+OPEN_STREAM = u8(0) + NAMES + text("demo")
+G = u32(2) + text("workers")
+
+
+def failure(opcode, ident, status, retry, message, detail=None):
+    body = u8(RETRY[retry]) + text(message)
+    if detail:
+        body += text(detail[0]) + u64(detail[1])
+    return operation(opcode, status, ident, body, 1 if detail else 0)
+
+
+def record(offset, payload, stamp=0, skipped=0, attempts=0, publisher=""):
+    return u64(offset) + u64(stamp) + u64(skipped) + u32(attempts) + text(publisher) + u32(len(payload)) + payload
+
+
+OPERATIONS = [
+    ("operations_open_and_get", "operations", [operation(0x01, 0, 1, OPEN_CACHE), operation(0x10, 0, 2, b"demo-key"), operation(0x10, 0, 4294967295, "schl\u00fcssel".encode())]),
+    ("operations_open_stream", "operations", [operation(0x01, 255, 1, OPEN_STREAM)]),
+    ("operations_placement", "operations", [operation(0x02, 0, 1, OPEN_STREAM + u32(3)), operation(0x02, 0, 2, u8(1) + NAMES + text("demo") + u32(0)), operation(0x02, 0, 3, u8(2) + NAMES + text("primary") + u32(0) + b"demo-key", 1), operation(0x02, 0, 4, OPEN_STREAM + u32(0) + b"\xff\x00", 1)]),
+    ("operations_cache", "operations", [operation(0x11, 0, 1, key("demo-key") + b"cached"), operation(0x11, 0, 2, u64(1000) + key("demo-key"), 1), operation(0x12, 0, 3, b"demo-key"), operation(0x13, 0, 4, key("demo-key") + b"cached"), operation(0x13, 0, 5, u64(1000) + u64(77) + key("") + b"\x00\xff", 3), operation(0x14, 0, 6, u64(U64_MAX) + b"demo-key"), operation(0x10, 0, 7)]),
+    ("operations_counter", "operations", [operation(0x20, 1, 1, i64(-9223372036854775808) + b"demo-key"), operation(0x21, 1, 2, b"demo-key")]),
+    ("operations_group", "operations", [operation(0x30, 2, 1, G + u32(10) + u64(0)), operation(0x30, 2, 2, G + u32(10) + u64(1000) + text("w-1") + u64(60000), 7), operation(0x31, 2, 3, G + u64(10)), operation(0x32, 2, 4, G + u64(10)), operation(0x32, 2, 5, G + u64(10) + u64(500) + u32(2), 3), operation(0x33, 2, 6, G + u64(10) + u32(1) + u64(30000)), operation(0x34, 2, 7, G + u64(10)), operation(0x35, 2, 8, G), operation(0x36, 2, 9, G + u64(3)), operation(0x37, 2, 10, G + u64(3)), operation(0x38, 2, 11, G + u8(1) + u64(0)), operation(0x38, 2, 12, G + u8(2) + u64(4), 1), operation(0x39, 2, 13, G), operation(0x3A, 2, 14, G)]),
+    ("operation_answers_cache", "operation_answers", [operation(0x01, 0, 1, u32(4) + u8(0)), operation(0x10, 0, 2, u64(77) + b"cached", 1), operation(0x10, 0, 3), operation(0x10, 0, 4, u64(78), 1), operation(0x11, 0, 5), operation(0x12, 0, 6, u64(77) + b"cached", 1), operation(0x13, 0, 7, u64(79), 3), operation(0x13, 0, 8, u64(77), 2), operation(0x14, 0, 9, b"", 1), operation(0x14, 0, 10)]),
+    ("operation_answers_open_jump_hash", "operation_answers", [operation(0x01, 0, 1, u32(1) + u8(1))]),
+    ("operation_answers_placement", "operation_answers", [operation(0x02, 0, 1, u16(4) + u16(3))]),
+    ("operation_answers_counter", "operation_answers", [operation(0x20, 0, 1, i64(-1), 1), operation(0x21, 0, 2)]),
+    ("operation_answers_group", "operation_answers", [operation(0x30, 0, 1), operation(0x30, 0, 2, record(10, b"a") + record(12, b"", 1700000000000000, 1, 2, "app-1")), operation(0x31, 0, 3), operation(0x32, 0, 4), operation(0x33, 0, 5, u64(30000)), operation(0x34, 0, 6), operation(0x35, 0, 7, u64(3) + u64(U64_MAX)), operation(0x36, 0, 8), operation(0x37, 0, 9), operation(0x38, 0, 10, u64(4), 1), operation(0x39, 0, 11, u64(9) + u64(12) + u64(2) + u64(1) + u64(0), 1), operation(0x39, 0, 12, u64(12) + u64(0) + u64(0) + u64(0)), operation(0x3A, 0, 13, b"", 1)]),
+    ("operation_answers_failures", "operation_answers", [failure(0x10, 1, 3, "retry_after", "cache not found"), failure(0x11, 2, 10, "retry_after", "out of memory", ("publish_queue_full", 250)), failure(0x20, 3, 65535, "fatal", "unsupported"), failure(0x7F, 4, 65535, "fatal", ""), failure(0x10, 5, 999, "retry", "new trouble")]),
+]
+
+
+def operations_payload(rows):
+    return b"".join(u32(len(body)) + u8(opcode) + u8(flags) + u16(number) + u32(ident) + body for opcode, flags, number, ident, body in rows)
+
+
+def operations_fields(kind, rows):
+    number_name = "handle" if kind == "operations" else "status"
+    return {"kind": kind, "flags": 0x8000, "operations": [{"opcode": opcode, "flags": flags, number_name: number, "id": ident, "body_hex": body.hex()} for opcode, flags, number, ident, body in rows]}
+
+
 def write(name, fields, payload, flags):
     row = {"name": name, **fields, "payload_hex": payload.hex(), "frame_hex": frame(flags, payload).hex()}
     (FOLDER / (name + ".json")).write_text(json.dumps(row, indent=2) + "\n")
@@ -304,6 +365,8 @@ def main():
         write(name, {"payload_json": payload}, payload.encode(), 0)
     for name, kind, flags, fields, payload in BINARY:
         write(name, {"kind": kind, "flags": flags, **fields}, payload, flags)
+    for name, kind, rows in OPERATIONS:
+        write(name, operations_fields(kind, rows), operations_payload(rows), 0x8000)
 
 
 if __name__ == "__main__":

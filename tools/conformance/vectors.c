@@ -12,6 +12,7 @@
 #include "wire/event.h"
 #include "wire/flags.h"
 #include "wire/frame.h"
+#include "wire/operation.h"
 #include "wire/publish.h"
 #include "wire/records.h"
 
@@ -127,7 +128,7 @@ static bool count_is(golden *vector, size_t count)
     return list == NULL || json_array_size(list) == count || wrong(vector, "%zu payloads", count);
 }
 
-/* ---- the four kinds ------------------------------------------------------------------------------- */
+/* ---- the kinds ------------------------------------------------------------------------------- */
 
 static bool check_publish(golden *vector)
 {
@@ -221,6 +222,60 @@ static bool check_event(golden *vector)
     return same;
 }
 
+#define OPERATIONS_MAX 65536
+
+/* Decodes one and appends it again. */
+static bool repeat_operation(golden *vector, const flx_operation_head *head, bool is_request)
+{
+    flx_error error;
+    uint8_t *to = vector->again + vector->again_len;
+    if (is_request) {
+        flx_operation operation;
+        if (flx_operation_decode(head, &operation, &error) != FLX_OK) {
+            return wrong(vector, "%s", error.message);
+        }
+        to = flx_operation_encode(&operation, to);
+    } else {
+        flx_operation_answer answer;
+        if (flx_operation_answer_decode(head, &answer, &error) != FLX_OK) {
+            return wrong(vector, "%s", error.message);
+        }
+        to = flx_operation_answer_encode(&answer, to);
+    }
+    vector->again_len = (size_t)(to - vector->again);
+    return true;
+}
+
+/* The list beside the frame says what is in it; its members are looked up as a vector's own are. */
+static bool check_operations(golden *vector, bool is_request)
+{
+    uint32_t count;
+    flx_error error;
+    flx_slice rest = {vector->payload, vector->payload_len};
+    if (flx_operations_check(rest, OPERATIONS_MAX, &count, &error) != FLX_OK) {
+        return wrong(vector, "%s", error.message);
+    }
+    const json_t *file = vector->file;
+    const json_t *list = json_object_get(file, "operations");
+    bool same = json_array_size(list) == count || wrong(vector, "%u operations", count);
+    flx_operation_head head;
+    for (size_t i = 0; same && flx_operations_next(&rest, &head); i++) {
+        uint8_t *body = NULL;
+        size_t body_len = 0;
+        vector->file = json_array_get(list, i);
+        same = number_is(vector, "opcode", head.opcode) && number_is(vector, "flags", head.flags) &&
+               number_is(vector, "id", head.id) &&
+               number_is(vector, is_request ? "handle" : "status", head.handle) &&
+               hex_member(vector, "body_hex", &body, &body_len) &&
+               ((body_len == head.body.len && memcmp(body, head.body.ptr, body_len) == 0) ||
+                wrong(vector, "body %zu is another", i)) &&
+               repeat_operation(vector, &head, is_request);
+        flx_free(body);
+    }
+    vector->file = file;
+    return same;
+}
+
 static bool check_json(golden *vector)
 {
     const json_t *member = json_object_get(vector->file, "payload_json");
@@ -267,6 +322,9 @@ static bool check_meaning(golden *vector)
     }
     if (strcmp(kind, "binary_event_batch") == 0) {
         return check_event(vector);
+    }
+    if (strcmp(kind, "operations") == 0 || strcmp(kind, "operation_answers") == 0) {
+        return check_operations(vector, strcmp(kind, "operations") == 0);
     }
     return wrong(vector, "unknown kind '%s'", kind);
 }

@@ -265,16 +265,26 @@ cli_exit cli_cmd_stream_create(cli_run *run)
     uint64_t shards = 0;
     uint64_t replicas = 0;
     uint64_t bytes = 0;
+    uint64_t records = 0;
     uint64_t age_us = 0;
+    uint64_t interval_us = 0;
     if (!cli_flag_u64(run, "shards", 1, 1024, &shards) ||
         !cli_flag_u64(run, "replicas", 1, 255, &replicas) ||
-        !cli_flag_size(run, "retention-bytes", 0, INT64_MAX, &bytes) ||
-        !cli_flag_duration_us(run, "retention-age", &age_us)) {
+        !cli_flag_size(run, "retain-bytes", 0, INT64_MAX, &bytes) ||
+        !cli_flag_u64(run, "retain-records", 0, INT64_MAX, &records) ||
+        !cli_flag_duration_us(run, "retain-age", &age_us) ||
+        (cli_args_has(&run->args, "fsync-interval") &&
+         !cli_flag_duration_us(run, "fsync-interval", &interval_us))) {
         return CLI_EXIT_USAGE;
     }
     if (age_us % 1000000 != 0) {
-        return cli_error(run, CLI_EXIT_USAGE, NULL, "--retention-age %s is finer than a second",
-                         cli_args_flag(&run->args, "retention-age"));
+        return cli_error(run, CLI_EXIT_USAGE, NULL, "--retain-age %s is finer than a second",
+                         cli_args_flag(&run->args, "retain-age"));
+    }
+    if (interval_us % 1000 != 0) {
+        return cli_error(run, CLI_EXIT_USAGE, NULL,
+                         "--fsync-interval %s is finer than a millisecond",
+                         cli_args_flag(&run->args, "fsync-interval"));
     }
     if (!cli_name_split(run, "stream", cli_args_at(&run->args, 0), &name, &code)) {
         return code;
@@ -286,7 +296,16 @@ cli_exit cli_cmd_stream_create(cli_run *run)
                              bound_json(bytes), "consistency", consistency_word(run), "delivery",
                              "AtLeastOnce", "durable", cli_args_has(&run->args, "durable"));
     set_if_given(run, body, "ack", "ack");
+    set_if_given(run, body, "fsync", "fsync");
     set_if_given(run, body, "slow", "slow_policy");
+    if (body != NULL && interval_us > 0) {
+        (void)json_object_set_new(body, "fsync_interval_ms",
+                                  json_integer((json_int_t)(interval_us / 1000)));
+    }
+    if (body != NULL && records > 0) {
+        (void)json_object_set_new(json_object_get(body, "retention"), "max_records",
+                                  json_integer((json_int_t)records));
+    }
     return create(run, &streams, &name, body);
 }
 

@@ -12,6 +12,7 @@
 #include "crypto/base64url.h"
 #include "crypto/certificate.h"
 #include "crypto/secret.h"
+#include "host.h"
 #include "http/client.h"
 #include "process.h"
 #include "reach.h"
@@ -23,17 +24,17 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/timex.h>
 #include <unistd.h>
 
-#define WANTED_BUFFER (UINT64_C(8) << 20)
-#define TOKEN_MAX     ((size_t)16 * 1024)
-#define SHOWN_MAX     8 /* certificates of a bundle */
-#define SOON_S        (INT64_C(14) * 86400)
-#define TOKEN_SOON_S  60
+#define TOKEN_MAX    ((size_t)16 * 1024)
+#define SHOWN_MAX    8 /* certificates of a bundle */
+#define SOON_S       (INT64_C(14) * 86400)
+#define TOKEN_SOON_S 60
 
 typedef enum verdict { VERDICT_OK, VERDICT_WARN, VERDICT_FAIL, VERDICT_SKIP } verdict;
 
@@ -272,20 +273,20 @@ static void check_clock(examination *exam)
 
 /* --- the kernel --- */
 
-static void check_buffer(examination *exam, const char *check, const char *path)
+static void host_found(void *arg, const cli_host_finding *finding)
 {
-    uint64_t bytes = 0;
-    char next[96];
-    if (!cli_sysctl_u64(path, &bytes)) {
-        tell(exam, check, VERDICT_SKIP, NULL, "%s cannot be read", path);
-        return;
-    }
-    (void)snprintf(next, sizeof next, "sysctl -w net.core.%s=%llu", check,
-                   (unsigned long long)WANTED_BUFFER);
-    tell(exam, check, bytes >= WANTED_BUFFER ? VERDICT_OK : VERDICT_WARN,
-         bytes >= WANTED_BUFFER ? NULL : next,
-         "UDP sockets may have %llu KiB, %llu KiB are asked for", (unsigned long long)bytes / 1024,
-         (unsigned long long)WANTED_BUFFER / 1024);
+    static const verdict verdicts[] = {[CLI_HOST_FINE] = VERDICT_OK,
+                                       [CLI_HOST_SLOW] = VERDICT_WARN,
+                                       [CLI_HOST_UNKNOWN] = VERDICT_SKIP};
+    tell(arg, finding->check, verdicts[finding->verdict], finding->next, "%s", finding->detail);
+}
+
+/* As far as this is the machine of the node: for a node elsewhere it is about its client. */
+static void check_host(examination *exam)
+{
+    cpu_set_t mine;
+    const bool known = sched_getaffinity(0, sizeof mine, &mine) == 0;
+    cli_host_examine("", known ? (unsigned)CPU_COUNT(&mine) : 1, host_found, exam);
 }
 
 static void check_offload(examination *exam)
@@ -410,8 +411,7 @@ cli_exit cli_cmd_doctor(cli_run *run)
     check_token(&exam, "token", exam.settings->token, exam.settings->values.token_file);
     check_certificates(&exam);
     check_clock(&exam);
-    check_buffer(&exam, "rmem_max", "/proc/sys/net/core/rmem_max");
-    check_buffer(&exam, "wmem_max", "/proc/sys/net/core/wmem_max");
+    check_host(&exam);
     check_offload(&exam);
     check_controlplane(&exam);
     check_node(&exam);

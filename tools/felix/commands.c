@@ -81,8 +81,12 @@ static const cli_flag log_repair_flags[] = {
 static const cli_flag stream_create_flags[] = {
     {"durable", NULL, "keep the records on disk", NULL, 0},
     {"shards", "N", "how many logs it is spread over; fixed for its life", "1", 0},
-    {"retention-bytes", "SIZE", "delete the oldest records above this; 0: no bound", "0", 0},
-    {"retention-age", "DURATION", "delete records older than this; 0: no bound", "0", 0},
+    {"retain-bytes", "SIZE", "delete the oldest records above this; 0: no bound", "0", 0},
+    {"retain-age", "DURATION", "delete records older than this; 0: no bound", "0", 0},
+    {"retain-records", "N", "delete the oldest records above this many; 0: no bound", "0", 0},
+    {"fsync", "none|periodic|on_commit",
+     "when a durable stream is synced to the device; natural to the ack when not given", NULL, 0},
+    {"fsync-interval", "DURATION", "how late a periodic sync may be", NULL, 0},
     {"replicas", "N", "copies of each shard", "1", 0},
     {"consistency", "leader|quorum", "when an acknowledged record is safe", "leader", 0},
     {"ack", "accepted|written|synced|quorum",
@@ -224,7 +228,7 @@ const cli_command cli_commands[] = {
      "One "
      "that is durable acknowledges what is synced to disk.",
      "felix stream create clicks                 # in memory\n"
-     "felix stream create orders --durable --shards 4 --retention-age 7d # on disk, a week",
+     "felix stream create orders --durable --shards 4 --retain-age 7d # on disk, a week",
      .run = cli_cmd_stream_create},
     {"stream", "rm", "STREAM", rm_flags, "remove a stream and its records", NULL,
      "felix stream rm clicks --yes               # without asking", .run = cli_cmd_stream_rm},
@@ -290,9 +294,11 @@ const cli_command cli_commands[] = {
      "felix context rm old                       # only the entry, no file of it",
      .run = cli_cmd_context_rm},
     {NULL, "doctor", "", NULL, "check whether the node of this context answers, and why not",
-     "Looks at addresses, reachability over UDP, authentication, socket buffers against the limits "
-     "of "
-     "the kernel, packet size, certificate, clock and tokens. Exit code 0 when the node answers.",
+     "Looks at addresses, reachability over UDP, authentication, packet size, certificate, clock "
+     "and "
+     "tokens, and at what of this machine holds a node back: socket buffers, frequency governor, "
+     "idle states, too few processors. Exit code 0 when the node answers, 7 when it does not; "
+     "warnings change neither.",
      "felix doctor                               # what is wrong, and what to do",
      .run = cli_cmd_doctor},
     {"bench", "latency", "", bench_latency_flags, "time from publish to delivery, one at a time",

@@ -137,16 +137,3 @@ bool cli_process_cpu_us(pid_t pid, uint64_t *ret_us)
     *ret_us = (uint64_t)(user + system) * 1000000 / (uint64_t)sysconf(_SC_CLK_TCK);
     return true;
 }
-
-bool cli_sysctl_u64(const char *path, uint64_t *ret_value)
-{
-    char line[64];
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        return false;
-    }
-    const bool read = fgets(line, sizeof line, file) != NULL;
-    (void)fclose(file);
-    line[read ? strcspn(line, "\n") : 0] = '\0';
-    return read && flx_parse_u64(line, ret_value, NULL) == FLX_OK;
-}

@@ -18,7 +18,4 @@ bool cli_port_owner_find(bool udp, uint16_t port, cli_port_owner *ret_owner);
 /* User and system time of a process so far. False: it is gone. */
 bool cli_process_cpu_us(pid_t pid, uint64_t *ret_us);
 
-/* A number of one line in /proc/sys; false when it cannot be read. */
-bool cli_sysctl_u64(const char *path, uint64_t *ret_value);
-
 #endif /* FELIX_CLI_PROCESS_H */

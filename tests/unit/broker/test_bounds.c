@@ -295,7 +295,7 @@ static void test_a_deleted_cache_stays_deleted(void **state)
     hx_json(s, "{\"type\":\"cache_put\"," OF_PRIMARY ",\"key\":\"k\",\"value\":\"dg==\"}");
     assert_true(hx_run(h));
     assert_non_null(strstr(hx_read_json(s), "\"code\":\"not_found\""));
-    assert_null(hx_worker(h, owner)->caches[1]);
+    assert_null(flx_cache_state_find(hx_worker(h, owner), 1, 0));
     hx_free(h);
 }
 
@@ -330,11 +330,11 @@ static void test_rewritten_frames_are_bounded(void **state)
         send_in_pieces(p, frame, len);
         assert_true(hx_run(h));
         assert_int_equal(hx_next_event(events).offset, i);
-        assert_true(owned_demo(h)->view.variant_bytes < 10 * KIB * KIB);
+        assert_true(owned_demo(h)->view.variants.bytes < 10 * KIB * KIB);
     }
-    assert_true(owned_demo(h)->view.variant_bytes > 0);
+    assert_true(owned_demo(h)->view.variants.bytes > 0);
     hx_stop(events);
-    assert_int_equal(owned_demo(h)->view.variant_bytes, 0); /* nobody reads: nothing is kept */
+    assert_int_equal(owned_demo(h)->view.variants.bytes, 0); /* nobody reads: nothing is kept */
     hx_free(h);
     free(frame);
 }

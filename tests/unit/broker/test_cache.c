@@ -29,7 +29,7 @@ static flx_cache_shard *shard_of(flx_cache_pool *pool)
 {
     flx_cache_shard *shard = NULL;
     flx_error error;
-    assert_int_equal(flx_cache_shard_new(pool, &shard, &error), FLX_OK);
+    assert_int_equal(flx_cache_shard_new(pool, NULL, &shard, &error), FLX_OK);
     return shard;
 }
 
@@ -38,6 +38,14 @@ static flx_cache_outcome put(flx_cache_shard *shard, flx_cache_write write, uint
     flx_cache_outcome outcome = {0};
     flx_error error;
     assert_int_equal(flx_cache_shard_put(shard, &write, now_us, &outcome, &error), FLX_OK);
+    return outcome;
+}
+
+static flx_cache_outcome delete_if(flx_cache_shard *shard, flx_slice key, uint64_t version,
+                                   uint64_t now_us)
+{
+    flx_cache_outcome outcome = {0};
+    assert_int_equal(flx_cache_shard_delete_if(shard, key, version, now_us, &outcome), FLX_OK);
     return outcome;
 }
 
@@ -70,10 +78,11 @@ static void test_story(void **state)
     (void)put_text(shard, "", ""); /* the empty key is a key, the empty value is a value */
     expect_text(shard, "", "");
 
-    assert_true(flx_cache_shard_delete(shard, slice_of("a"), NOW_US, &item));
+    assert_int_equal(flx_cache_shard_delete(shard, slice_of("a"), NOW_US, &item), FLX_OK);
     assert_int_equal(item.version, second.version);
     assert_memory_equal(item.value.ptr, "a longer", 8); /* until the next call */
-    assert_false(flx_cache_shard_delete(shard, slice_of("a"), NOW_US, &item));
+    assert_int_equal(flx_cache_shard_delete(shard, slice_of("a"), NOW_US, &item),
+                     FLX_ERR_NOT_FOUND);
 
     flx_cache_stats stats;
     flx_cache_pool_stats(pool, &stats);
@@ -107,12 +116,10 @@ static void test_conditions(void **state)
     write.version = version;
     outcome = put(shard, write, NOW_US);
     assert_true(outcome.applied && outcome.version > version);
-    assert_false(flx_cache_shard_delete_if(shard, write.key, version, NOW_US).applied);
-    const flx_cache_outcome gone =
-        flx_cache_shard_delete_if(shard, write.key, outcome.version, NOW_US);
+    assert_false(delete_if(shard, write.key, version, NOW_US).applied);
+    const flx_cache_outcome gone = delete_if(shard, write.key, outcome.version, NOW_US);
     assert_true(gone.applied && gone.version == 0);
-    assert_int_equal(flx_cache_shard_delete_if(shard, write.key, outcome.version, NOW_US).version,
-                     0);
+    assert_int_equal(delete_if(shard, write.key, outcome.version, NOW_US).version, 0);
     (void)flx_cache_shard_free(shard);
     (void)flx_cache_pool_free(pool);
 }
@@ -203,8 +210,8 @@ static void test_large_values_are_shared(void **state)
     assert_ptr_equal(item.chunk, chunk);
     assert_ptr_equal(item.value.ptr, chunk->data + 50);
     assert_int_equal(item.value.len, BIG);
-    assert_true(flx_cache_shard_delete(shard, write.key, NOW_US, NULL));
-    assert_false(flx_cache_shard_delete(shard, write.key, NOW_US, NULL));
+    assert_int_equal(flx_cache_shard_delete(shard, write.key, NOW_US, NULL), FLX_OK);
+    assert_int_equal(flx_cache_shard_delete(shard, write.key, NOW_US, NULL), FLX_ERR_NOT_FOUND);
     assert_true(flx_chunk_is_sole(chunk));
 
     flx_chunk *roomy = flx_chunk_new(10 * BIG); /* not worth keeping for a tenth of it */
@@ -327,13 +334,12 @@ static void model_read(model *all, flx_cache_shard *shard, size_t shard_number, 
     bool is_there = false;
     switch (random() % 4) {
     case 0:
-        is_there = flx_cache_shard_delete(shard, name, all->now_us, &item);
+        is_there = flx_cache_shard_delete(shard, name, all->now_us, &item) == FLX_OK;
         break;
     case 1: {
         const bool is_right = random() % 2 == 0;
         const uint64_t version = is_right ? entry->version : entry->version + 1;
-        const flx_cache_outcome outcome =
-            flx_cache_shard_delete_if(shard, name, version, all->now_us);
+        const flx_cache_outcome outcome = delete_if(shard, name, version, all->now_us);
         assert_int_equal(outcome.applied, entry->is_there && is_right);
         if (outcome.applied) {
             *entry = (model_entry){0};
@@ -363,7 +369,7 @@ typedef struct listing {
     size_t count;
 } listing;
 
-static void list_one(void *arg, const flx_cache_item *item)
+static bool list_one(void *arg, const flx_cache_item *item)
 {
     listing *self = arg;
     char text[300];
@@ -376,6 +382,7 @@ static void list_one(void *arg, const flx_cache_item *item)
     self->seen[key] = 1;
     compare_item(&self->all->entries[self->shard][key], item);
     self->count++;
+    return true;
 }
 
 /* Lists in small pages and compares with the model: each living key with the prefix, once. */
@@ -472,13 +479,14 @@ typedef struct seen_numbers {
     uint8_t times[20000];
 } seen_numbers;
 
-static void see_number(void *arg, const flx_cache_item *item)
+static bool see_number(void *arg, const flx_cache_item *item)
 {
     seen_numbers *self = arg;
     uint32_t number;
     memcpy(&number, item->key.ptr, sizeof number);
     assert_true(number < sizeof self->times);
     self->times[number]++;
+    return true;
 }
 
 /* Keys 0..9999 are there all the time and are listed once, while as many others come and split
@@ -611,7 +619,7 @@ static flx_status write_some(flx_cache_pool *pool, flx_cache_shard **ret_shard)
 {
     static uint8_t value[BIG];
     flx_error error;
-    flx_status status = flx_cache_shard_new(pool, ret_shard, &error);
+    flx_status status = flx_cache_shard_new(pool, NULL, ret_shard, &error);
     for (uint32_t i = 0; status == FLX_OK && i < 700; i++) { /* splits the first segment */
         flx_cache_outcome outcome;
         flx_cache_write write = {.key = {(const uint8_t *)&i, sizeof i},

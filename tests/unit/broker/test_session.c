@@ -43,9 +43,9 @@ static const row rows[] = {
      "{\"type\":\"unsupported\",\"request_type\":\"extension\",\"extension\":\"x\",\"request_id\":"
      "5}",
      STAYS},
-    {"a counter", true, UNSUPPORTED,
-     "{\"type\":\"counter_get\"," OF_PRIMARY ",\"key\":\"k\",\"request_id\":6}",
-     "{\"type\":\"unsupported\",\"request_type\":\"counter_get\",\"request_id\":6}", STAYS},
+    {"a queue", true, UNSUPPORTED,
+     "{\"type\":\"group_describe\"," OF_DEMO ",\"shard\":0,\"group\":\"g\",\"request_id\":6}",
+     "{\"type\":\"unsupported\",\"request_type\":\"group_describe\",\"request_id\":6}", STAYS},
     {"topology on one node", true, UNSUPPORTED, "{\"type\":\"topology\"}",
      "{\"type\":\"unsupported\",\"request_type\":\"topology\"}", STAYS},
     {"what only a server sends", true, CODES, "{\"type\":\"ok\"}",

@@ -2,11 +2,30 @@
 /* The cache calls against a broker: what each answers, and what a lost or silent broker makes of it. */
 #include "rig.h"
 
+#include <stdio.h>
+
+/* Each row of the table at the end runs with one of these: JSON, or operation frames. */
+static const mock_rules in_json = {0};
+static const mock_rules in_frames = {.operation_window = 64};
+static const mock_rules in_frames_backwards = {.operation_window = 64, .answers_backwards = true};
+
+static void start(rig *r, void **state)
+{
+    rig_start_with(r, *state);
+}
+
+/* The rules of the row, changed. */
+static mock_rules rules_of(void **state)
+{
+    mock_rules rules;
+    memcpy(&rules, *state, sizeof(rules));
+    return rules;
+}
+
 static void put_get_delete(void **state)
 {
-    (void)state;
     rig r = {0};
-    rig_start_with(&r, NULL);
+    start(&r, state);
     flx_cache *cache;
     flx_cache_entry entry;
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
@@ -38,9 +57,8 @@ static void put_get_delete(void **state)
 
 static void conditions(void **state)
 {
-    (void)state;
     rig r = {0};
-    rig_start_with(&r, NULL);
+    start(&r, state);
     flx_cache *cache;
     bool applied;
     uint64_t first;
@@ -83,9 +101,8 @@ static void count(void *arg, const flx_cache_result *result)
 
 static void many_at_once(void **state)
 {
-    (void)state;
     rig r = {0};
-    rig_start_with(&r, NULL);
+    start(&r, state);
     flx_cache *cache;
     counter c = {0};
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
@@ -101,8 +118,8 @@ static void many_at_once(void **state)
 
 static void unknown_cache(void **state)
 {
-    (void)state;
-    const mock_rules rules = {.stream_unknown = true};
+    mock_rules rules = rules_of(state);
+    rules.stream_unknown = true;
     rig r = {0};
     rig_start_with(&r, &rules);
     flx_cache *cache;
@@ -120,8 +137,8 @@ static void unknown_cache(void **state)
 /* A read that got no answer timed out; a write that got none may have happened. */
 static void silence(void **state)
 {
-    (void)state;
-    const mock_rules rules = {.cache_silent = true};
+    mock_rules rules = rules_of(state);
+    rules.cache_silent = true;
     rig r = {0};
     rig_start_with(&r, &rules);
     flx_cache *cache;
@@ -137,9 +154,8 @@ static void silence(void **state)
 /* After the loss a get is asked again by itself. */
 static void get_survives_a_lost_connection(void **state)
 {
-    (void)state;
     rig r = {0};
-    rig_start_with(&r, NULL);
+    start(&r, state);
     flx_cache *cache;
     flx_cache_entry entry;
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
@@ -173,9 +189,8 @@ static void what_is_not_offered(void **state)
 
 static void keys_that_are_none(void **state)
 {
-    (void)state;
     rig r = {0};
-    rig_start_with(&r, NULL);
+    start(&r, state);
     flx_cache *cache;
     flx_cache_entry entry;
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
@@ -190,8 +205,8 @@ static void keys_that_are_none(void **state)
 /* Callbacks still owed come before free returns. */
 static void free_with_requests_under_way(void **state)
 {
-    (void)state;
-    const mock_rules rules = {.cache_silent = true};
+    mock_rules rules = rules_of(state);
+    rules.cache_silent = true;
     rig r = {0};
     rig_start_with(&r, &rules);
     flx_cache *cache;
@@ -204,18 +219,200 @@ static void free_with_requests_under_way(void **state)
     rig_stop(&r);
 }
 
+/* ---- only in frames ---- */
+
+static void wait_for(const counter *c, int count)
+{
+    while (c->ok + c->failed < count)
+        usleep(1000);
+}
+
+/* What is asked in one turn of the loop shares frames; one connection, one channel. */
+static void frames_are_shared(void **state)
+{
+    rig r = {0};
+    start(&r, state);
+    flx_cache *first;
+    flx_cache *second;
+    counter c = {0};
+    RIG_OK(flx_cache_new(r.client, "primary", &first, err));
+    RIG_OK(flx_cache_new(r.client, "other", &second, err));
+    RIG_OK(flx_cache_put(first, rig_slice("k"), rig_slice("v"), FLX_TTL_NONE, RIG_WAIT_MS, err));
+    const mock_counts before = mock_broker_counts(r.broker);
+    for (int i = 0; i < 500; i++)
+        RIG_OK(flx_cache_get_async(i % 2 ? first : second, rig_slice("k"), count, &c, err));
+    wait_for(&c, 500);
+    assert_int_equal(c.ok, 500);
+    const mock_counts after = mock_broker_counts(r.broker);
+    assert_int_equal(after.cache_requests - before.cache_requests, 500);
+    assert_in_range(after.operation_frames - before.operation_frames, 500 / 64, 400);
+    assert_int_equal(after.auths, 2); /* the probe's, and one channel's */
+    first = flx_cache_free(first);
+    second = flx_cache_free(second);
+    rig_stop(&r);
+}
+
+/* An answer that never comes holds up nobody: later requests go through another channel. */
+static void one_overdue_answer(void **state)
+{
+    rig r = {0};
+    start(&r, state);
+    flx_cache *cache;
+    flx_cache_entry entry;
+    counter c = {0};
+    RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
+    RIG_OK(flx_cache_get_async(cache, rig_slice("silent"), count, &c, err));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(flx_cache_get(cache, rig_slice("silent"), 20, &entry, NULL),
+                         FLX_ERR_TIMEOUT);
+        assert_int_equal(
+            flx_cache_put(cache, rig_slice("silent"), rig_slice("v"), FLX_TTL_NONE, 20, NULL),
+            FLX_ERR_UNKNOWN_OUTCOME);
+        RIG_OK(
+            flx_cache_put(cache, rig_slice("k"), rig_slice("v"), FLX_TTL_NONE, RIG_WAIT_MS, err));
+        RIG_OK(flx_cache_get(cache, rig_slice("k"), RIG_WAIT_MS, &entry, err));
+        rig_check_text(entry.value, "v");
+        flx_cache_entry_release(&entry);
+    }
+    assert_int_equal(c.ok + c.failed, 0); /* its own time is not over */
+    cache = flx_cache_free(cache);
+    assert_int_equal(c.failed, 1);
+    rig_stop(&r);
+}
+
+/* After the connection is lost reads are asked again, writes are not. */
+static void a_lost_connection(void **state)
+{
+    mock_rules rules = rules_of(state);
+    rules.cache_silent = true;
+    rig r = {0};
+    rig_start_with(&r, &rules);
+    flx_cache *cache;
+    counter reads = {0};
+    counter writes = {0};
+    RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
+    for (int i = 0; i < 10; i++) {
+        RIG_OK(flx_cache_get_async(cache, rig_slice("k"), count, &reads, err));
+        RIG_OK(flx_cache_put_async(cache, rig_slice("k"), rig_slice("v"), FLX_TTL_NONE, count,
+                                   &writes, err));
+    }
+    while (mock_broker_counts(r.broker).cache_requests < 20)
+        usleep(1000);
+    rules.cache_silent = false;
+    mock_broker_set(r.broker, &rules);
+    mock_broker_kick(r.broker);
+    wait_for(&reads, 10);
+    wait_for(&writes, 10);
+    assert_int_equal(reads.ok, 10);
+    assert_int_equal(writes.failed, 10);
+    assert_int_equal(writes.last, FLX_ERR_UNKNOWN_OUTCOME);
+    cache = flx_cache_free(cache);
+    rig_stop(&r);
+}
+
+/* A value larger than the frames others share leaves from where it lies. */
+static void large_values(void **state)
+{
+    static char bytes[200000];
+    static const size_t sizes[] = {0, 1, 8192, 20000, 65536, 200000};
+    rig r = {0};
+    start(&r, state);
+    flx_cache *cache;
+    flx_cache_entry entry;
+    memset(bytes, 'v', sizeof(bytes));
+    RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        const flx_slice value = {(const uint8_t *)bytes, sizes[i]};
+        RIG_OK(flx_cache_put(cache, rig_slice("k"), value, FLX_TTL_NONE, RIG_WAIT_MS, err));
+        RIG_OK(flx_cache_get(cache, rig_slice("k"), RIG_WAIT_MS, &entry, err));
+        assert_int_equal(entry.value.len, sizes[i]);
+        assert_true(sizes[i] == 0 || memcmp(entry.value.ptr, bytes, sizes[i]) == 0);
+        flx_cache_entry_release(&entry);
+    }
+    cache = flx_cache_free(cache);
+    rig_stop(&r);
+}
+
+/* More caches than a channel has names for. */
+static void many_caches(void **state)
+{
+    enum { CACHES = 150 };
+    rig r = {0};
+    start(&r, state);
+    flx_cache *caches[CACHES];
+    flx_cache_entry entry;
+    for (int i = 0; i < CACHES; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "cache-%d", i);
+        RIG_OK(flx_cache_new(r.client, name, &caches[i], err));
+    }
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < CACHES; i++)
+            RIG_OK(flx_cache_get(caches[i], rig_slice("k"), RIG_WAIT_MS, &entry, err));
+    for (int i = 0; i < CACHES; i++)
+        caches[i] = flx_cache_free(caches[i]);
+    rig_stop(&r);
+}
+
+static void what_is_not_served(void **state)
+{
+    mock_rules rules = rules_of(state);
+    rules.operations_unserved = true;
+    rig r = {0};
+    rig_start_with(&r, &rules);
+    flx_cache *cache;
+    flx_cache_entry entry;
+    RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
+    assert_int_equal(flx_cache_get(cache, rig_slice("k"), RIG_WAIT_MS, &entry, NULL),
+                     FLX_ERR_UNSUPPORTED);
+    cache = flx_cache_free(cache);
+    rig_stop(&r);
+}
+
+/* A client may insist on version 1. */
+static void json_by_choice(void **state)
+{
+    rig r = {0};
+    r.broker = mock_broker_start();
+    mock_broker_set(r.broker, *state);
+    flx_client_options options = rig_options(&r);
+    options.cache_json = true;
+    RIG_OK(flx_client_connect(&options, RIG_WAIT_MS, &r.client, err));
+    flx_cache *cache;
+    RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
+    RIG_OK(flx_cache_put(cache, rig_slice("k"), rig_slice("v"), FLX_TTL_NONE, RIG_WAIT_MS, err));
+    assert_int_equal(mock_broker_counts(r.broker).operation_frames, 0);
+    assert_int_equal(mock_broker_counts(r.broker).cache_requests, 1);
+    cache = flx_cache_free(cache);
+    rig_stop(&r);
+}
+
+#define ROW(test, rules)                                                                           \
+    {                                                                                              \
+        .name = #test " " #rules, .test_func = (test),                                             \
+        .initial_state = (void *)(uintptr_t) & (rules)                                             \
+    }
+#define IN_BOTH(test) ROW(test, in_json), ROW(test, in_frames), ROW(test, in_frames_backwards)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(put_get_delete),
-        cmocka_unit_test(conditions),
-        cmocka_unit_test(many_at_once),
-        cmocka_unit_test(unknown_cache),
-        cmocka_unit_test(silence),
-        cmocka_unit_test(get_survives_a_lost_connection),
-        cmocka_unit_test(what_is_not_offered),
-        cmocka_unit_test(keys_that_are_none),
-        cmocka_unit_test(free_with_requests_under_way),
+        IN_BOTH(put_get_delete),
+        IN_BOTH(conditions),
+        IN_BOTH(many_at_once),
+        IN_BOTH(unknown_cache),
+        IN_BOTH(silence),
+        IN_BOTH(get_survives_a_lost_connection),
+        ROW(what_is_not_offered, in_json),
+        IN_BOTH(keys_that_are_none),
+        IN_BOTH(free_with_requests_under_way),
+        ROW(frames_are_shared, in_frames),
+        ROW(one_overdue_answer, in_frames),
+        ROW(a_lost_connection, in_frames),
+        ROW(large_values, in_frames),
+        ROW(many_caches, in_frames),
+        ROW(what_is_not_served, in_frames),
+        ROW(json_by_choice, in_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,57 @@ static void presets_are_weaker_than_files(void **state)
     (void)flx_config_set_free(set);
 }
 
+/* A profile is a better default: whoever says a key himself is right, wherever he says it. */
+static void a_profile_fills_what_nobody_set(void **state)
+{
+    (void)state;
+    world named[] = {{.argv = {"--profile", "low-latency"}},
+                     {.environment = {"FELIX_PROFILE=low-latency"}},
+                     {.file = "profile: low-latency\n"}};
+    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
+        flx_config_set *set = must_load(&named[i]);
+        assert_int_equal(flx_config_values(set)->profile, FLX_CONFIG_LOW_LATENCY);
+        assert_int_not_equal(flx_config_values(set)->busy_poll_us, 0);
+        assert_int_equal(flx_config_origin_of(set, FLX_CONFIG_KEY_busy_poll_us),
+                         FLX_CONFIG_FROM_PROFILE);
+        assert_string_equal(flx_config_origin_text(set, FLX_CONFIG_KEY_busy_poll_us),
+                            "profile low-latency");
+        (void)flx_config_set_free(set);
+    }
+    world overruled[] = {
+        {.argv = {"--profile=low-latency", "--busy-poll-us", "7"}},
+        {.argv = {"--busy-poll-us", "7", "--profile=low-latency"}},
+        {.argv = {"--profile=low-latency"}, .environment = {"FELIX_BUSY_POLL_US=7"}},
+        {.file = "busy_poll_us: 7\nprofile: low-latency\n"}};
+    for (size_t i = 0; i < sizeof overruled / sizeof overruled[0]; i++) {
+        flx_config_set *set = must_load(&overruled[i]);
+        assert_int_equal(flx_config_values(set)->busy_poll_us, 7);
+        (void)flx_config_set_free(set);
+    }
+}
+
+static void every_profile_makes_sense_and_balanced_changes_nothing(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"balanced", "low-latency", "throughput"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        world in = {.argv = {"--profile", words[i]}};
+        flx_config_set *set = must_load(&in);
+        size_t rows = 0;
+        for (size_t key = 0; key < FLX_CONFIG_KEY_COUNT; key++) {
+            rows += flx_config_origin_of(set, key) == FLX_CONFIG_FROM_PROFILE;
+        }
+        assert_int_equal(rows > 0, i > 0);
+        assert_int_equal(in.problems + in.warnings, 0);
+        (void)flx_config_set_free(set);
+    }
+    world wrong = {.argv = {"--profile", "fast"}};
+    flx_config_set *set = NULL;
+    assert_int_equal(load(&wrong, &set, NULL), FLX_ERR_INVALID);
+    assert_non_null(strstr(wrong.seen, "--profile"));
+    assert_non_null(strstr(wrong.seen, "balanced"));
+}
+
 static void flags_come_in_every_usual_form(void **state)
 {
     (void)state;
@@ -394,6 +445,8 @@ int main(void)
         cmocka_unit_test(defaults_are_those_of_the_table),
         cmocka_unit_test(the_stronger_place_wins),
         cmocka_unit_test(presets_are_weaker_than_files),
+        cmocka_unit_test(a_profile_fills_what_nobody_set),
+        cmocka_unit_test(every_profile_makes_sense_and_balanced_changes_nothing),
         cmocka_unit_test(flags_come_in_every_usual_form),
         cmocka_unit_test(problems_are_told_in_full),
         cmocka_unit_test(all_problems_are_reported_at_once),

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hash map and list: against a plain array, and when memory is out. */
+/* The hash map: against a plain array, and when memory is out; README.md rules 1 and 2. */
 #include "common/alloc.h"
-#include "common/hash.h"
-#include "common/list.h"
 #include "common/map.h"
 #include "unit.h"
 
@@ -137,52 +135,6 @@ static void test_reserve_makes_puts_safe(void **state)
     free(items);
 }
 
-static void test_hash_is_keyed(void **state)
-{
-    (void)state;
-    const flx_slice text = {(const uint8_t *)"felix", 5};
-    assert_int_not_equal(flx_hash_seed(), 0);
-    flx_hash_seed_set(1);
-    const uint64_t first = flx_hash(text);
-    flx_hash_seed_set(2);
-    assert_int_not_equal(flx_hash(text), first);
-    flx_hash_seed_set(1);
-    assert_int_equal(flx_hash(text), first);
-    assert_int_equal(flx_hash((flx_slice){NULL, 0}), flx_hash((flx_slice){text.ptr, 0}));
-}
-
-typedef struct member {
-    int number;
-    flx_list link;
-} member;
-
-static void test_list(void **state)
-{
-    (void)state;
-    flx_list head, other;
-    member members[4] = {{.number = 0}, {.number = 1}, {.number = 2}, {.number = 3}};
-    flx_list_init(&head);
-    flx_list_init(&other);
-    assert_null(flx_list_pop_front(&head));
-    flx_list_push_back(&head, &members[1].link);
-    flx_list_push_back(&head, &members[2].link);
-    flx_list_push_front(&head, &members[0].link);
-    flx_list_push_back(&other, &members[3].link);
-    flx_list_splice_back(&head, &other);
-    assert_true(flx_list_is_empty(&other));
-    int expected = 0;
-    FLX_LIST_EACH(node, &head)
-    {
-        assert_int_equal(FLX_LIST_OWNER(node, member, link)->number, expected++);
-        flx_list_remove(node);
-        assert_false(flx_list_is_linked(node));
-        flx_list_remove(node); /* twice is fine */
-    }
-    assert_int_equal(expected, 4);
-    assert_true(flx_list_is_empty(&head));
-    assert_null(flx_list_last(&head));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,8 +142,6 @@ int main(void)
         cmocka_unit_test(test_another_item_takes_the_key_over),
         cmocka_unit_test(test_every_failed_allocation),
         cmocka_unit_test(test_reserve_makes_puts_safe),
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_hash_is_keyed), /* last: it moves the seed */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,16 +81,21 @@ typedef struct rig {
     flx_node_facts facts;
 } rig;
 
-static inline void rig_start(rig *r, const char *workers)
+static inline void rig_start_with(rig *r, const flx_config_preset *presets, size_t count)
 {
     rig_dir_make(&r->dir);
-    const flx_config_preset presets[] = {{"workers", workers}, {"shutdown_predrain_ms", "0"}};
-    r->config = rig_config(&r->dir, presets, 2);
+    r->config = rig_config(&r->dir, presets, count);
     const flx_log_options log = {.component = "test", .level = FLX_LOG_ERROR};
     OK(flx_log_new(&log, &r->log, err));
     const flx_node_options options = {.config = r->config, .log = r->log, .embedded = true};
     OK(flx_node_start(&options, &r->node, err));
     flx_node_facts_get(r->node, &r->facts);
+}
+
+static inline void rig_start(rig *r, const char *workers)
+{
+    const flx_config_preset presets[] = {{"workers", workers}, {"shutdown_predrain_ms", "0"}};
+    rig_start_with(r, presets, 2);
 }
 
 static inline void rig_stop(rig *r)

@@ -42,6 +42,36 @@ static void test_limits_come_from_their_keys(void **state)
     rig_dir_remove(&dir);
 }
 
+static void test_workers_follow_their_processors(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *workers, *cpus;
+        uint32_t count; /* 0: as many as the machine has */
+        int bound[3];
+    } rows[] = {
+        {"0", "", 0, {-1, -1, -1}},
+        {"0", "4,6-7", 3, {4, 6, 7}},
+        {"3", "5", 3, {5, 5, 5}},
+        {"3", "0-1", 3, {0, 1, 0}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rig_dir dir;
+        rig_dir_make(&dir);
+        const flx_config_preset presets[] = {{"workers", rows[i].workers},
+                                             {"worker_cpus", rows[i].cpus}};
+        flx_config_set *set = rig_config(&dir, presets, 2);
+        const flx_config *config = flx_config_values(set);
+        const uint32_t count = flx_settings_workers(config);
+        assert_true(rows[i].count == 0 ? count >= 1 : count == rows[i].count);
+        for (uint32_t worker = 0; worker < 3; worker++) {
+            assert_int_equal(flx_settings_cpu(config, worker), rows[i].bound[worker]);
+        }
+        (void)flx_config_set_free(set);
+        rig_dir_remove(&dir);
+    }
+}
+
 static void test_addresses(void **state)
 {
     (void)state;
@@ -382,6 +412,7 @@ static void test_what_cannot_start_leaves_nothing(void **state)
     } cases[] = {
         {"no data directory", {"data_dir", ""}, true, "data_dir is not set"},
         {"no keys", {"workers", "1"}, false, "jwks_file is not set"},
+        {"no such processor", {"worker_cpus", "1023"}, true, "(worker_cpus)"},
         {"no certificate", {"jwks_file", "/nowhere.json"}, false, "tls_cert and tls_key"},
         {"a host there is not", {"quic_bind", "no.such.host.invalid:1"}, true, "look up"},
     };
@@ -422,6 +453,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_limits_come_from_their_keys),
+        cmocka_unit_test(test_workers_follow_their_processors),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_identity_is_kept_and_private),
         cmocka_unit_test(test_identity_refuses_what_others_may_read),

@@ -248,13 +248,20 @@ static inline void rig_idle(rig *r, unsigned ticks)
         rig_step(r);
 }
 
-static inline void rig_dial(rig *r, rig_conn *c, const char *name, const char *alpn)
+static inline void rig_dial_worker(rig *r, rig_conn *c, const char *name, const char *alpn,
+                                   flx_quic_worker worker)
 {
     flx_error error;
     memset(c, 0, sizeof *c);
-    assert_int_equal(flx_quic_connect(r->client, (struct sockaddr *)&r->address, r->address_len,
-                                      name, alpn, c, &c->conn, &error),
+    assert_int_equal(flx_quic_connect_worker(r->client, (struct sockaddr *)&r->address,
+                                             r->address_len, name, alpn, worker, c, &c->conn,
+                                             &error),
                      FLX_OK);
+}
+
+static inline void rig_dial(rig *r, rig_conn *c, const char *name, const char *alpn)
+{
+    rig_dial_worker(r, c, name, alpn, (flx_quic_worker){0});
 }
 
 static inline void rig_connect(rig *r, rig_conn *c)

@@ -114,6 +114,36 @@ static void test_kernel_steers(void **state)
     workers_stop(&w);
 }
 
+/* A client that knows how many workers there are chooses which of them accepts (rule 26). */
+static void test_client_chooses_its_worker(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 4 };
+    workers w;
+    rig_conn c[WORKERS * ROUNDS];
+    workers_start(&w);
+    for (unsigned i = 0; i < WORKERS * ROUNDS; i++) {
+        const flx_quic_worker want = {.count = WORKERS, .index = i % WORKERS};
+        rig_dial_worker(&w.r, &c[i], "localhost", NULL, want);
+        RIG_UNTIL(&w.r, c[i].connected || c[i].closed);
+        assert_true(c[i].connected);
+        assert_int_equal(flx_quic_conn_worker(c[i].conn, WORKERS), want.index);
+    }
+    RIG_UNTIL(&w.r, w.accepted[0] + w.accepted[1] + w.accepted[2] == WORKERS * ROUNDS);
+    for (unsigned i = 0; i < WORKERS; i++)
+        assert_int_equal(w.accepted[i], ROUNDS);
+    workers_stop(&w);
+}
+
+static void test_every_first_byte_steers(void **state)
+{
+    (void)state;
+    for (uint32_t count = 1; count <= FLX_QUIC_WORKERS_MAX; count++)
+        for (uint32_t index = 0; index < count; index++)
+            for (unsigned random = 0; random < 256; random += 5)
+                assert_int_equal(flx_steer_byte((uint8_t)random, count, index) % count, index);
+}
+
 /* Packets that come to the wrong worker are handed to the right one; lost when that is full. */
 static void test_strays(void **state)
 {
@@ -234,8 +264,12 @@ static void test_busy_port_of_a_group(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kernel_steers),        cmocka_unit_test(test_strays),
-        cmocka_unit_test(test_ids_are_ours),         cmocka_unit_test(test_cidmap),
+        cmocka_unit_test(test_kernel_steers),
+        cmocka_unit_test(test_client_chooses_its_worker),
+        cmocka_unit_test(test_every_first_byte_steers),
+        cmocka_unit_test(test_strays),
+        cmocka_unit_test(test_ids_are_ours),
+        cmocka_unit_test(test_cidmap),
         cmocka_unit_test(test_busy_port_of_a_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,6 +100,16 @@ static void short_form_of_a_success(void **state)
     flx_frame_header header;
     assert_int_equal(flx_frame_header_decode((flx_slice){out, sizeof out}, 100, &header),
                      FLX_FRAME_CHECK_OK);
+    const flx_publish_ack general = {.flags = FLX_FLAG_BINARY_PUBLISH_ACK |
+                                              FLX_FLAG_BINARY_PUBLISH_ACK_OFFSET,
+                                     .ok = true,
+                                     .request_id = 7,
+                                     .offset = 41};
+    uint8_t expected[sizeof out];
+    flx_frame_header_encode(general.flags, (uint32_t)flx_publish_ack_bytes(&general), expected);
+    assert_ptr_equal(flx_publish_ack_encode(&general, expected + FLX_FRAME_HEADER_BYTES),
+                     expected + sizeof expected);
+    assert_memory_equal(out, expected, sizeof out);
     flx_publish_ack ack;
     const flx_slice payload = {out + FLX_FRAME_HEADER_BYTES, header.len};
     assert_int_equal(flx_publish_ack_decode(header.flags, payload, &ack, NULL), FLX_OK);

@@ -55,6 +55,7 @@ static void bits_have_owners_and_names(void **state)
     assert_string_equal(flx_feature_name(FLX_FEATURE_EXTENDED), "EXTENDED");
     assert_null(flx_feature_name(3));
     assert_string_equal(flx_feature_hi_name(FLX_FEATURE_HI_INSPECT), "INSPECT");
+    assert_string_equal(flx_feature_hi_name(FLX_FEATURE_HI_OPERATIONS), "OPERATIONS");
     assert_null(flx_feature_hi_name(2));
 }
 

@@ -190,6 +190,47 @@ static void memory_follows_what_arrives(void **state)
     flx_frame_reader_done(&reader);
 }
 
+/* Feeds a frame in parts of 1000 bytes; how many allocations that took. */
+static uint64_t feed_in_parts(flx_frame_reader *reader, const uint8_t *bytes, size_t len)
+{
+    flx_frame frame;
+    flx_frame_step step = FLX_FRAME_MORE;
+    const uint64_t before = flx_alloc_count();
+    for (size_t at = 0; at < len; at += 1000) {
+        assert_int_equal(step, FLX_FRAME_MORE);
+        flx_slice input = {bytes + at, len - at < 1000 ? len - at : 1000};
+        step = flx_frame_reader_next(reader, &input, &frame, NULL);
+    }
+    assert_int_equal(step, FLX_FRAME_READY);
+    return flx_alloc_count() - before;
+}
+
+/* A second frame like the first is gathered where it stays. What was sent long ago proves nothing,
+ * and nothing proves more than GATHER_BYTES_PROVEN. */
+static void who_has_sent_a_frame_is_believed(void **state)
+{
+    (void)state;
+    static uint8_t large[FLX_FRAME_HEADER_BYTES + 1000000];
+    static uint8_t small[FLX_FRAME_HEADER_BYTES + 5000];
+    size_t large_len = put_frame(large, 0x0001, 100000, 0);
+    const size_t small_len = put_frame(small, 0x0001, 5000, 0);
+    flx_frame_reader reader;
+    flx_frame_reader_init(&reader, FLX_FRAME_BYTES_MAX);
+    assert_true(feed_in_parts(&reader, large, large_len) > 1);
+    assert_int_equal(feed_in_parts(&reader, large, large_len), 1);
+    assert_int_equal(feed_in_parts(&reader, small, small_len), 1);
+    assert_true(reader.chunk->cap < 10000);
+    assert_true(feed_in_parts(&reader, large, large_len) > 1);
+
+    large_len = put_frame(large, 0x0001, 1000000, 0);
+    (void)feed_in_parts(&reader, large, large_len);
+    flx_frame frame;
+    flx_slice input = {large, FLX_FRAME_HEADER_BYTES + 1};
+    assert_int_equal(flx_frame_reader_next(&reader, &input, &frame, NULL), FLX_FRAME_MORE);
+    assert_in_range(reader.chunk->cap, 100000, 262144);
+    flx_frame_reader_done(&reader);
+}
+
 static void large_chunk_is_given_back(void **state)
 {
     (void)state;
@@ -322,6 +363,7 @@ int main(void)
         cmocka_unit_test(any_cut_gives_the_same_frames),
         cmocka_unit_test(reference_keeps_a_gathered_payload),
         cmocka_unit_test(memory_follows_what_arrives),
+        cmocka_unit_test(who_has_sent_a_frame_is_believed),
         cmocka_unit_test(large_chunk_is_given_back),
         cmocka_unit_test(unknown_flags_are_told_and_skipped),
         cmocka_unit_test(failures_stay),

@@ -9,6 +9,7 @@
 #include "wire/frame.h"
 #include "wire/json.h"
 #include "wire/message.h"
+#include "wire/operation.h"
 #include "wire/publish.h"
 #include "wire/records.h"
 
@@ -37,6 +38,8 @@ typedef struct golden {
     size_t payloads_count;
     uint64_t stamps[COUNT_MAX];
     size_t stamps_count;
+    flx_operation_head operations[COUNT_MAX]; /* bodies as hex */
+    size_t operations_count;
 } golden;
 
 static bool same(flx_slice a, flx_slice b)
@@ -77,6 +80,39 @@ static void read_list(flx_json *json, golden *vector, bool stamps)
             assert_true(flx_json_string(json, &vector->payloads[vector->payloads_count++]));
         }
         assert_true(vector->payloads_count < COUNT_MAX && vector->stamps_count < COUNT_MAX);
+    }
+}
+
+static void read_operation(flx_json *json, flx_operation_head *head)
+{
+    flx_slice key;
+    assert_true(flx_json_object_begin(json));
+    for (bool first = true; flx_json_member(json, first, &key) == FLX_JSON_ITEM; first = false) {
+        uint64_t number;
+        if (is(key, "body_hex")) {
+            assert_true(flx_json_string(json, &head->body));
+            continue;
+        }
+        assert_true(flx_json_u64(json, &number));
+        if (is(key, "opcode")) {
+            head->opcode = (uint8_t)number;
+        } else if (is(key, "flags")) {
+            head->flags = (uint8_t)number;
+        } else if (is(key, "id")) {
+            head->id = (uint32_t)number;
+        } else {
+            assert_true(is(key, "handle") || is(key, "status"));
+            head->handle = (uint16_t)number;
+        }
+    }
+}
+
+static void read_operations(flx_json *json, golden *vector)
+{
+    assert_true(flx_json_array_begin(json));
+    for (bool first = true; flx_json_element(json, first) == FLX_JSON_ITEM; first = false) {
+        assert_true(vector->operations_count < COUNT_MAX);
+        read_operation(json, &vector->operations[vector->operations_count++]);
     }
 }
 
@@ -132,6 +168,8 @@ static void read_member(flx_json *json, golden *vector, flx_slice key)
     flx_slice hex;
     if (is(key, "payloads_utf8") || is(key, "timestamps_micros")) {
         read_list(json, vector, is(key, "timestamps_micros"));
+    } else if (is(key, "operations")) {
+        read_operations(json, vector);
     } else if (is(key, "payload_hex")) {
         assert_true(flx_json_string(json, &hex));
         vector->payload_len = unhex(hex, vector->payload);
@@ -304,6 +342,49 @@ static void check_cut_binary(const golden *vector)
     }
 }
 
+/* One operation: what it decodes to is encoded to the same bytes. */
+static void check_operation(const flx_operation_head *head, bool is_request)
+{
+    uint8_t again[FILE_BYTES_MAX / 2];
+    flx_operation operation;
+    flx_operation_answer answer;
+    const uint8_t *end;
+    if (is_request) {
+        assert_int_equal(flx_operation_decode(head, &operation, NULL), FLX_OK);
+        end = flx_operation_encode(&operation, again);
+        assert_int_equal(end - again, flx_operation_bytes(&operation));
+    } else {
+        assert_int_equal(flx_operation_answer_decode(head, &answer, NULL), FLX_OK);
+        end = flx_operation_answer_encode(&answer, again);
+        assert_int_equal(end - again, flx_operation_answer_bytes(&answer));
+    }
+    const uint8_t *body = again + FLX_OPERATION_HEAD_BYTES;
+    assert_true(same((flx_slice){body, (size_t)(end - body)}, head->body));
+    assert_int_equal(memcmp(again, head->body.ptr - FLX_OPERATION_HEAD_BYTES, 12), 0);
+}
+
+static void check_operations(const golden *vector)
+{
+    uint8_t body[FILE_BYTES_MAX / 2];
+    uint32_t count;
+    flx_slice rest = payload_of(vector);
+    assert_int_equal(flx_operations_check(rest, COUNT_MAX, &count, NULL), FLX_OK);
+    assert_int_equal(count, vector->operations_count);
+    assert_int_not_equal(flx_operations_check(rest, count - 1, &count, NULL), FLX_OK);
+    for (uint32_t i = 0; i < vector->operations_count; i++) {
+        const flx_operation_head *wanted = &vector->operations[i];
+        flx_operation_head head;
+        assert_true(flx_operations_next(&rest, &head));
+        assert_int_equal(head.opcode, wanted->opcode);
+        assert_int_equal(head.flags, wanted->flags);
+        assert_int_equal(head.handle, wanted->handle);
+        assert_int_equal(head.id, wanted->id);
+        assert_true(same(head.body, (flx_slice){body, unhex(wanted->body, body)}));
+        check_operation(&head, is(vector->kind, "operations"));
+    }
+    assert_int_equal(rest.len, 0);
+}
+
 /* The frame, given to a reader whole and byte by byte. */
 static void check_frame(const golden *vector)
 {
@@ -311,6 +392,9 @@ static void check_frame(const golden *vector)
     flx_frame frame;
     flx_slice input = {vector->frame, vector->frame_len};
     flx_frame_reader_init(&reader, FLX_FRAME_BYTES_MAX);
+    if (vector->flags == FLX_FLAG_OPERATIONS) {
+        flx_frame_reader_allow_operations(&reader);
+    }
     assert_int_equal(flx_frame_reader_next(&reader, &input, &frame, NULL), FLX_FRAME_READY);
     assert_int_equal(frame.flags, vector->flags);
     assert_true(same(frame.payload, payload_of(vector)));
@@ -331,6 +415,10 @@ static flx_msg_type check_vector(const golden *vector)
     check_frame(vector);
     if (vector->kind.len == 0) {
         return check_message(vector);
+    }
+    if (vector->flags == FLX_FLAG_OPERATIONS) {
+        check_operations(vector);
+        return type;
     }
     check_cut_binary(vector);
     if (is(vector->kind, "binary_publish_ack")) {
@@ -372,7 +460,7 @@ static void all_files_hold_and_cover_every_message(void **state)
             fail_msg("no vector of message '%s'", flx_msg_name((flx_msg_type)type));
         }
     }
-    assert_int_equal(flags_seen, FLX_FLAGS_KNOWN);
+    assert_int_equal(flags_seen, FLX_FLAGS_KNOWN | FLX_FLAG_OPERATIONS);
 }
 
 int main(void)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of the table: what is measured for each goal, and how one run of it goes.
+"""The rows of the goals: what is measured for each, and how one run of it goes.
 
-A row's run answers a dict of figures. `measures` says which of them are shown, with the goal each
-is held against: a number, or a function of the results so far (medians by "ROW.figure").
+A row's run answers a dict of figures (driver/work.py). `measures` says which of them are shown, and
+what each is held against: a goal and a floor, each a number, or a function of the results so far
+(medians by "ROW.figure"), or None.
 """
 import dataclasses
 import json
@@ -10,10 +11,10 @@ import subprocess
 import time
 import typing
 
-from node import Failure, Node
+import work
 
-MB = 1e6
 SEND_FLOOR_US = 5.0  # one small packet sent, measured on the machine of the goals
+COUNTS = ("calls", "allocs")  # figures of the counting pass
 
 
 @dataclasses.dataclass
@@ -21,6 +22,8 @@ class Measure:
     key: str
     unit: str
     goal: typing.Any = None  # number, function of results, or None: for information
+    floor: typing.Any = None
+    least: bool = False  # the goal is a least, not a most: a rate
 
 
 @dataclasses.dataclass
@@ -34,6 +37,17 @@ class Row:
     warm: bool = False
     full_only: bool = False
     fresh_node: bool = False
+    system: str = "felix"  # or a peer's name
+    group: str = ""  # rows of a group take turns, run by run
+
+
+def all_but_shown(row, figures):
+    """Measures for the figures that a row has but does not name: information, never a goal."""
+    units = {"calls": "/unit", "allocs": "/unit", "rss_mib": "MiB", "p50": "us", "p99": "us",
+             "p999": "us", "max": "us"}
+    named = {measure.key for measure in row.measures}
+    return [Measure(key, unit) for key, unit in units.items()
+            if key in figures and key not in named]
 
 
 def scaled(bench, count):
@@ -55,29 +69,44 @@ def latency(bench, *words, count=10000, size=256, with_floor=False):
         measured = floor(bench)
         figures["floor_p50"] = measured["p50_us"]
         figures["floor_p99"] = measured["p99_us"]
-    stream = bench.node.fresh()
-    with bench.node.load("latency", "--stream", stream, "--size", size,
-                         "--count", scaled(bench, count), *words) as load:
-        load.expect("warm")
-        cpu_s = bench.node.cpu_s()
-        load.go()
-        result = load.expect("result")
-        cpu_s = bench.node.cpu_s() - cpu_s
-    figures.update(p50=result["p50_us"], p99=result["p99_us"], p999=result["p999_us"],
-                   max=result["max_us"], lost=result["wrong"],
-                   cpu_us=cpu_s * 1e6 / result["count"])
+    figures.update(work.latency(bench.node, *words, count=scaled(bench, count), size=size))
     if with_floor:
         figures["over_floor"] = figures["p50"] / figures["floor_p50"]
-    figures["tail"] = figures["p99"] / figures["p50"]
     return figures
+
+
+def transport_floor(bench):
+    """What sending and receiving a GB costs over our transport with nothing above it."""
+    done = subprocess.run([bench.bin / "bench_quic_bulk", "--mb", str(int(600 * bench.scale) + 100)],
+                          capture_output=True, timeout=120, check=True, text=True)
+    said = {one["bench"]: one for one in map(json.loads, done.stdout.splitlines())}
+    return {"lost": 0, "send": said["quic_bulk_send"]["cpu_s_per_gb"],
+            "receive": said["quic_bulk_receive"]["cpu_s_per_gb"],
+            "mb_s": said["quic_bulk_receive"]["mb_per_s"]}
+
+
+FLOOR = Row("F/transport", "one QUIC stream between two processes, no broker", (), transport_floor,
+            [Measure("send", "CPU-s/GB"), Measure("receive", "CPU-s/GB"), Measure("mb_s", "MB/s")],
+            "bench_quic_bulk")
+
+
+def relay_floor(size, fan_out):
+    """CPU-s a million deliveries that receiving once and sending to each costs without a broker."""
+    def at(results):
+        if "F/transport.send" not in results or size < 1024:
+            return None  # below, it is messages and not bytes that cost
+        gigabytes = size * 1e6 / 1e9
+        return gigabytes * (results["F/transport.send"] + results["F/transport.receive"] / fan_out)
+    return at
 
 
 def p1(regime, warm):
     name = f"P1/{regime}"
     return Row(name, f"256 B, one in flight, fan-out 1, {regime}", (),
                lambda b: latency(b, with_floor=True),
-               [Measure("over_floor", "x floor", 1.3), Measure("p50", "us"),
-                Measure("floor_p50", "us"),
+               [Measure("over_floor", "x floor", 1.3),
+                Measure("p50", "us", floor=lambda r: r.get(f"{name}.floor_p50")),
+                Measure("floor_p50", "us"), Measure("floor_p99", "us"),
                 Measure("tail", "x p50", 2.5), Measure("p99", "us"),
                 Measure("p999", "us", 1000.0), Measure("max", "us"), Measure("cpu_us", "us")],
                "bench_latency --size 256 --subs 1; bench_quic_pingpong --size 256", warm=warm)
@@ -110,40 +139,9 @@ def p2(fan_out, one_conn, warm=True):
 
 # --- throughput ---
 
-def relay(bench, size, subs, count, batch=None, jumbo=0, window=8 << 20):
-    """Publishes `count` messages to `subs` subscribers, a connection each."""
-    batch = batch or max(1, min(1024, 65536 // size))
-    count = max(batch * 20, scaled(bench, count))
-    # Once round the ring of the shard (64 MiB), whose memory is touched for the first time there,
-    # unless that is too much for so many subscribers.
-    round_bytes = min(72 * (1 << 20), 400 * MB / subs) * min(1, bench.scale)
-    warm_up = max(batch * 4, count // 10, int(round_bytes / size))
-    stream = bench.node.fresh()
-    words = ["--stream", stream, "--count", count, "--warm-up", warm_up, "--subs", subs,
-             "--progress", bench.node.progress_file()]
-    if jumbo:
-        words += ["--udp-payload-max", jumbo]
-    node = bench.node
-    with node.load("pubsub", "sub", "--conns", subs, *words) as sub:
-        sub.expect("ready")
-        with node.load("pubsub", "pub", "--size", size, "--batch", batch, "--window", window,
-                       *words) as pub:
-            pub.expect("warm")
-            sub.expect("warm")
-            cpu_s = node.cpu_s()
-            pub.go()
-            received = sub.expect("result")
-            cpu_s = node.cpu_s() - cpu_s
-            sent = pub.expect("result")
-    deliveries = count * subs
-    seconds = (received["end_ns"] - sent["start_ns"]) / 1e9
-    return {"lost": received["lost"] + received["wrong"] + received["gaps"] + sent["failed"],
-            "rate": deliveries / seconds, "mb_s": deliveries * size / seconds / MB,
-            "cpu_per_gb": cpu_s / (deliveries * size / 1e9),
-            "cpu_per_million": cpu_s / (deliveries / 1e6),
-            "broker_cpu": cpu_s / seconds,
-            "pub_cpu_us": sent["cpu_s"] * 1e6 / count,
-            "sub_cpu_us": received["cpu_s"] * 1e6 / deliveries}
+def relay(bench, size, subs, count, batch=None, jumbo=0, window=None):
+    return work.Relay(size, subs, scaled(bench, count), batch, jumbo=jumbo, window=window,
+                      ring=bench.scale).run(bench.node)
 
 
 def text_size(size):
@@ -154,18 +152,21 @@ JUMBO = 8952
 
 
 def p3(size, jumbo=False, megabytes=300):
-    count = int(megabytes * MB / size) if size > 100 else 2000000
+    count = int(megabytes * work.MB / size) if size > 100 else 2000000
     measures = [Measure("rate", "/s"), Measure("mb_s", "MB/s"), Measure("broker_cpu", "cores"),
                 Measure("sub_cpu_us", "us"), Measure("pub_cpu_us", "us")]
     if size >= 1024:
-        measures.insert(0, Measure("cpu_per_gb", "CPU-s/GB", 0.9 if jumbo else 1.3))
+        floor_per_gb = None if jumbo else (
+            lambda r: r["F/transport.send"] + r["F/transport.receive"]
+            if "F/transport.send" in r else None)
+        measures.insert(0, Measure("cpu_per_gb", "CPU-s/GB", 0.9 if jumbo else 1.3, floor_per_gb))
     else:
         measures.insert(0, Measure("cpu_per_million", "CPU-s/M", 0.25))
     profile = ("--udp-payload-max", str(JUMBO)) if jumbo else ()
     name = f"P3/{text_size(size).replace(' ', '')}{'-jumbo' if jumbo else ''}"
     return Row(name, f"batched, fan-out 1, {text_size(size)}{', jumbo' if jumbo else ''}", profile,
                lambda b: relay(b, size, 1, count, jumbo=JUMBO if jumbo else 0), measures,
-               f"bench_pubsub pub --size {size} --batch {max(1, min(1024, 65536 // size))}; "
+               f"bench_pubsub pub --size {size} --batch {work.default_batch(size)}; "
                "bench_pubsub sub --subs 1")
 
 
@@ -177,14 +178,15 @@ def p4(size, fan_out, jumbo=False, full_only=False):
     count = max(600 if size > 100 else 2000, deliveries // fan_out)
     name = f"P4/{text_size(size).replace(' ', '')}-x{fan_out}{'-jumbo' if jumbo else ''}"
     goal = 0.55 if jumbo else P4_GOALS[size]
-    measures = [Measure("cpu_per_million", "CPU-s/M", goal), Measure("rate", "/s"),
+    floor_ = None if jumbo else relay_floor(size, fan_out)
+    measures = [Measure("cpu_per_million", "CPU-s/M", goal, floor_), Measure("rate", "/s"),
                 Measure("mb_s", "MB/s"), Measure("broker_cpu", "cores"),
                 Measure("sub_cpu_us", "us")]
     flags = ("--max-connections-per-ip", "0")
     if jumbo:
         flags += ("--udp-payload-max", str(JUMBO))
     batch = max(1, min(256, 16384 // size)) if fan_out >= 1000 else None
-    window = (1 << 20) if fan_out >= 1000 else (8 << 20)
+    window = (1 << 20) if fan_out >= 1000 else None
     return Row(name, f"fan-out {fan_out}, {text_size(size)}{', jumbo' if jumbo else ''}", flags,
                lambda b: relay(b, size, fan_out, count, batch, JUMBO if jumbo else 0, window),
                measures, f"bench_pubsub pub --size {size}; bench_pubsub sub --subs {fan_out}",
@@ -193,20 +195,8 @@ def p4(size, fan_out, jumbo=False, full_only=False):
 
 # --- requests ---
 
-def acked(bench, count=100000, stream=None, inflight=64):
-    node = bench.node
-    with node.load("pubsub", "acked", "--stream", stream or node.fresh(), "--size", 256,
-                   "--inflight", inflight, "--count", scaled(bench, count),
-                   "--warm-up", scaled(bench, 140000)) as load:
-        load.expect("warm")
-        cpu_s = node.cpu_s()
-        load.go()
-        result = load.expect("result")
-        cpu_s = node.cpu_s() - cpu_s
-    seconds = (result["end_ns"] - result["start_ns"]) / 1e9
-    return {"lost": result["failed"], "cpu_us": cpu_s * 1e6 / result["count"],
-            "rate": result["count"] / seconds, "p50": result["p50_us"], "p99": result["p99_us"],
-            "client_cpu_us": result["cpu_s"] * 1e6 / result["count"]}
+def acked(bench, count=100000):
+    return work.acked(bench.node, scaled(bench, count), scaled(bench, 140000))
 
 
 P5 = Row("P5", "unbatched acked publishes, 64 in flight, 256 B, in memory", (), acked,
@@ -215,20 +205,8 @@ P5 = Row("P5", "unbatched acked publishes, 64 in flight, 256 B, in memory", (), 
          "bench_pubsub acked --size 256 --inflight 64")
 
 
-def cache(bench, op, outstanding, conns, count):
-    node = bench.node
-    with node.load("cache_load", "--cache", node.fresh("cache"), "--op", op, "--size", 100,
-                   "--outstanding", outstanding, "--conns", conns, "--count",
-                   scaled(bench, count)) as load:
-        load.expect("warm")
-        cpu_s = node.cpu_s()
-        load.go()
-        result = load.expect("result")
-        cpu_s = node.cpu_s() - cpu_s
-    seconds = (result["end_ns"] - result["start_ns"]) / 1e9
-    return {"lost": result["wrong"], "cpu_us": cpu_s * 1e6 / result["count"],
-            "rate": result["count"] / seconds, "p50": result["p50_us"], "p99": result["p99_us"],
-            "client_cpu_us": result["cpu_s"] * 1e6 / result["count"]}
+def cache(bench, op, outstanding, conns, count, size, form):
+    return work.cache(bench.node, op, scaled(bench, count), outstanding, conns, size, *form)
 
 
 def p8(op, outstanding, conns, count):
@@ -241,8 +219,17 @@ def p8(op, outstanding, conns, count):
                     Measure("p50", "us")] + measures
     return Row(f"P8/{op}-{outstanding}", f"cache {op} as JSON, 100 B, {outstanding} outstanding, "
                f"{conns} connection{'s' if conns > 1 else ''}", (),
-               lambda b: cache(b, op, outstanding, conns, count), measures,
-               f"bench_cache_load --op {op} --size 100 --outstanding {outstanding} --conns {conns}")
+               lambda b: cache(b, op, outstanding, conns, count, 100, ("--json",)), measures,
+               f"bench_cache_load --json --op {op} --size 100 --outstanding {outstanding} "
+               f"--conns {conns}")
+
+
+def p8_binary(op):
+    return Row(f"P8/bin-{op}-256", f"cache {op} as operations, 256 B, 256 outstanding, "
+               "8 connections", (), lambda b: cache(b, op, 256, 8, 400000, 256, ()),
+               [Measure("cpu_us", "us", 0.67), Measure("p50", "us"), Measure("rate", "/s"),
+                Measure("p99", "us"), Measure("client_cpu_us", "us")],
+               f"bench_cache_load --op {op} --size 256 --outstanding 256 --conns 8")
 
 
 # --- growth ---
@@ -334,7 +321,8 @@ P14 = Row("P14", "1 KiB, fan-out 2, one stalled subscriber beside them", (), sta
 
 BUSY = ("--workers", "1", "--busy-poll-us", "1000")
 
-ROWS = [
+GOAL_ROWS = [
+    FLOOR,
     p1("quiet", False), p1("warm", True),
     p1_variant("P1/quiet-one-conn", "the same, publisher and subscriber share a connection",
                ["--one-conn"]),
@@ -344,6 +332,8 @@ ROWS = [
     p3(100), p3(1024), p3(4096), p3(16384), P5,
     p8("get", 1, 1, 5000), p8("get", 16, 1, 30000), p8("get", 256, 8, 60000),
     p8("put", 1, 1, 5000), p8("put", 16, 1, 30000), p8("put", 256, 8, 60000),
+    p8("miss", 256, 8, 60000),
+    p8_binary("get"), p8_binary("put"),
     P14,
     p1_variant("P1/busy-poll", "the same, quiet, the broker polls one core", [], BUSY,
                goal=lambda r: 0.6 * r["P1/quiet.p50"] if "P1/quiet.p50" in r else None),

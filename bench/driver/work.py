@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run of each kind of work, against a node or a peer: words to the load programs in, figures out.
+
+Every answer has "lost" (anything that makes the run void), `cpu_us` or `cpu_per_million` of the
+server, the resident memory of it, and in a counting pass `calls` and `allocs` a unit. A unit is what
+the figure's name says: a delivery for relay(), a message for latency() and acked(), a request for
+cache().
+"""
+import contextlib
+
+MB = 1e6
+
+
+def seconds_between(start, end):
+    return (end - start) / 1e9
+
+
+def per_unit(used, units):
+    """The server's figures a unit, from what a meter said."""
+    figures = {key: value for key, value in used.items() if key != "cpu_s"}
+    figures["cpu_us"] = used["cpu_s"] * 1e6 / units
+    return figures
+
+
+def percentiles(result):
+    return {key: result[f"{key}_us"] for key in ("p50", "p99", "p999", "max")}
+
+
+def measured(system, load):
+    """One load program's measured part: what it says, and what the server used meanwhile."""
+    with load:
+        load.expect("warm")
+        meter = system.meter()
+        load.go()
+        result = load.expect("result")
+        used = meter.stop(result["count"])
+    return result, used
+
+
+def latency(system, *words, count, size=256):
+    """One message in flight, until the last subscriber has it."""
+    result, used = measured(system, system.latency("--stream", system.fresh(), "--size", size,
+                                                   "--count", count, *words))
+    figures = per_unit(used, result["count"])
+    figures.update(percentiles(result), lost=result["wrong"],
+                   tail=result["p99_us"] / result["p50_us"],
+                   client_cpu_us=result["cpu_s"] * 1e6 / result["count"])
+    return figures
+
+
+def default_batch(size):
+    """As many as make 64 KiB."""
+    return max(1, min(1024, 65536 // max(size, 1)))
+
+
+class Relay:
+    """`count` messages to `subs` subscribers, a connection each, from one or several publishers."""
+
+    def __init__(self, size, subs, count, batch=None, acks="batch", publishers=1, window=None,
+                 jumbo=0, ring=1.0):
+        self.size = size
+        self.subs = subs
+        self.batch = batch or default_batch(size)
+        self.publishers = publishers
+        batches = 20 if subs < 1000 else 4  # at least
+        self.count = max(count, batches * self.batch * publishers) // publishers  # of each publisher
+        self.acks = acks
+        self.window = window
+        self.jumbo = jumbo
+        self.ring = ring  # how much of the ring the warm-up goes round
+
+    def warm_up(self, ring_bytes):
+        """Messages of each publisher: once round the ring, unless that is too much for so many."""
+        around = min(ring_bytes, 400 * MB / self.subs) * min(1, self.ring) / max(self.size, 64)
+        return max(self.batch * 4, self.count // 10, int(around / self.publishers))
+
+    def words(self, system):
+        words = ["--stream", system.fresh(), "--subs", self.subs, "--publishers", self.publishers,
+                 "--progress", system.progress_file()]
+        return words + (["--udp-payload-max", self.jumbo] if self.jumbo else [])
+
+    def run(self, system):
+        words = self.words(system)
+        warm_up = self.warm_up(system.ring_bytes)
+        all_of_it = ["--count", self.count * self.publishers,
+                     "--warm-up", warm_up * self.publishers]
+        each = ["--count", self.count, "--warm-up", warm_up, "--size", self.size,
+                "--batch", self.batch, "--acks", self.acks,
+                "--window", self.window or system.window]
+        with contextlib.ExitStack() as stack:
+            sub = stack.enter_context(system.pubsub("sub", "--conns", self.subs, *words,
+                                                    *all_of_it))
+            sub.expect("ready")
+            pubs = [stack.enter_context(system.pubsub("pub", "--publisher", i, *words, *each))
+                    for i in range(self.publishers)]
+            for pub in pubs:
+                pub.expect("warm")
+            sub.expect("warm")
+            meter = system.meter()
+            for pub in pubs:
+                pub.go()
+            received = sub.expect("result")
+            used = meter.stop(self.count * self.publishers * self.subs)
+            sent = [pub.expect("result") for pub in pubs]
+        return self.figures(used, received, sent)
+
+    def figures(self, used, received, sent):
+        messages = self.count * self.publishers
+        deliveries = messages * self.subs
+        seconds = seconds_between(min(one["start_ns"] for one in sent), received["end_ns"])
+        figures = per_unit(used, deliveries)
+        figures.update(
+            lost=(received["lost"] + received["wrong"] + received["gaps"]
+                  + sum(one["failed"] for one in sent)),
+            rate=deliveries / seconds, mb_s=deliveries * self.size / seconds / MB,
+            cpu_per_million=figures["cpu_us"], broker_cpu=used["cpu_s"] / seconds,
+            per_cpu_s=deliveries / used["cpu_s"],
+            pub_cpu_us=sum(one["cpu_s"] for one in sent) * 1e6 / messages,
+            sub_cpu_us=received["cpu_s"] * 1e6 / deliveries)
+        if self.size > 0:
+            figures["cpu_per_gb"] = used["cpu_s"] / (deliveries * self.size / 1e9)
+        if received["count"] > 0:
+            figures.update(percentiles(received))
+        return figures
+
+
+def requests(system, load, wrong):
+    """What acked() and cache() share: requests answered one by one."""
+    result, used = measured(system, load)
+    figures = per_unit(used, result["count"])
+    figures.update(percentiles(result), lost=result[wrong],
+                   rate=result["count"] / seconds_between(result["start_ns"], result["end_ns"]),
+                   per_cpu_s=result["count"] / used["cpu_s"],
+                   client_cpu_us=result["cpu_s"] * 1e6 / result["count"])
+    return figures
+
+
+def acked(system, count, warm_up, inflight=64, size=256):
+    """Every message a frame of its own, the next when one is acknowledged."""
+    return requests(system, system.pubsub("acked", "--stream", system.fresh(), "--size", size,
+                                          "--inflight", inflight, "--count", count,
+                                          "--warm-up", warm_up), "failed")
+
+
+def cache(system, op, count, outstanding=1, conns=1, size=100, *words):
+    """Requests of one kind, always `outstanding` under way over `conns` connections."""
+    return requests(system, system.cache("--cache", system.fresh("cache"), "--op", op,
+                                         "--size", size, "--outstanding", outstanding,
+                                         "--conns", conns, "--count", count, *words), "wrong")

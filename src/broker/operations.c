@@ -1,0 +1,769 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * broker/operations.c - operation frames: many small requests, each answered when it is done.
+ * docs/spec/extensions.md 1.
+ *
+ *     frame ─► operation ─► name of its handle ─► request ─┬─ owned here: served, answer appended
+ *                                                          └─ elsewhere: entry of that worker's batch
+ *     tick  ─► batches ─► owners serve them ─► parts (ranges of whole frames, by lane) ─► lanes
+ *
+ * One operation costs no allocation and no message of its own: answers are written one behind the
+ * other into the chunk they leave from, and what other workers must do travels a batch at a time,
+ * there and back. The owner writes the bytes that leave, so that home only hands them on.
+ */
+#include "broker/worker_int.h"
+#include "common/alloc.h"
+#include "wire/bytes.h"
+
+#include <string.h>
+
+#define BATCH_ENTRIES 256
+#define BATCH_PARTS   (2 * BATCH_ENTRIES) /* an answer ends one frame and has one range besides */
+#define NAMES_FIRST   4
+#define ANSWER_HEAD   (FLX_OPERATION_HEAD_BYTES + sizeof(uint64_t)) /* with a version */
+
+/* What OPEN made: names, and what they meant in the catalog of that epoch. */
+typedef struct flx_op_name {
+    flx_object object; /* slices into text */
+    uint64_t epoch;
+    const flx_cache_info *cache;   /* NULL: not there, or a stream */
+    const flx_stream_info *stream; /* NULL: not there, or a cache */
+    bool may_read;
+    bool may_write;
+    uint8_t text[];
+} flx_op_name;
+
+/* An operation on its way to the owner. */
+typedef struct op_entry {
+    uint64_t lane;
+    uint32_t id;
+    uint8_t opcode;
+    flx_chunk *holder; /* of the request's bytes; owned */
+    flx_cache_request request;
+} op_entry;
+
+/* Answers on their way home: bytes for one lane. */
+typedef struct op_part {
+    uint64_t lane;
+    flx_range range; /* owned; without a chunk: memory was out, the answers are lost */
+    uint32_t count;  /* operations answered */
+} op_part;
+
+typedef struct flx_op_batch {
+    struct flx_op_batch *next_free;
+    flx_job *job; /* that it will travel with; NULL: it does, or is free */
+    uint32_t entry_count;
+    uint32_t part_count;
+    op_entry entries[BATCH_ENTRIES];
+    op_part parts[BATCH_PARTS];
+} flx_op_batch;
+
+/* ---- writing answers ---- */
+
+/* A frame of answers being written, at the end of the worker's scratch. It goes to the lane, or to
+ * the batch as a part of the lane with that handle. */
+typedef struct op_output {
+    flx_worker *worker;
+    flx_lane *lane;
+    flx_op_batch *batch; /* NULL: to the lane */
+    uint64_t handle;
+    uint8_t *frame; /* NULL: none is begun */
+    size_t len;     /* with its header */
+    size_t cap;
+    uint32_t count;
+} op_output;
+
+static void output_range(op_output *output, flx_range range, uint32_t count)
+{
+    flx_op_batch *batch = output->batch;
+    if (batch != NULL) {
+        FLX_ASSERT(batch->part_count < BATCH_PARTS);
+        batch->parts[batch->part_count++] = (op_part){output->handle, range, count};
+    } else if (range.chunk != NULL) {
+        flx_lane_write(output->lane, range);
+    } else {
+        flx_lane_break(output->lane);
+    }
+}
+
+static void output_flush(op_output *output)
+{
+    if (output->frame == NULL) {
+        return;
+    }
+    flx_frame_header_encode(FLX_FLAG_OPERATIONS, (uint32_t)(output->len - FLX_FRAME_HEADER_BYTES),
+                            output->frame);
+    output->frame = NULL;
+    output_range(output, flx_scratch_commit(&output->worker->scratch, output->len), output->count);
+    output->count = 0;
+}
+
+/* Room for one answer of `len` bytes, counted as written; NULL: memory is out, and it is lost. */
+static uint8_t *output_take(op_output *output, size_t len)
+{
+    if (output->frame != NULL && output->cap - output->len < len) {
+        output_flush(output);
+    }
+    if (output->frame == NULL) {
+        flx_scratch *scratch = &output->worker->scratch;
+        output->frame = flx_scratch_reserve(scratch, FLX_FRAME_HEADER_BYTES + len);
+        if (output->frame == NULL) {
+            output_range(output, (flx_range){NULL, 0, 0}, 1);
+            return NULL;
+        }
+        output->len = FLX_FRAME_HEADER_BYTES;
+        output->cap = flx_chunk_room(scratch->chunk);
+    }
+    uint8_t *to = output->frame + output->len;
+    output->len += len;
+    output->count++;
+    return to;
+}
+
+static void answer_failure(op_output *output, uint8_t opcode, uint32_t id, uint16_t status,
+                           const char *message)
+{
+    const bool is_code = status != FLX_OPERATION_UNSUPPORTED;
+    const flx_operation_answer answer = {
+        .opcode = opcode,
+        .status = status,
+        .id = id,
+        .retry = (uint8_t)(is_code ? flx_code_retry(status) : FLX_RETRY_FATAL),
+        .message = {(const uint8_t *)message, strlen(message)},
+    };
+    if (is_code) {
+        flx_stat_add(&output->worker->stats.errors[status], 1);
+    }
+    uint8_t *to = output_take(output, flx_operation_answer_bytes(&answer));
+    if (to != NULL) {
+        (void)flx_operation_answer_encode(&answer, to);
+    }
+}
+
+static void answer_success(op_output *output, const flx_operation_answer *answer)
+{
+    uint8_t *to = output_take(output, flx_operation_answer_bytes(answer));
+    if (to != NULL) {
+        (void)flx_operation_answer_encode(answer, to);
+    }
+}
+
+/* A value that is sent from where it lies: a frame of its own, head and value one behind the other. */
+static void answer_shared_value(op_output *output, uint8_t opcode, uint32_t id,
+                                const flx_cache_reply *reply)
+{
+    const size_t len = sizeof(uint64_t) + reply->value.len;
+    const flx_operation_head head = {
+        .opcode = opcode, .flags = FLX_OPERATION_FOUND, .id = id, .body = {NULL, len}};
+    output_flush(output);
+    uint8_t *to =
+        flx_scratch_reserve(&output->worker->scratch, FLX_FRAME_HEADER_BYTES + ANSWER_HEAD);
+    if (to == NULL) {
+        output_range(output, (flx_range){NULL, 0, 0}, 1);
+        return;
+    }
+    flx_frame_header_encode(FLX_FLAG_OPERATIONS, (uint32_t)(FLX_OPERATION_HEAD_BYTES + len), to);
+    (void)flx_put_u64(flx_operation_head_put(to + FLX_FRAME_HEADER_BYTES, &head), reply->version);
+    const uint32_t start = (uint32_t)(reply->value.ptr - reply->chunk->data);
+    const flx_range value = {flx_chunk_ref(reply->chunk), start,
+                             start + (uint32_t)reply->value.len};
+    output_range(output,
+                 flx_scratch_commit(&output->worker->scratch, FLX_FRAME_HEADER_BYTES + ANSWER_HEAD),
+                 1);
+    output_range(output, value, 0);
+}
+
+/* What most operations are: a hit, copied once, behind the others. */
+static void answer_value(op_output *output, uint8_t opcode, uint32_t id,
+                         const flx_cache_reply *reply)
+{
+    const size_t len = reply->has_value ? sizeof(uint64_t) + reply->value.len : 0;
+    const flx_operation_head head = {.opcode = opcode,
+                                     .flags = reply->has_value ? FLX_OPERATION_FOUND : 0,
+                                     .id = id,
+                                     .body = {NULL, len}};
+    if (len > FLX_FRAME_BYTES_MAX - FLX_OPERATION_HEAD_BYTES) {
+        answer_failure(output, opcode, id, FLX_CODE_INVALID_REQUEST,
+                       "the value does not fit an answer");
+        return;
+    }
+    if (reply->chunk != NULL) {
+        answer_shared_value(output, opcode, id, reply);
+        return;
+    }
+    uint8_t *to = output_take(output, FLX_OPERATION_HEAD_BYTES + len);
+    if (to != NULL) {
+        to = flx_operation_head_put(to, &head);
+        if (reply->has_value) {
+            (void)flx_put_bytes(flx_put_u64(to, reply->version), reply->value);
+        }
+    }
+}
+
+static void answer_reply(op_output *output, uint8_t opcode, uint32_t id,
+                         const flx_cache_reply *reply)
+{
+    if (reply->status != FLX_OK) {
+        const char *message;
+        const flx_code code = flx_cache_refusal(reply->status, &message);
+        answer_failure(output, opcode, id, (uint16_t)code, message);
+        return;
+    }
+    if (opcode == FLX_OPCODE_CACHE_GET || opcode == FLX_OPCODE_CACHE_DELETE) {
+        answer_value(output, opcode, id, reply);
+        return;
+    }
+    flx_operation_answer answer = {.opcode = opcode, .id = id, .version = reply->version};
+    if (opcode == FLX_OPCODE_COUNTER_ADD || opcode == FLX_OPCODE_COUNTER_GET) {
+        answer.flags = reply->has_value ? FLX_OPERATION_FOUND : 0;
+        answer.counter = (uint64_t)reply->sum;
+    } else if (opcode != FLX_OPCODE_CACHE_PUT) {
+        answer.flags = (uint8_t)((reply->applied ? FLX_OPERATION_APPLIED : 0) |
+                                 (reply->version != 0 ? FLX_OPERATION_VERSIONED : 0));
+    }
+    answer_success(output, &answer);
+}
+
+/* ---- names ---- */
+
+/* Looks the name up again when the catalog is another than it was. */
+static void name_resolve(const flx_worker *worker, flx_op_name *name)
+{
+    if (name->epoch == worker->catalog_epoch) {
+        return;
+    }
+    const flx_object *object = &name->object;
+    name->epoch = worker->catalog_epoch;
+    name->cache = NULL;
+    name->stream = NULL;
+    if (object->kind == FLX_OBJECT_CACHE) {
+        name->cache =
+            flx_catalog_cache(worker->catalog, object->tenant, object->namespace_, object->name);
+    } else {
+        name->stream =
+            flx_catalog_stream(worker->catalog, object->tenant, object->namespace_, object->name);
+    }
+}
+
+static flx_op_name *name_new(const flx_object *object)
+{
+    const size_t len = object->tenant.len + object->namespace_.len + object->name.len;
+    flx_op_name *name = flx_calloc(1, sizeof *name + len);
+    if (name == NULL) {
+        return NULL;
+    }
+    uint8_t *to = name->text;
+    name->object.kind = object->kind;
+    name->object.tenant = (flx_slice){to, object->tenant.len};
+    to = flx_put_bytes(to, object->tenant);
+    name->object.namespace_ = (flx_slice){to, object->namespace_.len};
+    to = flx_put_bytes(to, object->namespace_);
+    name->object.name = (flx_slice){to, object->name.len};
+    (void)flx_put_bytes(to, object->name);
+    return name;
+}
+
+/* Makes `handle` stand for the name, which is taken. False: memory is out. */
+static bool name_put(flx_lane *lane, uint16_t handle, flx_op_name *name)
+{
+    if (handle >= lane->name_cap) {
+        unsigned cap = lane->name_cap == 0 ? NAMES_FIRST : lane->name_cap;
+        while (cap <= handle) {
+            cap *= 2;
+        }
+        flx_op_name **names = flx_realloc(lane->names, cap * sizeof(void *));
+        if (names == NULL) {
+            flx_free(name);
+            return false;
+        }
+        memset(&names[lane->name_cap], 0, (cap - lane->name_cap) * sizeof(void *));
+        lane->names = names;
+        lane->name_cap = (uint16_t)cap;
+    }
+    flx_free(lane->names[handle]);
+    lane->names[handle] = name;
+    return true;
+}
+
+static void name_drop(flx_lane *lane, uint16_t handle)
+{
+    if (handle < lane->name_cap) {
+        flx_free(lane->names[handle]);
+        lane->names[handle] = NULL;
+    }
+}
+
+static flx_object object_of(const flx_operation *operation, bool is_cache)
+{
+    return (flx_object){.kind = is_cache ? FLX_OBJECT_CACHE : FLX_OBJECT_STREAM,
+                        .tenant = operation->tenant,
+                        .namespace_ = operation->namespace_,
+                        .name = operation->name};
+}
+
+/* A longer name is in no catalog, and is not kept. */
+static bool names_fit(const flx_operation *operation)
+{
+    return operation->tenant.len <= FLX_NAME_MAX && operation->namespace_.len <= FLX_NAME_MAX &&
+           operation->name.len <= FLX_NAME_MAX;
+}
+
+static void run_open(op_output *output, flx_lane *lane, const flx_operation *operation)
+{
+    const bool is_cache = operation->kind == FLX_OPERATION_CACHE;
+    const flx_object object = object_of(operation, is_cache);
+    const bool may_read = flx_session_allows(
+        lane, &object, is_cache ? FLX_ACTION_CACHE_READ : FLX_ACTION_STREAM_SUBSCRIBE);
+    const bool may_write = flx_session_allows(
+        lane, &object, is_cache ? FLX_ACTION_CACHE_WRITE : FLX_ACTION_STREAM_PUBLISH);
+    uint16_t status = FLX_CODE_INVALID_REQUEST;
+    const char *message = "a handle above 255";
+    if (operation->handle > FLX_OPERATION_HANDLE_MAX) {
+        answer_failure(output, operation->opcode, operation->id, status, message);
+        return;
+    }
+    name_drop(lane, operation->handle);
+    flx_op_name *name = NULL;
+    if (!names_fit(operation)) {
+        status = FLX_CODE_NOT_FOUND;
+        message = is_cache ? "cache not found" : "stream not found";
+    } else if ((name = name_new(&object)) == NULL || !name_put(lane, operation->handle, name)) {
+        status = FLX_CODE_OVERLOADED;
+        message = "out of memory";
+    } else if (!may_read && !may_write) {
+        status = FLX_CODE_FORBIDDEN; /* and so are the operations on it */
+        message = "permission denied";
+    } else {
+        name->may_read = may_read;
+        name->may_write = may_write;
+        name->epoch = lane->peer->worker->catalog_epoch - 1;
+        name_resolve(lane->peer->worker, name);
+        status = name->cache != NULL || name->stream != NULL ? 0 : FLX_CODE_NOT_FOUND;
+        message = is_cache ? "cache not found" : "stream not found";
+    }
+    if (status != 0) {
+        answer_failure(output, operation->opcode, operation->id, status, message);
+        return;
+    }
+    const bool jumps = !is_cache && name->stream->routing == FLX_ROUTING_JUMP_HASH;
+    const flx_operation_answer answer = {.opcode = operation->opcode,
+                                         .id = operation->id,
+                                         .shards =
+                                             is_cache ? name->cache->shards : name->stream->shards,
+                                         .routing = jumps ? 1 : 0};
+    answer_success(output, &answer);
+}
+
+/* ---- placement ---- */
+
+/* The shard that is asked about; false: the failure was written. */
+static bool placement_target(op_output *output, const flx_operation *operation, uint32_t *ret_id,
+                             uint32_t *ret_shard)
+{
+    const flx_catalog *catalog = output->worker->catalog;
+    const bool is_cache = operation->kind == FLX_PLACEMENT_CACHE;
+    flx_routing routing = FLX_ROUTING_MODULO;
+    uint32_t shards = 0;
+    if (is_cache) {
+        const flx_cache_info *info =
+            flx_catalog_cache(catalog, operation->tenant, operation->namespace_, operation->name);
+        *ret_id = info == NULL ? 0 : info->id;
+        shards = info == NULL ? 0 : info->shards;
+    } else {
+        const flx_stream_info *info =
+            flx_catalog_stream(catalog, operation->tenant, operation->namespace_, operation->name);
+        *ret_id = info == NULL ? 0 : info->id;
+        shards = info == NULL ? 0 : info->shards;
+        routing = info == NULL ? routing : (flx_routing)info->routing;
+    }
+    if (shards == 0) {
+        answer_failure(output, operation->opcode, operation->id, FLX_CODE_NOT_FOUND,
+                       is_cache ? "cache not found" : "stream not found");
+        return false;
+    }
+    *ret_shard = (operation->flags & FLX_OPERATION_KEYED) != 0
+                     ? flx_route_shard(routing, operation->key, shards)
+                     : operation->shard;
+    if (*ret_shard >= shards) {
+        answer_failure(output, operation->opcode, operation->id, FLX_CODE_INVALID_REQUEST,
+                       "no such shard");
+        return false;
+    }
+    return true;
+}
+
+static void run_placement(op_output *output, const flx_lane *lane, const flx_operation *operation)
+{
+    const flx_worker *worker = output->worker;
+    const flx_object object = object_of(operation, operation->kind == FLX_PLACEMENT_CACHE);
+    const bool is_allowed = operation->kind == FLX_PLACEMENT_PUBLISH
+                                ? flx_session_allows(lane, &object, FLX_ACTION_STREAM_PUBLISH)
+                            : operation->kind == FLX_PLACEMENT_SUBSCRIBE
+                                ? flx_session_allows(lane, &object, FLX_ACTION_STREAM_SUBSCRIBE)
+                                : flx_session_allows(lane, &object, FLX_ACTION_CACHE_READ) ||
+                                      flx_session_allows(lane, &object, FLX_ACTION_CACHE_WRITE);
+    uint32_t id;
+    uint32_t shard;
+    if (!is_allowed) {
+        answer_failure(output, operation->opcode, operation->id, FLX_CODE_FORBIDDEN,
+                       "permission denied");
+        return;
+    }
+    if (!placement_target(output, operation, &id, &shard)) {
+        return;
+    }
+    const flx_operation_answer answer = {
+        .opcode = operation->opcode,
+        .id = operation->id,
+        .workers = (uint16_t)worker->count,
+        .worker =
+            (uint16_t)flx_worker_placement(worker, (flx_placement_kind)operation->kind, id, shard)};
+    answer_success(output, &answer);
+}
+
+/* ---- batches ---- */
+
+/* The batch for that worker, with all it needs to leave; NULL: memory is out. */
+static flx_op_batch *batch_of(flx_worker *worker, uint32_t owner)
+{
+    if (worker->batches[owner] != NULL) {
+        return worker->batches[owner];
+    }
+    flx_op_batch *batch = worker->free_batches;
+    flx_job *job = flx_job_new(worker, FLX_JOB_OPERATIONS);
+    if (job == NULL) {
+        return NULL;
+    }
+    if (batch != NULL) {
+        worker->free_batches = batch->next_free;
+        worker->free_batch_count--;
+    } else if ((batch = flx_alloc(sizeof *batch)) == NULL) {
+        flx_job_drop(worker, job);
+        return NULL;
+    }
+    batch->entry_count = 0;
+    batch->part_count = 0;
+    batch->job = job;
+    worker->batches[owner] = batch;
+    worker->batch_count++;
+    return batch;
+}
+
+void flx_op_batch_free(flx_op_batch *batch)
+{
+    if (batch == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < batch->entry_count; i++) {
+        flx_chunk_unref(batch->entries[i].holder);
+    }
+    for (uint32_t i = 0; i < batch->part_count; i++) {
+        flx_chunk_unref(batch->parts[i].range.chunk);
+    }
+    flx_free(batch->job);
+    flx_free(batch);
+}
+
+static void batch_post(flx_worker *worker, uint32_t owner)
+{
+    flx_op_batch *batch = worker->batches[owner];
+    flx_job *job = batch->job;
+    batch->job = NULL;
+    worker->batches[owner] = NULL;
+    worker->batch_count--;
+    job->catalog = flx_catalog_ref(worker->catalog);
+    job->batch = batch;
+    flx_job_send(worker, job, owner);
+}
+
+void flx_operations_post(flx_worker *worker)
+{
+    for (uint32_t owner = 0; owner < worker->count && worker->batch_count > 0; owner++) {
+        if (worker->batches[owner] != NULL) {
+            batch_post(worker, owner);
+        }
+    }
+}
+
+/* Hands a request to the worker that owns its shard. False: memory is out. */
+static bool send_elsewhere(op_output *output, flx_lane *lane, const flx_operation *operation,
+                           uint32_t owner, flx_cache_request *request)
+{
+    flx_worker *worker = lane->peer->worker;
+    flx_op_batch *batch = batch_of(worker, owner);
+    flx_chunk *holder = batch == NULL ? NULL : flx_cache_request_keep(worker, request);
+    if (holder == NULL) {
+        return false;
+    }
+    batch->entries[batch->entry_count++] = (op_entry){.lane = lane->handle,
+                                                      .id = operation->id,
+                                                      .opcode = operation->opcode,
+                                                      .holder = holder,
+                                                      .request = *request};
+    lane->ops_out++;
+    if (batch->entry_count == BATCH_ENTRIES) {
+        output_flush(output); /* what cannot be posted is answered at once, by another output */
+        batch_post(worker, owner);
+    }
+    return true;
+}
+
+void flx_operations_job(flx_worker *worker, flx_job *job)
+{
+    flx_op_batch *batch = job->batch;
+    op_output output = {.worker = worker, .batch = batch};
+    for (uint32_t i = 0; i < batch->entry_count; i++) {
+        op_entry *entry = &batch->entries[i];
+        flx_cache_reply reply;
+        if (output.handle != entry->lane) {
+            output_flush(&output);
+            output.handle = entry->lane;
+        }
+        flx_cache_serve(worker, &entry->request, &reply);
+        answer_reply(&output, entry->opcode, entry->id, &reply);
+        flx_chunk_unref(entry->holder);
+    }
+    batch->entry_count = 0;
+    output_flush(&output);
+}
+
+/* Answers what an owner was never asked: there was no memory to send it. */
+static void batch_lost(flx_worker *worker, const flx_op_batch *batch)
+{
+    for (uint32_t i = 0; i < batch->entry_count; i++) {
+        const op_entry *entry = &batch->entries[i];
+        op_output output = {.worker = worker,
+                            .lane = flx_handles_get(&worker->handles, entry->lane)};
+        if (output.lane != NULL) {
+            output.lane->ops_out--;
+            flx_worker_mark_lane(worker, output.lane);
+            answer_failure(&output, entry->opcode, entry->id, FLX_CODE_OVERLOADED, "out of memory");
+            output_flush(&output);
+        }
+    }
+}
+
+void flx_operations_done(flx_worker *worker, flx_job *job)
+{
+    flx_op_batch *batch = job->batch;
+    if (job->status != FLX_OK) {
+        batch_lost(worker, batch);
+        return;
+    }
+    for (uint32_t i = 0; i < batch->part_count; i++) {
+        op_part *part = &batch->parts[i];
+        flx_lane *lane = flx_handles_get(&worker->handles, part->lane);
+        if (lane == NULL) {
+            flx_chunk_unref(part->range.chunk);
+            continue;
+        }
+        FLX_ASSERT(lane->ops_out >= part->count);
+        lane->ops_out -= part->count;
+        flx_worker_mark_lane(worker, lane); /* reads on, or ends */
+        if (part->range.chunk != NULL) {
+            flx_lane_write(lane, part->range);
+        } else {
+            flx_lane_break(lane); /* a hole in the answers would be worse */
+        }
+    }
+    batch->part_count = 0;
+    if (worker->free_batch_count < 2 * worker->count) {
+        batch->next_free = worker->free_batches;
+        worker->free_batches = batch;
+        worker->free_batch_count++;
+        job->batch = NULL;
+    }
+}
+
+/* ---- the cache ---- */
+
+/* What the operation asks of a cache, its target left open. */
+static flx_cache_request request_of(const flx_worker *worker, const flx_operation *operation,
+                                    flx_chunk *chunk)
+{
+    flx_cache_request request = {.key = operation->key};
+    bool is_put = false;
+    switch (operation->opcode) {
+    case FLX_OPCODE_CACHE_GET:
+        request.op = FLX_CACHE_OP_GET;
+        break;
+    case FLX_OPCODE_CACHE_DELETE:
+        request.op = FLX_CACHE_OP_DELETE;
+        break;
+    case FLX_OPCODE_CACHE_DELETE_IF:
+        request.op = FLX_CACHE_OP_DELETE_VERSION;
+        request.version = operation->version;
+        break;
+    case FLX_OPCODE_CACHE_PUT:
+        request.op = FLX_CACHE_OP_PUT;
+        is_put = true;
+        break;
+    case FLX_OPCODE_CACHE_PUT_IF: {
+        const bool has_version = (operation->flags & FLX_OPERATION_VERSION) != 0;
+        request.op = has_version ? FLX_CACHE_OP_PUT_VERSION : FLX_CACHE_OP_PUT_ABSENT;
+        request.version = operation->version;
+        is_put = true;
+        break;
+    }
+    case FLX_OPCODE_COUNTER_ADD:
+        request.op = FLX_CACHE_OP_COUNTER_ADD;
+        request.delta = (int64_t)operation->delta;
+        break;
+    case FLX_OPCODE_COUNTER_GET:
+        request.op = FLX_CACHE_OP_COUNTER_GET;
+        break;
+    default:
+        FLX_UNREACHABLE();
+    }
+    if (is_put) {
+        request.value = operation->value;
+        request.chunk = operation->value.len >= FLX_CACHE_CHUNK_BYTES ? chunk : NULL;
+        request.expires_at_ms = flx_cache_expiry_ms(
+            worker, (operation->flags & FLX_OPERATION_TTL) != 0 ? operation->ttl_ms : UINT64_MAX);
+    }
+    return request;
+}
+
+/* The cache of the operation's handle if it may be used so; NULL: ret_status and message say why. */
+static const flx_cache_info *cache_of(const flx_lane *lane, const flx_operation *operation,
+                                      uint16_t *ret_status, const char **ret_message)
+{
+    flx_op_name *name = operation->handle < lane->name_cap ? lane->names[operation->handle] : NULL;
+    const bool is_read =
+        operation->opcode == FLX_OPCODE_CACHE_GET || operation->opcode == FLX_OPCODE_COUNTER_GET;
+    if (name == NULL) {
+        const bool is_high = operation->handle > FLX_OPERATION_HANDLE_MAX;
+        *ret_status = is_high ? FLX_CODE_INVALID_REQUEST : FLX_CODE_NOT_FOUND;
+        *ret_message = is_high ? "a handle above 255" : "the handle is not open";
+        return NULL;
+    }
+    name_resolve(lane->peer->worker, name);
+    if (name->object.kind != FLX_OBJECT_CACHE) {
+        *ret_status = FLX_CODE_INVALID_REQUEST;
+        *ret_message = "the handle is of a stream";
+    } else if (is_read ? !name->may_read : !name->may_write) {
+        *ret_status = FLX_CODE_FORBIDDEN;
+        *ret_message = "permission denied";
+    } else if (name->cache == NULL) {
+        *ret_status = FLX_CODE_NOT_FOUND;
+        *ret_message = "cache not found";
+    } else if (operation->key.len > FLX_CACHE_KEY_MAX) {
+        *ret_status = FLX_CODE_INVALID_REQUEST;
+        *ret_message = "the key is too long";
+    } else {
+        return name->cache;
+    }
+    return NULL;
+}
+
+static void run_cache(op_output *output, flx_lane *lane, const flx_operation *operation,
+                      flx_chunk *chunk)
+{
+    flx_worker *worker = output->worker;
+    uint16_t status;
+    const char *message;
+    const flx_cache_info *info = cache_of(lane, operation, &status, &message);
+    if (info == NULL) {
+        answer_failure(output, operation->opcode, operation->id, status, message);
+        return;
+    }
+    flx_cache_request request = request_of(worker, operation, chunk);
+    flx_cache_request_aim(worker, info, &request);
+    const uint32_t owner = flx_worker_owner(info->id, request.shard, worker->count);
+    if (owner == worker->index) {
+        flx_cache_reply reply;
+        flx_cache_serve(worker, &request, &reply);
+        answer_reply(output, operation->opcode, operation->id, &reply);
+    } else if (!send_elsewhere(output, lane, operation, owner, &request)) {
+        answer_failure(output, operation->opcode, operation->id, FLX_CODE_OVERLOADED,
+                       "out of memory");
+    }
+}
+
+/* ---- frames ---- */
+
+static void run_operation(op_output *output, flx_lane *lane, const flx_operation_head *head,
+                          flx_chunk *chunk)
+{
+    flx_operation operation;
+    const flx_status status = flx_operation_decode(head, &operation, NULL);
+    if (status == FLX_ERR_UNSUPPORTED) {
+        answer_failure(output, head->opcode, head->id, FLX_OPERATION_UNSUPPORTED,
+                       "unknown operation");
+        return;
+    }
+    if (status != FLX_OK) {
+        answer_failure(output, head->opcode, head->id, FLX_CODE_INVALID_REQUEST,
+                       "a malformed operation");
+        return;
+    }
+    if (output->worker->is_draining) {
+        answer_failure(output, head->opcode, head->id, FLX_CODE_DRAINING,
+                       "the broker is shutting down");
+        return;
+    }
+    switch (head->opcode) {
+    case FLX_OPCODE_OPEN:
+        run_open(output, lane, &operation);
+        break;
+    case FLX_OPCODE_PLACEMENT:
+        run_placement(output, lane, &operation);
+        break;
+    case FLX_OPCODE_CACHE_GET:
+    case FLX_OPCODE_CACHE_PUT:
+    case FLX_OPCODE_CACHE_DELETE:
+    case FLX_OPCODE_CACHE_PUT_IF:
+    case FLX_OPCODE_CACHE_DELETE_IF:
+    case FLX_OPCODE_COUNTER_ADD:
+    case FLX_OPCODE_COUNTER_GET:
+        run_cache(output, lane, &operation, chunk);
+        break;
+    default: /* groups, as their JSON forms */
+        answer_failure(output, head->opcode, head->id, FLX_OPERATION_UNSUPPORTED, "not served");
+        break;
+    }
+}
+
+void flx_operations_frame(flx_lane *lane, const flx_frame *frame)
+{
+    flx_worker *worker = lane->peer->worker;
+    uint32_t count;
+    if (flx_operations_check(frame->payload, worker->limits.operation_window, &count, NULL) !=
+        FLX_OK) {
+        flx_lane_break(lane);
+        return;
+    }
+    op_output output = {.worker = worker, .lane = lane};
+    flx_slice rest = frame->payload;
+    flx_operation_head head;
+    /* A write that fails ends the lane, and with it the bytes that are read here. */
+    while (lane->state == FLX_LANE_OPEN && flx_operations_next(&rest, &head)) {
+        run_operation(&output, lane, &head, frame->chunk);
+    }
+    output_flush(&output);
+}
+
+/* ---- life ---- */
+
+void flx_operations_lane_done(flx_lane *lane)
+{
+    for (uint32_t handle = 0; handle < lane->name_cap; handle++) {
+        flx_free(lane->names[handle]);
+    }
+    flx_free(lane->names);
+    lane->names = NULL;
+    lane->name_cap = 0;
+}
+
+void flx_operations_worker_done(flx_worker *worker)
+{
+    for (uint32_t owner = 0; owner < worker->count; owner++) {
+        flx_op_batch_free(worker->batches[owner]);
+        worker->batches[owner] = NULL;
+    }
+    while (worker->free_batches != NULL) {
+        flx_op_batch *batch = worker->free_batches;
+        worker->free_batches = batch->next_free;
+        flx_op_batch_free(batch); /* empty */
+    }
+}

@@ -125,6 +125,7 @@ static FLX_PRINTF(6, 7) void problem(inspection *run, bool is_harmless, uint64_t
     char what[200];
     va_list args;
     va_start(args, format);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it was started above */
     (void)vsnprintf(what, sizeof what, format, args);
     va_end(args);
     flx_segment_path(run->files->directory, segment, file);

@@ -57,7 +57,7 @@ void flx_segment_tally_add(flx_segment_tally *tally, const flx_stored *stored, u
     const flx_segment_mark *last =
         tally->mark_count == 0 ? NULL : &tally->marks[tally->mark_count - 1];
     if (last == NULL || tally->position - last->position >= block_bytes) {
-        FLX_ASSERT(tally->mark_count < tally->mark_cap);
+        FLX_ASSERT(tally->marks != NULL && tally->mark_count < tally->mark_cap);
         tally->marks[tally->mark_count] =
             (flx_segment_mark){stored->base_offset, stored->time_us, tally->position};
         tally->mark_count++;
@@ -154,7 +154,7 @@ static flx_status header_check(const flx_segment_header *header, uint64_t base,
     if (memcmp(header->store_id, store_id, FLX_DISK_ID_BYTES) != 0) {
         return flx_fail(reterr, FLX_ERR_CORRUPT, "it belongs to another store");
     }
-    if (memcmp(header->log_id, log_id, FLX_DISK_ID_BYTES) != 0) {
+    if (log_id != NULL && memcmp(header->log_id, log_id, FLX_DISK_ID_BYTES) != 0) {
         return flx_fail(reterr, FLX_ERR_CORRUPT, "it belongs to another log");
     }
     if (header->base_offset != base) {
@@ -286,7 +286,8 @@ static flx_status mark_read(flx_file *file, const flx_segment_trailer *trailer, 
 }
 
 flx_status flx_segment_locate(flx_file *file, const flx_segment_trailer *trailer, flx_segment_by by,
-                              uint64_t key, uint64_t *ret_from, uint64_t *ret_to, flx_error *reterr)
+                              uint64_t key, uint64_t *ret_from, uint64_t *ret_to,
+                              uint64_t *ret_next, flx_error *reterr)
 {
     uint32_t low = 0;
     uint32_t high = trailer->mark_count;
@@ -305,6 +306,7 @@ flx_status flx_segment_locate(flx_file *file, const flx_segment_trailer *trailer
     }
     uint64_t from = FLX_SEGMENT_HEADER_BYTES;
     uint64_t to = trailer->data_end;
+    uint64_t next = trailer->end_offset;
     flx_status status = FLX_OK;
     if (low > 0) {
         status = mark_read(file, trailer, low, &mark, reterr);
@@ -313,6 +315,7 @@ flx_status flx_segment_locate(flx_file *file, const flx_segment_trailer *trailer
     if (status == FLX_OK && high < trailer->mark_count) {
         status = mark_read(file, trailer, high, &mark, reterr);
         to = mark.position;
+        next = mark.offset;
     }
     if (status == FLX_OK &&
         (from < FLX_SEGMENT_HEADER_BYTES || from > to || to > trailer->data_end)) {
@@ -321,6 +324,7 @@ flx_status flx_segment_locate(flx_file *file, const flx_segment_trailer *trailer
     if (status == FLX_OK) {
         *ret_from = from;
         *ret_to = to;
+        *ret_next = next;
     }
     return status;
 }

@@ -54,7 +54,8 @@ flx_status flx_segment_create(flx_disk *disk, const char *directory,
                               const flx_segment_header *header, flx_file **ret_file,
                               flx_error *reterr);
 
-/* Reads and checks the header, against the name and the ids. FLX_ERR_CORRUPT, ... */
+/* Reads and checks the header, against the name and the ids (`log_id` NULL: any log's).
+ * FLX_ERR_CORRUPT, FLX_ERR_UNSUPPORTED, FLX_ERR_NOT_FOUND, FLX_ERR_IO. */
 flx_status flx_segment_open(flx_disk *disk, const char *directory, uint64_t base,
                             const uint8_t *store_id, const uint8_t *log_id, flx_disk_open_how how,
                             flx_file **ret_file, flx_segment_header *ret_header, flx_error *reterr);
@@ -68,10 +69,11 @@ flx_status flx_segment_footer_read(flx_file *file, uint64_t base, flx_segment_tr
 typedef enum flx_segment_by { FLX_SEGMENT_BY_OFFSET, FLX_SEGMENT_BY_TIME } flx_segment_by;
 
 /* In a sealed segment: the last block that begins at or before `key` (by offset) or before it (by
- * time), else the first. The index is believed for where to look, and what lies there is checked. */
+ * time), else the first; *ret_next is the offset the block behind it begins with, or the segment's end.
+ * The index is believed for where to look, and what lies there is checked. */
 flx_status flx_segment_locate(flx_file *file, const flx_segment_trailer *trailer, flx_segment_by by,
                               uint64_t key, uint64_t *ret_from, uint64_t *ret_to,
-                              flx_error *reterr);
+                              uint64_t *ret_next, flx_error *reterr);
 
 typedef struct flx_segment_scan {
     flx_file *file;

@@ -741,7 +741,7 @@ static void run_operation(op_output *output, flx_lane *lane, const flx_operation
     }
 }
 
-/* What a frame is left at: answers that nobody reads, or that others owe (rule 18). */
+/* What a frame is left at: answers that nobody reads, or that others owe (rule 25). */
 static bool may_go_on(const flx_lane *lane)
 {
     const flx_worker *worker = lane->peer->worker;

@@ -352,7 +352,7 @@ static void test_many_in_one_frame_and_large_values(void **state)
 }
 
 /* What comes in one frame leaves in one, as far as a chunk goes. */
-/* Who asks for much and reads nothing is not served on, not even within a frame (rule 18); nothing is
+/* Who asks for much and reads nothing is not served on, not even within a frame (rule 25); nothing is
  * lost or done twice when it reads again, and what was sent after the frame comes after it. */
 static void test_answers_that_nobody_reads(void **state)
 {

@@ -33,14 +33,14 @@ static void create_streams(const rig *r)
     for (int i = 0; i < STREAMS; i++) {
         flx_entry entry = {.kind = FLX_KIND_STREAM};
         flx_stream_info_init(&entry.stream, FLX_DEV_TENANT, FLX_DEV_NAMESPACE, name_of(i));
-        OK(flx_store_create(r->node->store, &entry, 1, NULL, err));
+        OK(flx_catalog_store_create(r->node->store, &entry, 1, NULL, err));
     }
 }
 
 static uint32_t owner_of(const rig *r, const char *stream)
 {
     flx_catalog *catalog = NULL;
-    OK(flx_store_snapshot(r->node->store, &catalog, err));
+    OK(flx_catalog_store_snapshot(r->node->store, &catalog, err));
     const flx_stream_info *info =
         flx_catalog_stream(catalog, text(FLX_DEV_TENANT), text(FLX_DEV_NAMESPACE), text(stream));
     assert_non_null(info);

@@ -58,7 +58,7 @@ static void create_stream(const rig *r, const char *name, uint32_t shards)
     flx_entry entry = {.kind = FLX_KIND_STREAM};
     flx_stream_info_init(&entry.stream, FLX_DEV_TENANT, FLX_DEV_NAMESPACE, name);
     entry.stream.shards = shards;
-    TRY(flx_store_create(r->node->store, &entry, 1, NULL, err));
+    TRY(flx_catalog_store_create(r->node->store, &entry, 1, NULL, err));
 }
 
 /* ---- the parts that run at once ---- */
@@ -161,7 +161,7 @@ static void *change_catalog(void *arg)
             (void)atomic_fetch_add(&failures, 1);
         (void)flx_publisher_free(publisher);
         const flx_key key = {text(FLX_DEV_TENANT), text(FLX_DEV_NAMESPACE), text(name)};
-        TRY(flx_store_delete(r->node->store, FLX_KIND_STREAM, &key, err));
+        TRY(flx_catalog_store_delete(r->node->store, FLX_KIND_STREAM, &key, err));
     }
     (void)flx_client_free(client);
     return NULL;

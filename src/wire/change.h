@@ -14,7 +14,7 @@
  * Big-endian. The record's place in the log is not in it: that is the change's offset, and the
  * version of what it wrote. Applying all changes of a shard in their order, from any state that one
  * of them left, ends in the same state; so compaction may keep the newest of a key. A counter's
- * record has the sum, not what was added, for the same reason.
+ * record has the sum, not what was added, for the same reason. docs/spec/changes.md.
  *
  * Pure; any thread.
  */

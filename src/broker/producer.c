@@ -19,7 +19,8 @@ typedef struct producer_batch {
 
 typedef struct producer {
     uint64_t id;
-    uint64_t next; /* sequence expected */
+    uint64_t next;  /* sequence expected */
+    uint64_t first; /* lowest sequence remembered, unless FLX_PRODUCER_BATCHES came after it */
     struct producer *chain;
     struct producer *older; /* less recent */
     struct producer *newer;
@@ -145,7 +146,7 @@ flx_producer_verdict flx_producers_check(flx_producers *producers, uint64_t id, 
         *ret_value = entry->next;
         return FLX_PRODUCER_GAP;
     }
-    if (entry->next - sequence > FLX_PRODUCER_BATCHES) {
+    if (entry->next - sequence > FLX_PRODUCER_BATCHES || sequence < entry->first) {
         return FLX_PRODUCER_EXPIRED;
     }
     const producer_batch *batch = &entry->batches[sequence % FLX_PRODUCER_BATCHES];
@@ -184,6 +185,22 @@ flx_status flx_producers_prepare(flx_producers *producers, uint64_t id)
     *bucket = entry;
     age_append(producers, entry);
     producers->count++;
+    return FLX_OK;
+}
+
+flx_status flx_producers_restore(flx_producers *producers, uint64_t id, uint64_t sequence,
+                                 uint64_t digest, uint64_t offset)
+{
+    const flx_status status = flx_producers_prepare(producers, id);
+    if (status != FLX_OK) {
+        return status;
+    }
+    producer *entry = find(producers, id);
+    if (entry->next != sequence) {
+        entry->first = sequence;
+        entry->next = sequence;
+    }
+    flx_producers_record(producers, id, sequence, digest, offset);
     return FLX_OK;
 }
 

@@ -41,6 +41,11 @@ flx_status flx_producers_prepare(flx_producers *producers, uint64_t id);
 void flx_producers_record(flx_producers *producers, uint64_t id, uint64_t sequence, uint64_t digest,
                           uint64_t offset);
 
+/* The same for a batch read back from a log, in the order of its offsets: nothing was checked, and
+ * what came before it may be unknown. FLX_ERR_NOMEM. */
+flx_status flx_producers_restore(flx_producers *producers, uint64_t id, uint64_t sequence,
+                                 uint64_t digest, uint64_t offset);
+
 /* CRC-64/XZ continued from `crc` (0 at first). */
 uint64_t flx_crc64(uint64_t crc, flx_slice bytes);
 /* The digest of a region (`u32 length, payload` repeated) of well-formed records. */

@@ -24,6 +24,11 @@ static const char text_forbidden[] = "permission denied";
 static const char text_draining[] = "the broker is shutting down";
 static const char text_overloaded[] = "too much is in flight, try again later";
 static const char text_no_memory[] = "out of memory";
+static const char text_disk_full[] = "the disk has no room for more, try again later";
+static const char text_waits_for_room[] =
+    "the disk has no room: it is written when there is, but not acknowledged";
+static const char text_log_failed[] =
+    "the log of the shard takes nothing; the broker's log says why";
 static const char text_malformed[] = "malformed publish batch";
 
 static flx_outcome outcome_ok(uint64_t offset)
@@ -52,9 +57,36 @@ static flx_outcome outcome_refused(flx_refusal_kind kind, uint64_t value, const 
 
 /* ---- on the owner ---- */
 
+/* Why a durable shard takes nothing now. */
+static flx_outcome outcome_of_log(flx_status status)
+{
+    flx_outcome outcome;
+    switch (status) {
+    case FLX_ERR_AGAIN:
+        outcome = outcome_overloaded(text_disk_full);
+        outcome.reason = "disk_full";
+        outcome.retry_after_ms = 1000;
+        return outcome;
+    case FLX_ERR_NOMEM:
+        return outcome_overloaded(text_no_memory);
+    case FLX_ERR_NOT_FOUND:
+        return outcome_error(FLX_CODE_NOT_FOUND, text_not_found);
+    default:
+        outcome = outcome_error(FLX_CODE_STORAGE, text_log_failed);
+        outcome.reason = status == FLX_ERR_IO ? "log_failed" : "log_damaged";
+        return outcome;
+    }
+}
+
 static flx_outcome append(flx_worker *worker, flx_owned *owned, const flx_batch *batch)
 {
     uint64_t offset;
+    if (owned->durable != NULL) {
+        const flx_status status = flx_durable_prepare(owned->durable);
+        if (status != FLX_OK) {
+            return outcome_of_log(status);
+        }
+    }
     if (flx_shard_append(&owned->shard, batch, worker->wall_us, &offset) != FLX_OK) {
         return outcome_overloaded(text_no_memory);
     }
@@ -69,6 +101,12 @@ static flx_outcome append_idempotent(flx_worker *worker, flx_owned *owned, const
                                      uint64_t producer, uint64_t sequence)
 {
     flx_shard *shard = &owned->shard;
+    if (owned->durable != NULL) {
+        const flx_status status = flx_durable_prepare_idempotent(owned->durable);
+        if (status != FLX_OK) {
+            return outcome_of_log(status);
+        }
+    }
     if (shard->producers == NULL && (shard->producers = flx_producers_new()) == NULL) {
         return outcome_overloaded(text_no_memory);
     }
@@ -93,7 +131,12 @@ static flx_outcome append_idempotent(flx_worker *worker, flx_owned *owned, const
     if (flx_producers_prepare(shard->producers, producer) != FLX_OK) {
         return outcome_overloaded(text_no_memory);
     }
-    const flx_outcome outcome = append(worker, owned, batch);
+    flx_batch marked = *batch;
+    if (owned->durable != NULL) { /* the log remembers who sent it */
+        marked.producer_id = producer;
+        marked.sequence = sequence;
+    }
+    const flx_outcome outcome = append(worker, owned, &marked);
     if (outcome.kind == FLX_ANSWER_OK) {
         flx_producers_record(shard->producers, producer, sequence, digest, outcome.value);
     }
@@ -113,8 +156,14 @@ static flx_outcome apply(flx_worker *worker, flx_owned *owned, const flx_batch *
     return append(worker, owned, batch);
 }
 
+/* Whether the log is not ready for a publish of this form. */
+static bool log_holds(const flx_owned *owned, uint8_t form)
+{
+    return owned->durable != NULL && flx_durable_holds(owned->durable, form);
+}
+
 /* `block`: whether the slowest reader leaves no room for one more frame. */
-static bool must_hold(const flx_owned *owned)
+static bool readers_hold(const flx_owned *owned)
 {
     if (owned->view.policy != FLX_SLOW_BLOCK) {
         return false;
@@ -125,6 +174,11 @@ static bool must_hold(const flx_owned *owned)
         allowance = theirs < allowance ? theirs : allowance;
     }
     return owned->shard.feed.end + 1 > allowance;
+}
+
+static bool must_hold(const flx_owned *owned, uint8_t form)
+{
+    return log_holds(owned, form) || readers_hold(owned);
 }
 
 /* Takes the mail's references on success. */
@@ -164,32 +218,63 @@ void flx_publish_credit(flx_worker *worker, const flx_mail *mail)
     credit_take(worker, mail->value);
 }
 
-/* Tells whoever published, here or elsewhere. */
-static void reply(flx_worker *worker, const flx_mail *mail, const flx_outcome *outcome)
+static flx_asker asker_of(const flx_mail *mail)
 {
-    flx_mail answer = {.kind = FLX_MAIL_PUBLISHED,
-                       .from = (uint8_t)worker->index,
-                       .flag = mail->flag,
-                       .id = mail->id,
-                       .shard = mail->shard,
+    return (flx_asker){.lane = mail->lane,
                        .number = mail->number,
-                       .lane = mail->lane,
-                       .published = *outcome};
-    if (mail->flag == 0 && outcome->kind != FLX_ANSWER_OK) {
+                       .bytes = flx_range_len(&mail->publish.region),
+                       .count = mail->publish.count,
+                       .from = mail->from,
+                       .is_acked = mail->flag != 0};
+}
+
+/* Tells whoever published, here or elsewhere. */
+void flx_publish_reply(flx_worker *worker, const flx_asker *asker, const flx_outcome *outcome)
+{
+    const flx_mail answer = {.kind = FLX_MAIL_PUBLISHED,
+                             .from = (uint8_t)worker->index,
+                             .flag = asker->is_acked,
+                             .number = asker->number,
+                             .lane = asker->lane,
+                             .published = *outcome};
+    if (!asker->is_acked && outcome->kind != FLX_ANSWER_OK) {
         const flx_drop drop =
             outcome->code == FLX_CODE_OVERLOADED ? FLX_DROP_OVERLOADED : FLX_DROP_REFUSED;
-        flx_stat_add(&worker->stats.dropped[drop], mail->publish.count);
+        flx_stat_add(&worker->stats.dropped[drop], asker->count);
     }
-    if (mail->from == worker->index) {
-        if (mail->flag == 0) {
-            credit_take(worker, flx_range_len(&mail->publish.region));
+    if (asker->from == worker->index) {
+        if (!asker->is_acked) {
+            credit_take(worker, asker->bytes);
         }
         flx_publish_answered(worker, &answer);
-    } else if (mail->flag != 0) {
-        flx_outbox_post(worker, mail->from, &answer);
+    } else if (asker->is_acked) {
+        flx_outbox_post(worker, asker->from, &answer);
     } else {
-        worker->credit[mail->from] += flx_range_len(&mail->publish.region);
+        worker->credit[asker->from] += asker->bytes;
     }
+}
+
+static void reply(flx_worker *worker, const flx_mail *mail, const flx_outcome *outcome)
+{
+    const flx_asker asker = asker_of(mail);
+    flx_publish_reply(worker, &asker, outcome);
+}
+
+void flx_publish_failed(flx_worker *worker, const flx_asker *asker, flx_status status)
+{
+    flx_outcome outcome = outcome_of_log(status);
+    if (status == FLX_ERR_AGAIN) { /* it was taken already, and may be written later */
+        outcome = outcome_error(FLX_CODE_UNACKNOWLEDGED, text_waits_for_room);
+        outcome.reason = "disk_full";
+    }
+    flx_publish_reply(worker, asker, &outcome);
+}
+
+/* Whether the answer is kept until the log has the batch. */
+static bool must_wait(const flx_owned *owned, const flx_asker *asker, const flx_outcome *outcome)
+{
+    return owned->durable != NULL && outcome->kind == FLX_ANSWER_OK &&
+           flx_durable_wait(owned->durable, asker, outcome->value);
 }
 
 static void apply_mail(flx_worker *worker, flx_owned *owned, const flx_mail *mail)
@@ -202,7 +287,10 @@ static void apply_mail(flx_worker *worker, flx_owned *owned, const flx_mail *mai
     };
     const flx_outcome outcome = apply(worker, owned, &batch, (flx_publish_form)mail->form,
                                       mail->publish.a, mail->publish.b);
-    reply(worker, mail, &outcome);
+    const flx_asker asker = asker_of(mail);
+    if (!must_wait(owned, &asker, &outcome)) {
+        flx_publish_reply(worker, &asker, &outcome);
+    }
 }
 
 void flx_publish_mail(flx_worker *worker, flx_mail *mail)
@@ -214,7 +302,7 @@ void flx_publish_mail(flx_worker *worker, flx_mail *mail)
                                         ? outcome_error(FLX_CODE_NOT_FOUND, text_not_found)
                                         : outcome_overloaded(text_no_memory);
         reply(worker, mail, &outcome);
-    } else if (owned->held_count == 0 && !must_hold(owned)) {
+    } else if (owned->held_count == 0 && !must_hold(owned, mail->form)) {
         apply_mail(worker, owned, mail);
     } else if (hold(worker, owned, mail)) {
         return; /* the references are the held one's now */
@@ -294,10 +382,13 @@ void flx_publish_retry_held(flx_worker *worker)
         flx_owned *owned = FLX_LIST_OWNER(node, flx_owned, held_node);
         node = node->next;
         while (owned->held_count > 0) {
-            if (must_hold(owned) && held_is_due(worker, owned)) {
+            if (log_holds(owned, owned->held_first->mail.form)) {
+                break;
+            }
+            if (readers_hold(owned) && held_is_due(worker, owned)) {
                 evict_slow(worker, owned);
             }
-            if (must_hold(owned)) {
+            if (readers_hold(owned)) {
                 break;
             }
             held_pop(worker, owned);
@@ -430,6 +521,19 @@ static bool make_mail(flx_lane *lane, const flx_publish_request *request, uint32
     return true;
 }
 
+/* What an unfinished publish costs its publisher, until the answer or the credit comes back. */
+static void charge(flx_lane *lane, flx_answer *answer, uint32_t len)
+{
+    flx_worker *worker = lane->peer->worker;
+    if (answer != NULL) {
+        answer->bytes = len;
+        worker->answers_out++;
+        flx_admit_charge(lane, len);
+    } else {
+        worker->publish_bytes += len;
+    }
+}
+
 /* To a shard of another worker, or to wait at one of ours. */
 static void send_away(flx_lane *lane, const flx_publish_request *request, flx_answer *answer,
                       uint32_t shard, uint32_t owner)
@@ -442,14 +546,8 @@ static void send_away(flx_lane *lane, const flx_publish_request *request, flx_an
         settle(lane, request, answer, &outcome, FLX_DROP_NOMEM);
         return;
     }
-    if (answer != NULL) {
-        answer->bytes = len;
-        worker->answers_out++;
-        flx_admit_charge(lane, len);
-    } else {
-        worker->publish_bytes += len; /* until it is applied, or the owner's credit comes back */
-        lane->held += owner == worker->index ? 1 : 0;
-    }
+    charge(lane, answer, len);
+    lane->held += answer == NULL && owner == worker->index ? 1 : 0;
     if (owner == worker->index) {
         flx_publish_mail(worker, &mail);
     } else {
@@ -468,7 +566,7 @@ static void publish_local(flx_lane *lane, const flx_publish_request *request, fl
         settle(lane, request, answer, &outcome, FLX_DROP_NOMEM);
         return;
     }
-    if (owned->held_count > 0 || must_hold(owned)) {
+    if (owned->held_count > 0 || must_hold(owned, request->form)) {
         send_away(lane, request, answer, shard, worker->index);
         return;
     }
@@ -483,6 +581,17 @@ static void publish_local(flx_lane *lane, const flx_publish_request *request, fl
     if (outcome.kind == FLX_ANSWER_REFUSED && outcome.refusal == FLX_REFUSAL_SEQUENCE_REUSED &&
         (lane->features & FLX_FEATURE_SEQUENCE_REUSED) == 0) {
         outcome.kind = FLX_ANSWER_OK;
+    }
+    const flx_asker asker = {.lane = lane->handle,
+                             .number = lane->answers.tail - 1,
+                             .bytes = (uint32_t)request->region.len,
+                             .count = request->count,
+                             .from = (uint8_t)worker->index,
+                             .is_acked = answer != NULL};
+    if (must_wait(owned, &asker, &outcome)) {
+        charge(lane, answer, asker.bytes);
+        lane->held += answer == NULL ? 1 : 0;
+        return;
     }
     settle(lane, request, answer, &outcome, FLX_DROP_NOMEM);
 }

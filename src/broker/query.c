@@ -215,24 +215,28 @@ static flx_status read_collect(flx_job *job, const flx_feed *feed)
     return FLX_OK;
 }
 
-void flx_query_job(flx_worker *worker, flx_job *job)
+bool flx_query_job(flx_worker *worker, flx_job *job)
 {
     flx_owned *owned;
     job->status = flx_owned_get(worker, job->id, job->shard, &owned);
     if (job->status != FLX_OK) {
-        return;
+        return true;
+    }
+    if (owned->durable != NULL) {
+        return flx_durable_job(worker, owned, job);
     }
     flx_shard *shard = &owned->shard;
     if (job->kind == FLX_JOB_TIME) {
         job->has_value = flx_shard_offset_for_time(shard, job->offset, &job->offset);
         flx_owned_announce(worker, owned);
-        return;
+        return true;
     }
     job->status = flx_shard_resolve(shard, FLX_SHARD_START_OFFSET, job->offset, &job->tail);
     flx_owned_announce(worker, owned);
     if (job->status == FLX_OK) {
         job->status = read_collect(job, &shard->feed);
     }
+    return true;
 }
 
 static void records_answer(flx_lane *lane, const flx_job *job)
@@ -296,6 +300,11 @@ void flx_query_done(flx_lane *lane, flx_job *job)
         return;
     case FLX_ERR_NOT_FOUND:
         flx_lane_error(lane, FLX_CODE_NOT_FOUND, "stream not found");
+        return;
+    case FLX_ERR_CORRUPT:
+    case FLX_ERR_IO:
+    case FLX_ERR_UNSUPPORTED:
+        flx_lane_error(lane, FLX_CODE_STORAGE, "the log of the shard cannot be read");
         return;
     default:
         flx_lane_error(lane, FLX_CODE_OVERLOADED, "out of memory");

@@ -403,6 +403,8 @@ void flx_session_job_done(flx_worker *worker, flx_job *job)
     }
     if (job->kind == FLX_JOB_SUBSCRIBE || job->kind == FLX_JOB_WATCH) {
         flx_subscribe_done(worker, job);
+    } else if (job->kind == FLX_JOB_HISTORY) {
+        flx_history_done(worker, job);
     } else if (job->kind == FLX_JOB_PAGE) {
         flx_snapshot_done(worker, job);
     } else if (job->kind == FLX_JOB_OPERATIONS) {

@@ -56,6 +56,17 @@ static flx_status chunk_reserve(flx_shard *shard, size_t need)
     return FLX_OK;
 }
 
+/* A sealed frame goes where readers find it, or to who shows it to them later. */
+static void frame_out(flx_shard *shard, const flx_sealed *frame, uint64_t producer_id,
+                      uint64_t sequence)
+{
+    if (shard->sink.take != NULL) {
+        shard->sink.take(shard->sink.arg, frame, producer_id, sequence);
+        return;
+    }
+    flx_feed_push_take(&shard->feed, frame);
+}
+
 static uint32_t open_bytes(const flx_shard *shard)
 {
     return shard->chunk->len - shard->open_at - FLX_EVENT_PRIMARY_BYTES;
@@ -70,7 +81,7 @@ void flx_shard_seal(flx_shard *shard)
     const flx_sealed frame = {
         .head = {shard->chunk, shard->open_at, region_at},
         .region = {flx_chunk_ref(shard->chunk), region_at, shard->chunk->len},
-        .base_offset = shard->feed.next_offset,
+        .base_offset = shard->next_offset - shard->open_count,
         .wall_us = shard->open_wall_us,
         .publisher = shard->open_publisher, /* changes hands */
         .count = shard->open_count,
@@ -80,8 +91,9 @@ void flx_shard_seal(flx_shard *shard)
                           flx_range_len(&frame.region));
     shard->open_count = 0;
     shard->open_publisher = NULL;
-    flx_feed_push_take(&shard->feed, &frame);
-    FLX_ASSERT(shard->feed.next_offset == shard->next_offset);
+    frame_out(shard, &frame, shard->open_producer, shard->open_sequence);
+    shard->open_producer = 0;
+    FLX_ASSERT(shard->sink.take != NULL || shard->feed.next_offset == shard->next_offset);
 }
 
 /* Whether two publishers are one: the same token makes the same chunk, another stream's differs. */
@@ -126,7 +138,7 @@ static flx_status append_shared(flx_shard *shard, const flx_batch *batch, uint64
     };
     chunk->len += FLX_EVENT_PRIMARY_BYTES;
     shard->next_offset += batch->count;
-    flx_feed_push_take(&shard->feed, &frame);
+    frame_out(shard, &frame, batch->producer_id, batch->sequence);
     return FLX_OK;
 }
 
@@ -159,6 +171,8 @@ static flx_status append_copied(flx_shard *shard, const flx_batch *batch, uint64
     }
     memcpy(open_extend(shard, batch->count, batch->region.len, wall_us, batch->publisher),
            batch->region.ptr, batch->region.len);
+    shard->open_producer = batch->producer_id; /* alone in its frame when it has one */
+    shard->open_sequence = batch->sequence;
     return FLX_OK;
 }
 
@@ -170,7 +184,8 @@ flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t w
     FLX_ASSERT(batch->region.len <= UINT32_MAX / 2);
 
     const uint64_t offset = shard->next_offset;
-    if (!open_takes(shard, batch->count, batch->region.len, batch->publisher)) {
+    if (batch->producer_id != 0 || shard->open_producer != 0 ||
+        !open_takes(shard, batch->count, batch->region.len, batch->publisher)) {
         flx_shard_seal(shard);
     }
     const bool is_shared =

@@ -25,6 +25,13 @@
 
 #define FLX_SHARD_SHARE_BYTES 4096
 
+/* Who takes sealed frames when readers may not see them at once (backing.h). Takes the frame's
+ * references; cannot fail. `producer_id` 0: no idempotent publish. */
+typedef struct flx_shard_sink {
+    void (*take)(void *arg, const flx_sealed *frame, uint64_t producer_id, uint64_t sequence);
+    void *arg;
+} flx_shard_sink;
+
 /* Whether a region is worth keeping where it lies. It keeps the whole chunk, which bounds only count
  * as the region, so it must be most of it. */
 static inline bool flx_shard_may_share(const flx_chunk *holder, size_t len)
@@ -38,6 +45,8 @@ typedef struct flx_batch {
     flx_chunk *holder;    /* the chunk the region lies in; NULL when it must be copied. Borrowed. */
     flx_chunk *publisher; /* borrowed; NULL: not recorded */
     uint32_t count;       /* at least 1 */
+    uint64_t producer_id; /* the sink is told: the batch gets a frame of its own; 0: none */
+    uint64_t sequence;
 } flx_batch;
 
 typedef struct flx_shard_bounds {
@@ -56,6 +65,9 @@ typedef struct flx_shard {
     uint32_t open_count;       /* records in it; 0: none is open */
     uint64_t open_wall_us;
     flx_chunk *open_publisher; /* owned while a frame is open */
+    uint64_t open_producer;    /* of an idempotent batch, with its sequence; 0: none */
+    uint64_t open_sequence;
+    flx_shard_sink sink; /* take NULL: frames go into the feed when they are sealed */
     uint32_t gather_events;
     uint32_t gather_bytes;
     flx_producers *producers; /* NULL until an idempotent publish */

@@ -48,6 +48,14 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t outbox_mails;
     _Atomic uint64_t cache_entries;
     _Atomic uint64_t cache_bytes;
+    _Atomic uint64_t logs; /* of durable shards: open, to be opened, refusing, without room */
+    _Atomic uint64_t logs_opening;
+    _Atomic uint64_t logs_broken;
+    _Atomic uint64_t logs_full;
+    _Atomic uint64_t log_bytes; /* on disk */
+    _Atomic uint64_t log_records;
+    _Atomic uint64_t log_segments;
+    _Atomic uint64_t log_pending_bytes; /* appended and not written */
     _Atomic uint64_t counters;
     _Atomic uint64_t watches;     /* of the subscriptions */
     _Atomic uint64_t slowest_lag; /* frames the slowest subscriber seen this second is behind */
@@ -66,6 +74,10 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t cache_gets;
     _Atomic uint64_t cache_hits;
     _Atomic uint64_t cache_writes;
+    _Atomic uint64_t log_failures;    /* writes or syncs that stopped a log */
+    _Atomic uint64_t log_full_total;  /* times a log found no room */
+    _Atomic uint64_t log_cut_bytes;   /* of torn tails, at opening */
+    _Atomic uint64_t log_blocks_read; /* for subscribers and reads */
     _Atomic uint64_t cache_evictions;
     _Atomic uint64_t cache_expirations;
     _Atomic uint64_t counter_adds;
@@ -75,6 +87,7 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t errors[FLX_STATS_CODES]; /* answers by error code */
     _Atomic uint64_t dropped[FLX_DROP_COUNT]; /* records */
     flx_histogram publish_time;  /* from the arrival of an acked publish to its answer */
+    flx_histogram commit_time;   /* from the write of a log to the mark its readers go by */
     flx_histogram delivery_time; /* from the append of a frame to its hand-over, one a hand-over */
 } flx_worker_stats;
 

@@ -157,13 +157,18 @@ static void view_init(flx_view *view, flx_feed *feed, const flx_slot *slot, uint
     view->id = id;
     view->shard = shard;
     view->policy = (uint8_t)(slot->has_cache ? FLX_SLOW_LAG : slot->info->slow_policy);
+    view->is_durable = !slot->has_cache && slot->info->durable;
     view->capacity_min = UINT32_MAX;
     flx_list_init(&view->idle);
     flx_list_init(&view->active);
 }
 
-static void owned_free(flx_worker *worker, flx_owned *owned)
+static void owned_free(flx_worker *worker, flx_owned *owned, bool is_removed)
 {
+    if (owned->durable != NULL) {
+        flx_durable_release(owned->durable, is_removed);
+        owned->durable = NULL;
+    }
     for (flx_held *held = owned->held_first; held != NULL;) {
         flx_held *next = held->next;
         flx_publish_gone(worker, &held->mail);
@@ -217,6 +222,13 @@ flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_ow
     };
     flx_shard_init(&owned->shard, &bounds);
     view_init(&owned->view, &owned->shard.feed, slot, id, shard);
+    if (!slot->has_cache && slot->info->durable &&
+        flx_durable_new(worker, owned, slot->info, shard) != FLX_OK) {
+        flx_shard_done(&owned->shard);
+        flx_free(owned->progress);
+        flx_free(owned);
+        return FLX_ERR_NOMEM;
+    }
     if (slot->has_cache) {
         /* Versions are offsets, and go on above those of the process before, which memory lost. */
         flx_shard_begin_at(&owned->shard, worker->wall_us);
@@ -394,6 +406,9 @@ void flx_owned_mark(flx_worker *worker, flx_owned *owned)
 void flx_owned_touch(flx_worker *worker, flx_owned *owned)
 {
     flx_owned_announce(worker, owned); /* what the append sealed */
+    if (owned->durable != NULL) {
+        flx_durable_staged(owned->durable);
+    }
     if (owned->shard.open_count > 0) {
         flx_owned_mark(worker, owned);
     }
@@ -564,13 +579,13 @@ void flx_streams_report(flx_worker *worker)
 
 /* ---- streams and caches that go ---- */
 
-static void slot_end(flx_worker *worker, flx_slot *slot)
+static void slot_end(flx_worker *worker, flx_slot *slot, bool is_removed)
 {
     for (uint32_t shard = 0; shard < slot->shard_count; shard++) {
         if (slot->owned[shard] != NULL) {
             flx_sub_end_view(worker, &slot->owned[shard]->view);
             FLX_ASSERT(slot->owned[shard]->view.count == 0);
-            owned_free(worker, slot->owned[shard]);
+            owned_free(worker, slot->owned[shard], is_removed);
             slot->owned[shard] = NULL;
         }
         if (slot->mirrors[shard] != NULL) {
@@ -578,6 +593,16 @@ static void slot_end(flx_worker *worker, flx_slot *slot)
             if (slot->mirrors[shard] != NULL) {
                 mirror_free(worker, slot, shard);
             }
+        }
+    }
+}
+
+/* What a patch may change of a stream that is in use. */
+static void slot_update(flx_slot *slot)
+{
+    for (uint32_t shard = 0; slot->info->durable && shard < slot->shard_count; shard++) {
+        if (slot->owned[shard] != NULL) {
+            flx_durable_update(slot->owned[shard]->durable, slot->info);
         }
     }
 }
@@ -599,13 +624,13 @@ static flx_slot *slot_of_width(const flx_slots *slots, uint32_t id, uint32_t sha
     return slot != NULL && slot->shard_count == shards ? slot : NULL;
 }
 
-/* Ends what the catalog does not have any more. */
-static void slots_end(flx_worker *worker, flx_slots *slots)
+/* Ends what the catalog does not have any more; `is_removed`: and so do the logs below. */
+static void slots_end(flx_worker *worker, flx_slots *slots, bool is_removed)
 {
     for (uint32_t id = 0; id < slots->cap; id++) {
         flx_slot *slot = slots->at[id];
         if (slot != NULL && slot->info == NULL && !slot->has_cache) {
-            slot_end(worker, slot);
+            slot_end(worker, slot, is_removed);
             slot_free(slot);
             slots->at[id] = NULL;
         }
@@ -623,6 +648,7 @@ void flx_streams_refresh(flx_worker *worker)
         flx_slot *slot = slot_of_width(&worker->streams, info->id, info->shards);
         if (slot != NULL) {
             slot->info = info;
+            slot_update(slot);
         }
     }
     for (size_t i = 0; i < flx_catalog_cache_count(catalog); i++) {
@@ -632,14 +658,14 @@ void flx_streams_refresh(flx_worker *worker)
             slot->has_cache = true;
         }
     }
-    slots_end(worker, &worker->streams);
-    slots_end(worker, &worker->caches);
+    slots_end(worker, &worker->streams, true);
+    slots_end(worker, &worker->caches, true);
 }
 
 static void slots_done(flx_worker *worker, flx_slots *slots)
 {
     slots_forget(slots);
-    slots_end(worker, slots);
+    slots_end(worker, slots, false);
     flx_free(slots->at);
     *slots = (flx_slots){0};
 }

@@ -212,30 +212,39 @@ void flx_owned_watch(flx_owned *owned, const flx_job *job)
     }
 }
 
-void flx_subscribe_job(flx_worker *worker, flx_job *job)
+void flx_subscribe_register(flx_worker *worker, flx_owned *owned, flx_job *job)
+{
+    const flx_feed *feed = &owned->shard.feed;
+    job->tail = feed->next_offset;
+    job->end_sequence = feed->end;
+    if (job->from == worker->index) {
+        return;
+    }
+    job->status = flx_frames_collect(job, feed);
+    if (job->status == FLX_OK) {
+        flx_owned_watch(owned, job);
+    }
+}
+
+bool flx_subscribe_job(flx_worker *worker, flx_job *job)
 {
     flx_owned *owned;
     job->status = flx_owned_get(worker, job->id, job->shard, &owned);
     if (job->status != FLX_OK) {
-        return;
+        return true;
+    }
+    if (owned->durable != NULL) {
+        return flx_durable_job(worker, owned, job);
     }
     flx_shard *shard = &owned->shard;
     job->status = flx_shard_resolve(shard, job->start, job->offset, &job->tail);
     flx_owned_announce(worker, owned); /* resolving seals */
-    if (job->status != FLX_OK) {
-        return; /* tail: what is available */
-    }
-    job->offset = job->tail;
-    job->tail = shard->next_offset;
-    job->first_sequence = flx_feed_find(&shard->feed, job->offset);
-    job->end_sequence = shard->feed.end;
-    if (job->from == worker->index) {
-        return;
-    }
-    job->status = flx_frames_collect(job, &shard->feed);
     if (job->status == FLX_OK) {
-        flx_owned_watch(owned, job);
-    }
+        job->offset = job->tail;
+        job->first_sequence = flx_feed_find(&shard->feed, job->offset);
+        flx_subscribe_register(worker, owned, job);
+    } /* otherwise tail is what is available */
+    return true;
 }
 
 /* ---- back home ---- */
@@ -265,16 +274,18 @@ static void subscribe_failed(flx_lane *lane, const flx_job *job)
     } else if (job->status == FLX_ERR_AGAIN) {
         flx_lane_error(lane, FLX_CODE_OVERLOADED,
                        "the cache changed too fast for its keys to be counted");
-    } else {
+    } else if (job->status == FLX_ERR_NOMEM) {
         flx_lane_error(lane, FLX_CODE_OVERLOADED, "out of memory");
+    } else {
+        flx_lane_error(lane, FLX_CODE_STORAGE, "the log of the shard cannot be read");
     }
 }
 
 static void to_idle_or_pull(flx_worker *worker, flx_sub *sub)
 {
     flx_list_remove(&sub->node);
-    const bool is_behind =
-        sub->cursor != sub->view->feed->end || (sub->watch != NULL && sub->watch->is_snapshot);
+    const bool is_behind = sub->history != NULL || sub->cursor != sub->view->feed->end ||
+                           (sub->watch != NULL && sub->watch->is_snapshot);
     flx_list *list = is_behind            ? &sub->view->active
                      : sub->watch != NULL ? flx_watch_idle_list(sub)
                                           : &sub->view->idle;
@@ -323,9 +334,23 @@ void flx_subs_open_waiting(flx_worker *worker, flx_peer *peer)
     flx_list_splice_back(&peer->opening, &waiting);
 }
 
-static void subscribed(flx_lane *lane, const flx_sub *sub)
+/* Whether the next record is in the ring, or will be the first that enters it. */
+static bool is_in_ring(const flx_sub *sub)
+{
+    const flx_feed *feed = sub->view->feed;
+    return sub->cursor >= feed->first && sub->offset >= flx_feed_oldest_offset(feed) &&
+           sub->offset <= feed->next_offset;
+}
+
+static void subscribed(flx_lane *lane, const flx_sub *sub, const flx_job *job)
 {
     flx_msg msg = {.type = FLX_MSG_SUBSCRIBED};
+    if (job->is_durable && (lane->flags & FLX_FLAG_EVENT_BATCH_OFFSETS) != 0) {
+        msg.subscribed.has_start_offset = true;
+        msg.subscribed.start_offset = job->offset;
+        msg.subscribed.has_live_offset = true;
+        msg.subscribed.live_offset = job->tail;
+    }
     msg.subscribed.subscription_id = sub->form.subscription_id;
     msg.subscribed.has_queue_capacity = sub->has_asked_capacity;
     msg.subscribed.queue_capacity = sub->capacity;
@@ -355,11 +380,16 @@ void flx_subscribe_done(flx_worker *worker, flx_job *job)
     sub->cursor = job->first_sequence;
     sub->offset = job->offset;
     sub->join = job->end_sequence;
+    if (job->is_durable && !is_in_ring(sub) && flx_history_begin(sub) != FLX_OK) {
+        flx_lane_error(lane, FLX_CODE_OVERLOADED, "out of memory");
+        flx_sub_end(worker, sub);
+        return;
+    }
     sub->state = FLX_SUB_OPENING;
     if (sub->watch != NULL) {
         flx_watch_started(lane, sub, job);
     } else {
-        subscribed(lane, sub);
+        subscribed(lane, sub, job);
     }
     try_open(worker, sub);
 }
@@ -413,10 +443,9 @@ static void jump(flx_worker *worker, flx_sub *sub, uint64_t sequence, flx_drop d
 }
 
 /* The last word to a subscriber that can hear it. */
-static void tell_lag(flx_worker *worker, flx_sub *sub, outflow *out)
+static void tell_lag(flx_worker *worker, flx_sub *sub, uint64_t oldest, outflow *out)
 {
     flx_lane *lane = sub->lane;
-    const uint64_t oldest = flx_feed_oldest_offset(sub->view->feed);
     const uint64_t kept = sub->offset > oldest ? sub->offset : oldest;
     flx_msg msg;
     if (sub->watch != NULL) {
@@ -461,6 +490,23 @@ static void over_capacity(flx_worker *worker, flx_sub *sub)
     jump(worker, sub, feed->end - sub->capacity, drop_reason(sub));
 }
 
+/* Whether what the ring cannot give it is read from the log: under the policies that lose nothing
+ * on purpose. */
+static bool has_log(const flx_sub *sub)
+{
+    return sub->view->is_durable &&
+           (sub->view->policy == FLX_SLOW_LAG || sub->view->policy == FLX_SLOW_BLOCK);
+}
+
+/* Overrun, or was waited for long enough: the log has what the ring lets go of. */
+static void leave_ring(flx_worker *worker, flx_sub *sub)
+{
+    if (flx_history_begin(sub) == FLX_OK) {
+        flx_stat_add(&worker->stats.lagged, 1);
+        sub->is_evicted = false;
+    }
+}
+
 /* Whether the subscription goes on at its cursor. False: it was told and is gone. */
 static bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
 {
@@ -470,9 +516,13 @@ static bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
         flx_stat_set(&worker->stats.slowest_lag, behind);
     }
     const bool is_overrun = sub->cursor < feed->first;
+    if ((is_overrun || sub->is_evicted) && has_log(sub)) {
+        leave_ring(worker, sub);
+        return true;
+    }
     if (is_overrun || sub->is_evicted || sub->cursor == sub->skip_from) {
         if (is_told(sub)) {
-            tell_lag(worker, sub, out);
+            tell_lag(worker, sub, flx_feed_oldest_offset(feed), out);
             return false;
         }
         const uint64_t next = sub->is_evicted                 ? feed->end
@@ -482,7 +532,7 @@ static bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
         return true;
     }
     const uint64_t live = sub->cursor > sub->join ? sub->cursor : sub->join;
-    if (sub->skip_from == NO_SKIP && feed->end - live > sub->capacity) {
+    if (sub->skip_from == NO_SKIP && feed->end - live > sub->capacity && !has_log(sub)) {
         over_capacity(worker, sub);
     }
     return true;
@@ -537,7 +587,7 @@ static flx_variants *variants_of(const flx_sub *sub)
     if (sub->watch != NULL) {
         return sub->watch->filter->refs > 1 ? &sub->watch->filter->variants : NULL;
     }
-    if ((sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
+    if (sub->history != NULL || (sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
         sub->form.flags == FLX_EVENT_PRIMARY_FLAGS) {
         return NULL;
     }
@@ -630,12 +680,13 @@ static void pass_over(flx_worker *worker, flx_sub *sub, const flx_sealed *frame)
         return;
     }
     sub->offset = end;
-    sub->cursor++;
 }
 
-static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
+/* Sends the frame, of the ring or of the log, from sub.offset on. FLX_ERR_NOMEM: nothing was sent;
+ * FLX_ERR_TOO_LARGE: it does not fit this form. */
+static flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed *frame,
+                             outflow *out)
 {
-    const flx_sealed *frame = flx_feed_at(sub->view->feed, sub->cursor);
     FLX_DEBUG_ASSERT(sub->offset >= frame->base_offset);
     const uint32_t skip = (uint32_t)(sub->offset - frame->base_offset);
     const bool is_primary = sub->form.flags == FLX_EVENT_PRIMARY_FLAGS && skip == 0;
@@ -651,12 +702,8 @@ static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
         flx_range ranges[2];
         size_t count = 0;
         const flx_status status = frame_ranges(worker, sub, frame, skip, ranges, &count, &records);
-        if (status == FLX_ERR_NOMEM) {
-            return false; /* try again when the transport asks again */
-        }
         if (status != FLX_OK) {
-            pass_over(worker, sub, frame);
-            return true;
+            return status;
         }
         for (size_t i = 0; i < count; i++) {
             outflow_take(out, ranges[i]);
@@ -665,8 +712,17 @@ static bool deliver(flx_worker *worker, flx_sub *sub, outflow *out)
     flx_stat_add(&worker->stats.delivered_frames, 1);
     flx_stat_add(&worker->stats.delivered_records, records);
     sub->offset = flx_sealed_end_offset(frame);
-    sub->cursor++;
-    return true;
+    return FLX_OK;
+}
+
+/* Passed over or sent; false: no memory, try again when the transport asks again. */
+static bool deliver(flx_worker *worker, flx_sub *sub, const flx_sealed *frame, outflow *out)
+{
+    const flx_status status = send_frame(worker, sub, frame, out);
+    if (status != FLX_OK && status != FLX_ERR_NOMEM) {
+        pass_over(worker, sub, frame);
+    }
+    return status != FLX_ERR_NOMEM;
 }
 
 /* A part of what was there when the watch began; false: the next one has to be waited for. */
@@ -692,6 +748,89 @@ static void time_delivery(flx_worker *worker, const flx_sub *sub)
     }
 }
 
+/* How a pull ends. */
+typedef enum pull_end {
+    PULL_MORE,      /* not yet, or for want of room: the transport asks again */
+    PULL_LATER,     /* for want of memory, or of a page: the same */
+    PULL_CAUGHT_UP, /* until a frame enters the ring */
+    PULL_AHEAD,     /* the same, with a position the ring has not reached */
+    PULL_WAITS,     /* until a block of the log is here */
+    PULL_GONE       /* the subscription was told its last word */
+} pull_end;
+
+static pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
+{
+    if (!settle_position(worker, sub, out)) {
+        return PULL_GONE;
+    }
+    const flx_feed *feed = sub->view->feed;
+    if (sub->watch != NULL && sub->watch->is_snapshot) {
+        return deliver_page(worker, sub, out) ? PULL_MORE : PULL_LATER;
+    }
+    if (sub->history != NULL || sub->cursor == sub->skip_from) {
+        return PULL_MORE;
+    }
+    if (sub->cursor == feed->end) {
+        return PULL_CAUGHT_UP;
+    }
+    if (sub->cursor < feed->first) {
+        return PULL_LATER; /* no memory to leave the ring */
+    }
+    const flx_sealed *frame = flx_feed_at(feed, sub->cursor);
+    if (!deliver(worker, sub, frame, out)) {
+        return PULL_LATER;
+    }
+    if (sub->offset == flx_sealed_end_offset(frame)) { /* else a watch that begins anew */
+        sub->cursor++;
+    }
+    return PULL_MORE;
+}
+
+/* The records it wants next are gone: retention was faster than it reads. */
+static pull_end history_lost(flx_worker *worker, flx_sub *sub, uint64_t available, outflow *out)
+{
+    if (is_told(sub)) {
+        tell_lag(worker, sub, available, out);
+        return PULL_GONE;
+    }
+    FLX_ASSERT(available > sub->offset);
+    flx_stat_add(&worker->stats.dropped[FLX_DROP_SLOW_LAG], available - sub->offset);
+    flx_stat_add(&worker->stats.lagged, 1);
+    sub->offset = available;
+    return PULL_MORE;
+}
+
+static pull_end pull_history(flx_worker *worker, flx_sub *sub, outflow *out)
+{
+    const flx_sealed *frame = NULL;
+    uint64_t available = 0;
+    switch (flx_history_next(worker, sub, &frame, &available)) {
+    case FLX_HISTORY_JOINED:
+        return PULL_MORE;
+    case FLX_HISTORY_FRAME:
+        if (!deliver(worker, sub, frame, out)) {
+            return PULL_LATER;
+        }
+        flx_history_took(sub);
+        return PULL_MORE;
+    case FLX_HISTORY_ASKED:
+        return PULL_WAITS;
+    case FLX_HISTORY_AHEAD:
+        return PULL_AHEAD;
+    case FLX_HISTORY_TOO_OLD:
+        return history_lost(worker, sub, available, out);
+    case FLX_HISTORY_NO_MEMORY:
+        return PULL_LATER;
+    case FLX_HISTORY_FAILED:
+        break;
+    }
+    outflow_flush(out);
+    flx_lane *lane = sub->lane;
+    flx_lane_break(lane); /* what follows cannot be read: a clean end would be a lie */
+    flx_sub_end(worker, sub);
+    return PULL_GONE;
+}
+
 void flx_sub_pull(flx_worker *worker, flx_sub *sub)
 {
     flx_lane *lane = sub->lane;
@@ -703,34 +842,31 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
     const uint64_t room =
         queued < worker->limits.pull_bytes ? worker->limits.pull_bytes - queued : 0;
     outflow out = {.lane = lane};
-    bool is_caught_up = false;
-    if (room > 0) {
+    pull_end end = PULL_MORE;
+    if (room > 0 && sub->history == NULL) {
         time_delivery(worker, sub);
     }
     if (sub->watch != NULL) {
         sub->watch->asks_left = FLX_PAGES_A_PULL;
     }
-    while (out.bytes < room) {
-        if (!settle_position(worker, sub, &out)) {
-            return;
-        }
-        if (sub->watch != NULL && sub->watch->is_snapshot) {
-            if (!deliver_page(worker, sub, &out)) {
-                break;
-            }
-            continue;
-        }
-        is_caught_up = sub->cursor == sub->view->feed->end;
-        if (is_caught_up || (sub->cursor != sub->skip_from && !deliver(worker, sub, &out))) {
-            break;
-        }
+    while (end == PULL_MORE && out.bytes < room) {
+        end = sub->history != NULL ? pull_history(worker, sub, &out) : pull_ring(worker, sub, &out);
+    }
+    if (end == PULL_GONE) {
+        return;
     }
     outflow_flush(&out);
     flx_stat_add(&worker->stats.delivered_bytes, out.bytes);
     if (lane->state == FLX_LANE_CLOSING) {
         flx_sub_end(worker, sub); /* a write failed and the stream was reset */
-    } else if (is_caught_up) {
+    } else if (end == PULL_CAUGHT_UP) {
         to_idle_or_pull(worker, sub);
+    } else if (end == PULL_AHEAD) {
+        flx_list_remove(&sub->node);
+        flx_list_push_back(&sub->view->idle, &sub->node);
+        worker->link.want_pull(lane->link, false);
+    } else if (end == PULL_WAITS) {
+        worker->link.want_pull(lane->link, false);
     }
 }
 
@@ -770,7 +906,8 @@ uint64_t flx_view_allowance(const flx_view *view)
     uint64_t allowance = view->feed->end + view->capacity_min;
     for (flx_list *node = view->active.next; node != &view->active; node = node->next) {
         const flx_sub *sub = FLX_LIST_OWNER(node, flx_sub, node);
-        const bool counts = sub->state != FLX_SUB_RESOLVING && !sub->is_evicted;
+        const bool counts =
+            sub->state != FLX_SUB_RESOLVING && !sub->is_evicted && sub->history == NULL;
         const uint64_t theirs = counts ? sub_allowance(view, sub) : UINT64_MAX;
         allowance = theirs < allowance ? theirs : allowance;
     }
@@ -782,7 +919,8 @@ void flx_view_evict(flx_worker *worker, flx_view *view, uint64_t sequence)
     (void)worker;
     for (flx_list *node = view->active.next; node != &view->active; node = node->next) {
         flx_sub *sub = FLX_LIST_OWNER(node, flx_sub, node);
-        if (sub->state != FLX_SUB_RESOLVING && sub_allowance(view, sub) < sequence) {
+        if (sub->state != FLX_SUB_RESOLVING && sub->history == NULL &&
+            sub_allowance(view, sub) < sequence) {
             sub->is_evicted = true;
         }
     }
@@ -810,6 +948,7 @@ void flx_sub_end(flx_worker *worker, flx_sub *sub)
     }
     flx_handles_drop(&worker->handles, sub->handle);
     flx_stat_sub(&worker->stats.subscriptions, 1);
+    sub->history = flx_history_free(sub->history);
     flx_seats_went(worker->seats, view->id, view->shard);
     flx_free(sub);
     if (view->count == 0) {

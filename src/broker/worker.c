@@ -3,8 +3,9 @@
  * broker/worker.c - the life of a worker: connections, jobs, mails, and the end of a tick.
  *
  * A tick ends in an order that lets each step see what the one before made:
- *   mails that waited - publishes a slow reader held - lanes with input or answers - cache entries
- *   expired - frames sealed, readers woken - credits and progress posted. The transport's flush pass comes after it and
+ *   mails that waited - what the disk has done - publishes a slow reader held - lanes with input or
+ *   answers - cache entries expired - frames sealed, readers woken - logs written - credits and
+ *   progress posted. The transport's flush pass comes after it and
  *   pulls from the readers that were woken, so what arrived in a tick leaves in it.
  */
 #include "broker/worker_int.h"
@@ -77,6 +78,11 @@ static void limits_default(flx_worker_limits *limits)
     DEFAULT(frame_events_max, 64);
     DEFAULT(frame_gather_bytes, 64u << 10);
     DEFAULT(cache_bytes, 256u << 20);
+    DEFAULT(log_segment_bytes, 256u << 20);
+    DEFAULT(log_pending_bytes, 64u << 20);
+    DEFAULT(log_read_cache_bytes, 64u << 20);
+    DEFAULT(log_opens_max, 4);
+    DEFAULT(producer_memory_bytes, 64u << 20);
     DEFAULT(counter_bytes, 64u << 20);
     DEFAULT(operation_window, 1024);
 }
@@ -100,6 +106,10 @@ static void lists_init(flx_worker *worker)
     flx_list_init(&worker->late_shards);
     flx_list_init(&worker->warm_mirrors);
     flx_list_init(&worker->block_mirrors);
+    flx_list_init(&worker->durables);
+    flx_list_init(&worker->unopened_logs);
+    flx_list_init(&worker->moved_logs);
+    flx_list_init(&worker->staged_logs);
     flx_list_init(&worker->paced_subs);
 }
 
@@ -108,7 +118,8 @@ flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_wo
 {
     if (options->count == 0 || options->count > FLX_WORKERS_MAX ||
         options->index >= options->count || (options->count > 1 && options->post == NULL) ||
-        !link_is_whole(&options->link) || options->catalog == NULL || options->verifier == NULL) {
+        !link_is_whole(&options->link) || options->catalog == NULL || options->verifier == NULL ||
+        (options->logs != NULL && options->io == NULL)) {
         return flx_fail(reterr, FLX_ERR_INVALID, "worker %u of %u: options are incomplete",
                         (unsigned)options->index, (unsigned)options->count);
     }
@@ -133,6 +144,20 @@ flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_wo
     limits_default(&worker->limits);
     worker->ring_bytes_max = worker->limits.ring_bytes / worker->count;
     worker->publish_bytes_max = worker->limits.process_publish_bytes / worker->count;
+    worker->logs = options->logs;
+    worker->io = options->io;
+    worker->log_news = options->log_news;
+    worker->log_news_arg = options->log_news_arg;
+    if (worker->logs != NULL) {
+        const flx_status status = flx_read_cache_new(
+            worker->limits.log_read_cache_bytes / worker->count, &worker->read_cache);
+        if (status != FLX_OK) {
+            flx_catalog_unref(worker->catalog);
+            flx_free(worker);
+            return flx_fail(reterr, status, "out of memory");
+        }
+        flx_stat_set(&worker->stats.logs_opening, 1); /* until the first tick has looked */
+    }
     flx_scratch_init(&worker->scratch);
     flx_scratch_init(&worker->transit);
     flx_arena_init(&worker->arena, ARENA_BYTES_MAX);
@@ -156,6 +181,7 @@ flx_worker *flx_worker_free(flx_worker *worker)
     flx_operations_worker_done(worker);
     flx_caches_done(worker);
     flx_snapshots_done(worker);
+    flx_durables_done(worker);
     flx_outbox_done(worker);
     while (worker->free_jobs != NULL) {
         flx_job *job = worker->free_jobs;
@@ -334,36 +360,53 @@ void flx_job_drop(flx_worker *worker, flx_job *job)
     }
 }
 
-/* False: it goes on in the next tick. */
-static bool job_run(flx_worker *worker, flx_job *job)
+typedef enum job_step {
+    JOB_DONE,
+    JOB_AGAIN, /* it goes on in the next tick */
+    JOB_PARKED /* it waits for a log, and comes back by flx_job_serve or flx_job_ready */
+} job_step;
+
+static job_step job_run(flx_worker *worker, flx_job *job)
 {
     switch ((flx_job_kind)job->kind) {
     case FLX_JOB_SUBSCRIBE:
-        flx_subscribe_job(worker, job);
-        break;
+        return flx_subscribe_job(worker, job) ? JOB_DONE : JOB_PARKED;
     case FLX_JOB_READ:
     case FLX_JOB_TIME:
-        flx_query_job(worker, job);
-        break;
+    case FLX_JOB_HISTORY:
+        return flx_query_job(worker, job) ? JOB_DONE : JOB_PARKED;
     case FLX_JOB_CACHE:
         flx_cache_job(worker, job);
-        break;
+        return JOB_DONE;
     case FLX_JOB_OPERATIONS:
         flx_operations_job(worker, job);
-        break;
+        return JOB_DONE;
     case FLX_JOB_WATCH:
-        return flx_watch_job(worker, job);
+        return flx_watch_job(worker, job) ? JOB_DONE : JOB_AGAIN;
     case FLX_JOB_PAGE:
         flx_snapshot_job(worker, job);
-        break;
+        return JOB_DONE;
     }
-    return true;
+    FLX_UNREACHABLE();
 }
 
-/* Runs a job of ours or of another worker, and hands it back when it is done. */
-static void job_serve(flx_worker *worker, flx_job *job)
+void flx_job_finish(flx_worker *worker, flx_job *job)
 {
-    if (!job_run(worker, job)) {
+    if (job->from == worker->index) {
+        flx_session_job_done(worker, job);
+        return;
+    }
+    const flx_mail answer = {.kind = FLX_MAIL_JOB_DONE, .from = (uint8_t)worker->index, .job = job};
+    flx_outbox_post(worker, job->from, &answer);
+}
+
+void flx_job_serve(flx_worker *worker, flx_job *job)
+{
+    switch (job_run(worker, job)) {
+    case JOB_DONE:
+        flx_job_finish(worker, job);
+        return;
+    case JOB_AGAIN:
         job->next_free = NULL;
         if (worker->long_jobs == NULL) {
             worker->long_jobs = job;
@@ -371,13 +414,11 @@ static void job_serve(flx_worker *worker, flx_job *job)
             worker->long_job_last->next_free = job;
         }
         worker->long_job_last = job;
-    } else if (job->from == worker->index) {
-        flx_session_job_done(worker, job);
-    } else {
-        const flx_mail answer = {
-            .kind = FLX_MAIL_JOB_DONE, .from = (uint8_t)worker->index, .job = job};
-        flx_outbox_post(worker, job->from, &answer);
+        return;
+    case JOB_PARKED:
+        return;
     }
+    FLX_UNREACHABLE();
 }
 
 static void run_long_jobs(flx_worker *worker)
@@ -386,16 +427,23 @@ static void run_long_jobs(flx_worker *worker)
     worker->long_jobs = NULL;
     while (job != NULL) {
         flx_job *next = job->next_free;
-        job_serve(worker, job);
+        flx_job_serve(worker, job);
         job = next;
     }
+}
+
+void flx_job_ready(flx_worker *worker, flx_job *job)
+{
+    job->next_free = NULL;
+    *(worker->ready_last != NULL ? &worker->ready_last->next_free : &worker->ready_first) = job;
+    worker->ready_last = job;
 }
 
 void flx_job_send(flx_worker *worker, flx_job *job, uint32_t owner)
 {
     worker->jobs_out++;
     if (owner == worker->index) {
-        job_serve(worker, job);
+        flx_job_serve(worker, job);
         return;
     }
     const flx_mail mail = {.kind = FLX_MAIL_JOB, .from = (uint8_t)worker->index, .job = job};
@@ -433,7 +481,7 @@ void flx_worker_mail(flx_worker *worker, const void *mail)
         flx_streams_evict(worker, &copy);
         break;
     case FLX_MAIL_JOB:
-        job_serve(worker, copy.job);
+        flx_job_serve(worker, copy.job);
         break;
     case FLX_MAIL_JOB_DONE:
         flx_session_job_done(worker, copy.job);
@@ -536,6 +584,7 @@ static void post_credits(flx_worker *worker)
 void flx_worker_tick(flx_worker *worker)
 {
     flx_outbox_flush(worker);
+    flx_durables_moved(worker);
     if (worker->outbox_count == 0) {
         flx_streams_post_late(worker);
     }
@@ -545,6 +594,7 @@ void flx_worker_tick(flx_worker *worker)
     flx_caches_tick(worker);
     flx_operations_post(worker);
     flx_streams_tick(worker);
+    flx_durables_write(worker);
     flx_snapshots_tick(worker);
     post_credits(worker);
     flx_streams_report(worker);
@@ -552,6 +602,7 @@ void flx_worker_tick(flx_worker *worker)
     if (worker->now_ns - worker->lag_since_ns >= SECOND_NS) {
         worker->lag_since_ns = worker->now_ns;
         flx_stat_set(&worker->stats.slowest_lag, 0);
+        flx_durables_rearm(worker);
     }
 }
 
@@ -573,10 +624,11 @@ uint64_t flx_worker_deadline_ns(const flx_worker *worker)
         !flx_list_is_empty(&worker->paced_subs) || worker->long_jobs != NULL) {
         return 0;
     }
-    uint64_t deadline = FLX_WORKER_NEVER;
+    uint64_t deadline = flx_durables_deadline_ns(worker);
     if (worker->limits.auth_timeout_ms != UINT32_MAX && !flx_list_is_empty(&worker->silent_peers)) {
         const flx_peer *peer = FLX_LIST_OWNER(worker->silent_peers.next, flx_peer, silent);
-        deadline = peer->opened_ns + auth_timeout_ns(worker);
+        const uint64_t due = peer->opened_ns + auth_timeout_ns(worker);
+        deadline = due < deadline ? due : deadline;
     }
     if (!flx_list_is_empty(&worker->held_shards)) {
         const uint64_t soon = worker->now_ns + SECOND_NS / 1000;

@@ -28,6 +28,7 @@
 #include "broker/stats.h"
 #include "common/chunk.h"
 #include "metadata/catalog.h"
+#include "storage/journal.h"
 #include "wire/operation.h"
 
 #include <felix/slice.h>
@@ -92,10 +93,35 @@ typedef struct flx_worker_limits {
     uint32_t frame_events_max;        /* 64 events gathered in one event frame */
     uint32_t frame_gather_bytes;      /* 64 KiB gathered in one event frame */
     uint64_t cache_bytes;             /* 256 MiB all cache shards; each worker takes its share */
+    uint64_t log_segment_bytes;       /* 256 MiB of a segment of a durable shard's log */
+    uint64_t log_pending_bytes;       /* 64 MiB of a log that wait for the disk */
+    uint64_t log_read_cache_bytes;    /* 64 MiB of blocks read; each worker takes its share */
+    uint32_t log_opens_max;           /* 4 logs opened at a time */
+    uint64_t producer_memory_bytes;   /* 64 MiB of a log searched for idempotent producers */
     uint64_t counter_bytes;           /* 64 MiB all counters; each worker takes its share */
     uint32_t operation_window;        /* 1024 operations of a frame, and unanswered of a stream;
                                          UINT32_MAX: operation frames are not offered */
 } flx_worker_limits;
+
+/* What became of a durable shard's log, for the operator. Texts are valid during the call. */
+typedef enum flx_log_news_kind {
+    FLX_LOG_OPENED,  /* report */
+    FLX_LOG_DAMAGED, /* error: could not be opened, the shard refuses everything */
+    FLX_LOG_FULL,    /* error: the disk has no room, publishes are refused */
+    FLX_LOG_ROOM,    /* there is room again */
+    FLX_LOG_FAILED, /* error: a write or sync failed, the shard takes nothing until it is reopened */
+    FLX_LOG_UNREAD,  /* error: a block could not be read */
+    FLX_LOG_REMOVED, /* its stream is gone, and so is it now */
+    FLX_LOG_LEFT     /* error: its stream is gone, but its files could not be removed */
+} flx_log_news_kind;
+
+typedef struct flx_log_news {
+    flx_log_news_kind kind;
+    const char *label; /* "tenant/namespace/stream/0" */
+    const char *name;  /* of the log in its store */
+    const flx_journal_report *report;
+    const flx_error *error;
+} flx_log_news;
 
 typedef struct flx_worker_options {
     uint32_t index; /* 0 .. count-1 */
@@ -113,12 +139,18 @@ typedef struct flx_worker_options {
     size_t listener_port_count;
     bool record_publishers; /* keep the token's subject with records; splits frames by publisher */
     flx_worker_limits limits;
+    /* Durable streams: all borrowed until the worker is freed. NULL: they are refused. */
+    flx_store *logs;
+    flx_io *io;
+    void (*log_news)(void *arg, const flx_log_news *news); /* NULL: nobody wants to know */
+    void *log_news_arg;
 } flx_worker_options;
 
 /* FLX_ERR_INVALID, FLX_ERR_NOMEM. */
 flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_worker,
                           flx_error *reterr);
-/* All connections must be closed. Mails still in mailboxes go to flx_worker_mail_discard. */
+/* All connections must be closed. Mails still in mailboxes go to flx_worker_mail_discard. Logs are
+ * written, synced and closed: blocks until the executor has done it. */
 flx_worker *flx_worker_free(flx_worker *worker);
 
 /* The time of the events that follow: monotonic ns, and microseconds since 1970. Never backwards. */
@@ -167,6 +199,22 @@ void flx_worker_close_all(flx_worker *worker);
 
 /* Valid as long as the worker; other threads may read it, each figure on its own. */
 const flx_worker_stats *flx_worker_stats_of(const flx_worker *worker);
+
+/* What the log of a durable shard holds. */
+typedef struct flx_log_figures {
+    const char *state; /* "opening", "open", "full", "failed", "damaged"; static */
+    uint64_t head;     /* offset of the oldest record kept */
+    uint64_t tail;     /* offset the next record gets */
+    uint64_t bytes;    /* on disk */
+    uint64_t pending_bytes;
+    uint64_t last_sync_ms; /* ago, with has_synced */
+    uint32_t segments;
+    bool has_synced; /* since it was opened */
+} flx_log_figures;
+
+/* False: the shard is not durable, not in use, or another worker's; *ret_figures is left alone. */
+bool flx_worker_log_figures(flx_worker *worker, uint32_t id, uint32_t shard,
+                            flx_log_figures *ret_figures);
 
 /* Which worker owns a shard. */
 uint32_t flx_worker_owner(uint32_t id, uint32_t shard, uint32_t count);

@@ -10,6 +10,7 @@
 #ifndef FLX_BROKER_WORKER_INT_H
 #define FLX_BROKER_WORKER_INT_H
 
+#include "broker/backing.h"
 #include "broker/cache.h"
 #include "broker/counter.h"
 #include "broker/event.h"
@@ -21,6 +22,7 @@
 #include "common/buffer.h"
 #include "common/list.h"
 #include "common/map.h"
+#include "common/wheel.h"
 #include "wire/flags.h"
 #include "wire/frame.h"
 #include "wire/message.h"
@@ -76,6 +78,7 @@ typedef enum flx_job_kind {
     FLX_JOB_READ,
     FLX_JOB_TIME,
     FLX_JOB_CACHE,
+    FLX_JOB_HISTORY,    /* a block of a log */
     FLX_JOB_OPERATIONS, /* a batch of them; its lanes are in its entries */
     FLX_JOB_WATCH,      /* may take several ticks on the owner */
     FLX_JOB_PAGE        /* of a snapshot */
@@ -125,10 +128,10 @@ typedef enum flx_watch_start {
 } flx_watch_start;
 
 typedef struct flx_job {
-    struct flx_job *next_free;
-    uint8_t kind;       /* flx_job_kind */
-    uint8_t from;       /* worker that asks */
-    uint8_t start_kind; /* WATCH: flx_watch_start */
+    struct flx_job *next_free; /* or the next one parked at a log */
+    uint8_t kind;              /* flx_job_kind */
+    uint8_t from;              /* worker that asks */
+    uint8_t start_kind;        /* WATCH: flx_watch_start */
     bool has_request_id;
     bool has_value;  /* time: in `offset` */
     bool is_prefix;  /* WATCH, PAGE: request.key is the beginning of keys */
@@ -152,13 +155,14 @@ typedef struct flx_job {
     uint64_t first_sequence;
     uint64_t end_sequence;
     uint64_t tail;
+    bool is_durable;       /* SUBSCRIBE: the shard has a log, and `tail` is where live begins */
     uint64_t found;        /* WATCH: keys there at the start */
     flx_cache_cursor walk; /* WATCH: counted up to here; PAGE: in and out */
     /* CACHE, WATCH, PAGE. What `request` points to lies in `holder` once the job left its frame. */
     flx_cache_request request;
     flx_cache_reply reply;
     flx_chunk *holder;
-    flx_range value; /* of the answer; owned when its chunk is set */
+    flx_range value; /* of the answer, or a block of a log; owned when its chunk is set */
     flx_catalog *catalog;
     struct flx_op_batch *batch; /* OPERATIONS: owned */
 } flx_job;
@@ -266,7 +270,85 @@ typedef struct flx_view {
     uint32_t id;
     uint32_t shard;
     uint8_t policy; /* flx_slow_policy */
+    bool is_durable;
 } flx_view;
+
+/* Who waits for the end of a publish, here or on another worker. */
+typedef struct flx_asker {
+    uint64_t lane;
+    uint32_t number; /* of the answer */
+    uint32_t bytes;  /* charged until it is known */
+    uint32_t count;  /* records */
+    uint8_t from;    /* worker */
+    bool is_acked;
+} flx_asker;
+
+/* A publish that is in the log and waits for its mark. */
+typedef struct flx_waiter {
+    flx_asker asker;
+    uint64_t end; /* answered when the mark of the ack rule is here */
+    uint64_t offset;
+} flx_waiter;
+
+typedef enum flx_durable_state {
+    FLX_DURABLE_OPENING, /* publishes are held, jobs parked */
+    FLX_DURABLE_OPEN,
+    FLX_DURABLE_BROKEN, /* could not be opened, or failed; nothing is taken */
+    FLX_DURABLE_CLOSING /* its shard is gone */
+} flx_durable_state;
+
+typedef enum flx_recall_state {
+    FLX_RECALL_NONE,
+    FLX_RECALL_RUNNING,
+    FLX_RECALL_DONE,
+    FLX_RECALL_FAILED
+} flx_recall_state;
+
+/* What of the worker's figures is this log's. */
+typedef struct flx_durable_counts {
+    uint64_t bytes;
+    uint64_t records;
+    uint64_t segments;
+    uint64_t pending_bytes;
+} flx_durable_counts;
+
+/* The log of a shard owned here, and who waits for it. */
+typedef struct flx_durable {
+    flx_worker *worker;
+    struct flx_owned *owned; /* NULL while CLOSING */
+    flx_journal *journal;    /* NULL: not open */
+    flx_backing backing;
+    flx_journal_opening opening;
+    char name[FLX_LOG_NAME_MAX + 1];
+    char label[FLX_LOG_STATE_LABEL_MAX];
+    uint8_t state;  /* flx_durable_state */
+    uint8_t ack;    /* flx_ack_rule */
+    uint8_t recall; /* flx_recall_state */
+    uint64_t full_since_ns;
+    bool is_full;        /* as was told */
+    bool is_removed;     /* CLOSING: the files go too */
+    bool is_released;    /* CLOSING was begun before the opening ended */
+    flx_status status;   /* BROKEN: why */
+    flx_waiter *waiters; /* a ring, [number & (waiter_cap - 1)] */
+    uint32_t waiter_cap;
+    uint32_t waiter_first;
+    uint32_t waiter_end;
+    flx_job *parked_first; /* until it is open */
+    flx_job *parked_last;
+    flx_list node;          /* in worker.durables */
+    flx_list queued;        /* in worker.unopened_logs */
+    flx_list moved;         /* in worker.moved_logs */
+    flx_list staged;        /* in worker.staged_logs: has something to write */
+    flx_wheel_timer timer;  /* in worker.log_wheel: its journal is due */
+    uint64_t recovered_end; /* offset: what is below was there when it was opened */
+    uint64_t recall_end;    /* offset */
+    uint64_t recall_failed_ns;
+    flx_journal_read recall_read;
+    flx_io_job remove_job;
+    uint64_t visible_seen; /* for the histogram of commits */
+    flx_durable_counts counted;
+    uint64_t write_began_ns; /* 0: nothing is on its way */
+} flx_durable;
 
 /* A shard owned here. */
 typedef struct flx_owned {
@@ -286,6 +368,7 @@ typedef struct flx_owned {
     uint32_t held_count;
     uint64_t held_bytes;
     uint64_t ring_bytes;           /* as counted in worker.ring_bytes */
+    flx_durable *durable;          /* NULL: memory is all there is */
     struct flx_cache_state *cache; /* what the log of a cache is about; NULL: a stream, or unused */
     bool is_kept; /* cache: somebody watches or did, so the ring keeps the changes */
 } flx_owned;
@@ -406,13 +489,15 @@ struct flx_lane {
     uint8_t state;
     bool fin; /* the client said its last byte */
     bool fin_sent;
-    bool out_full;       /* waits for pull before it reads on */
-    bool has_operations; /* negotiated */
-    bool is_last;        /* closes when what it owes is written */
-    uint32_t held;       /* un-acked publishes of it that wait at a `block` shard */
-    uint16_t flags;      /* negotiated: client's */
-    uint32_t features;   /* client's */
-    uint32_t ops_out;    /* operations other workers have not answered */
+    bool out_full;        /* waits for pull before it reads on */
+    bool has_operations;  /* negotiated */
+    bool is_last;         /* closes when what it owes is written */
+    uint32_t held;        /* un-acked publishes of it that wait at a `block` shard */
+    uint16_t flags;       /* negotiated: client's */
+    uint32_t features;    /* client's */
+    uint32_t ops_out;     /* operations other workers have not answered */
+    flx_slice ops_rest;   /* of an operation frame, not done yet; the lane is not read meanwhile */
+    flx_chunk *ops_chunk; /* what it lies in; owned */
     uint16_t name_cap;
     struct flx_op_name **names; /* [handle], what OPEN made; NULL: not opened */
     flx_frame_reader reader;
@@ -457,7 +542,8 @@ typedef struct flx_sub {
     uint64_t join;      /* frames from here on count against `capacity` */
     uint64_t skip_from; /* frames [skip_from, skip_to) are dropped; UINT64_MAX: none */
     uint64_t skip_to;
-    uint32_t capacity; /* frames it may be behind */
+    uint32_t capacity;           /* frames it may be behind */
+    struct flx_history *history; /* reads the log until it meets the ring; NULL: reads the ring */
     uint8_t state;
     bool is_evicted; /* held publishers up for too long */
     bool has_asked_capacity;
@@ -539,6 +625,20 @@ struct flx_worker {
     flx_source *sources; /* open addressing; address all zero with no counts: free */
     uint32_t source_cap;
     uint32_t source_count;
+    flx_store *logs; /* NULL: no durable streams here */
+    flx_io *io;
+    flx_read_cache *read_cache;
+    void (*log_news)(void *arg, const flx_log_news *news);
+    void *log_news_arg;
+    flx_list durables;      /* all, those that are closing too */
+    flx_list unopened_logs; /* wait for their turn */
+    uint32_t opening_count; /* on their way */
+    flx_list moved_logs;    /* a mark moved, or the state changed */
+    flx_list staged_logs;   /* to be written at the end of the tick */
+    flx_wheel log_wheel;    /* when a journal is due, in ms of now_ns */
+    bool has_opened_logs;   /* the catalog was gone through once */
+    flx_job *ready_first;   /* jobs whose log was read: finished in the next tick */
+    flx_job *ready_last;
     flx_cache_pool *cache_pool; /* NULL until a cache is used */
     flx_counter_budget counters;
     flx_job *long_jobs;     /* those that go on in the next tick, oldest first */
@@ -563,6 +663,12 @@ flx_job *flx_job_new(flx_worker *worker, flx_job_kind kind);
 void flx_job_drop(flx_worker *worker, flx_job *job); /* with all it carries */
 /* Hands a job to the owner of its shard, or runs it here; the answer comes through flx_job_done. */
 void flx_job_send(flx_worker *worker, flx_job *job, uint32_t owner);
+/* Runs it on the owner; the answer goes out when it is there. */
+void flx_job_serve(flx_worker *worker, flx_job *job);
+/* Hands the answer to who asked, here or on another worker. */
+void flx_job_finish(flx_worker *worker, flx_job *job);
+/* The answer of a job that was parked is there: goes out in the next tick. */
+void flx_job_ready(flx_worker *worker, flx_job *job);
 uint64_t flx_worker_random(flx_worker *worker);
 
 /* outbox.c: mails that found a full mailbox wait in order. */
@@ -600,6 +706,56 @@ void flx_streams_index(flx_worker *worker);   /* streams of the catalog by id */
 void flx_streams_refresh(flx_worker *worker); /* after a catalog swap */
 void flx_streams_done(flx_worker *worker);
 
+/* durable.c: the logs of the shards owned here. */
+flx_status flx_durable_new(flx_worker *worker, flx_owned *owned, const flx_stream_info *info,
+                           uint32_t shard);
+/* The shard goes; the log is closed, and removed when the stream is gone too. Answers who waits. */
+void flx_durable_release(flx_durable *durable, bool is_removed);
+/* Opens the logs of all durable shards of the catalog that are owned here. */
+void flx_durables_open_all(flx_worker *worker);
+void flx_durables_moved(flx_worker *worker); /* begins a tick */
+void flx_durables_write(flx_worker *worker); /* ends a tick */
+uint64_t flx_durables_deadline_ns(const flx_worker *worker);
+/* Once a second: an errand of a journal that ended may have set a deadline nobody was told of. */
+void flx_durables_rearm(flx_worker *worker);
+void flx_durables_done(flx_worker *worker);
+/* Whether a publish of this form must wait for the log to open, or for the producers in it. */
+bool flx_durable_holds(flx_durable *durable, uint8_t form);
+/* Before an append: FLX_OK, FLX_ERR_AGAIN (no room), FLX_ERR_IO, FLX_ERR_CORRUPT, FLX_ERR_NOMEM. */
+flx_status flx_durable_prepare(flx_durable *durable);
+/* The same, and what the log knows of producers was read: FLX_ERR_NOMEM when it could not be. */
+flx_status flx_durable_prepare_idempotent(flx_durable *durable);
+/* Something was sealed, and is to be written at the end of the tick. */
+void flx_durable_staged(flx_durable *durable);
+/* Keeps the answer until the ack rule of the stream holds; false: it holds already. */
+bool flx_durable_wait(flx_durable *durable, const flx_asker *asker, uint64_t offset);
+/* The job waits for the log to open; flx_job_serve is called again then. */
+void flx_durable_park(flx_durable *durable, flx_job *job);
+void flx_durable_update(flx_durable *durable, const flx_stream_info *info); /* a new catalog */
+void flx_durable_tell(const flx_durable *durable, flx_log_news_kind kind, const flx_error *error);
+
+/* durable_read.c: what asks the log of a shard owned here. True: the job is answered. */
+bool flx_durable_job(flx_worker *worker, flx_owned *owned, flx_job *job);
+
+/* history.c: a subscription that reads the log until it meets the ring. */
+typedef enum flx_history_step {
+    FLX_HISTORY_JOINED, /* it has met the ring: there is no history any more */
+    FLX_HISTORY_FRAME,
+    FLX_HISTORY_ASKED,   /* a block is on its way */
+    FLX_HISTORY_AHEAD,   /* of the ring: wait for the next frame in it */
+    FLX_HISTORY_TOO_OLD, /* retention was faster: *ret_available is the oldest record kept */
+    FLX_HISTORY_NO_MEMORY,
+    FLX_HISTORY_FAILED
+} flx_history_step;
+/* Reads on at sub.offset. FLX_ERR_NOMEM. */
+flx_status flx_history_begin(flx_sub *sub);
+/* FRAME: the frame at sub.offset, borrowed until flx_history_took or the next call. */
+flx_history_step flx_history_next(flx_worker *worker, flx_sub *sub, const flx_sealed **ret_frame,
+                                  uint64_t *ret_available);
+void flx_history_took(flx_sub *sub);
+void flx_history_done(flx_worker *worker, flx_job *job); /* a block is here */
+struct flx_history *flx_history_free(struct flx_history *history);
+
 /* publish.c */
 typedef struct flx_publish_request {
     flx_slice tenant, namespace_, stream, key, region;
@@ -617,6 +773,9 @@ void flx_publish_message(flx_lane *lane, const flx_msg *msg);
 void flx_publish_mail(flx_worker *worker, flx_mail *mail); /* takes what the mail carries */
 void flx_publish_answered(flx_worker *worker, const flx_mail *mail);
 void flx_publish_credit(flx_worker *worker, const flx_mail *mail);
+void flx_publish_reply(flx_worker *worker, const flx_asker *asker, const flx_outcome *outcome);
+/* The end of a publish whose log failed, or is gone with its stream. */
+void flx_publish_failed(flx_worker *worker, const flx_asker *asker, flx_status status);
 /* A publish of ours that memory was out to hand on. Takes what the mail carries. */
 void flx_publish_lost(flx_worker *worker, flx_mail *mail);
 void flx_publish_retry_held(flx_worker *worker);
@@ -678,7 +837,10 @@ flx_status flx_frames_collect(flx_job *job, const flx_feed *feed);
 void flx_owned_watch(flx_owned *owned, const flx_job *job);
 void flx_variants_done(flx_variants *variants);
 void flx_subscribe_message(flx_lane *lane, const struct flx_msg_subscribe *subscribe);
-void flx_subscribe_job(flx_worker *worker, flx_job *job);  /* on the owner */
+bool flx_subscribe_job(flx_worker *worker, flx_job *job); /* on the owner; true: answered */
+/* The subscriber's worker hears of frames from now on; the answer brings those from
+ * first_sequence on. */
+void flx_subscribe_register(flx_worker *worker, flx_owned *owned, flx_job *job);
 void flx_subscribe_done(flx_worker *worker, flx_job *job); /* back home */
 void flx_sub_pull(flx_worker *worker, flx_sub *sub);
 void flx_sub_wake(flx_worker *worker, flx_view *view);          /* new frames are there */
@@ -692,7 +854,7 @@ void flx_view_evict(flx_worker *worker, flx_view *view, uint64_t sequence);
 
 /* query.c */
 void flx_query_message(flx_lane *lane, const flx_msg *msg);
-void flx_query_job(flx_worker *worker, flx_job *job);
+bool flx_query_job(flx_worker *worker, flx_job *job); /* true: answered */
 void flx_query_done(flx_lane *lane, flx_job *job);
 
 /* query_cache.c: cache requests as JSON. */
@@ -705,6 +867,8 @@ void flx_operations_frame(flx_lane *lane, const flx_frame *frame);
 void flx_operations_job(flx_worker *worker, flx_job *job);  /* on the owner */
 void flx_operations_done(flx_worker *worker, flx_job *job); /* back home */
 void flx_operations_post(flx_worker *worker);               /* what the tick gathered */
+void flx_operations_resume(flx_lane *lane);    /* with the rest of a frame, as far as it may */
+void flx_operations_drop_rest(flx_lane *lane); /* its stream is over */
 void flx_operations_lane_done(flx_lane *lane);
 void flx_operations_worker_done(flx_worker *worker);
 void flx_op_batch_free(struct flx_op_batch *batch);

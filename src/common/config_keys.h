@@ -139,6 +139,22 @@
     KEY(counter_memory_bytes, SIZE, "FELIX_COUNTER_MEMORY_BYTES", NULL, "64MiB", 65536,            \
         17592186044416, NULL, RESTART,                                                             \
         "memory of all counters of the node; they are never evicted")                              \
+    SECTION("Durable streams")                                                                     \
+    KEY(log_segment_bytes, SIZE, "FELIX_LOG_SEGMENT_BYTES", "FELIX_DURABLE_SEGMENT_BYTES",         \
+        "256MiB", 1048576, 17179869184, NULL, RESTART,                                             \
+        "bytes of one file of a shard's log; retention takes away whole files")                    \
+    KEY(log_pending_bytes, SIZE, "FELIX_LOG_PENDING_BYTES", NULL, "64MiB", 1048576, 17179869184,   \
+        NULL, RESTART, "bytes of a shard that may wait for the disk before publishes are refused") \
+    KEY(log_read_cache_bytes, SIZE, "FELIX_LOG_READ_CACHE_BYTES", NULL, "64MiB", 1048576,          \
+        1099511627776, NULL, RESTART,                                                              \
+        "memory of blocks read from logs, which all who read the same history share")              \
+    KEY(log_producer_memory_bytes, SIZE, "FELIX_LOG_PRODUCER_MEMORY_BYTES", NULL, "64MiB",         \
+        1048576, 1099511627776, NULL, RESTART,                                                     \
+        "after a start: how much of a log's end is searched for idempotent producers")             \
+    KEY(log_io_threads, U32, "FELIX_LOG_IO_THREADS", NULL, "2", 1, 64, NULL, RESTART,              \
+        "threads of each worker that open and remove logs, and write them without io_uring")       \
+    KEY(log_io_uring, BOOL, "FELIX_LOG_IO_URING", "FELIX_STORAGE_IO_URING", "true", 0, 0, NULL,    \
+        RESTART, "write logs by io_uring where the kernel allows it")                              \
     SECTION("Operation")                                                                           \
     KEY(log_level, CHOICE, "FELIX_LOG_LEVEL", NULL, "info", 0, 0, "debug|info|warn|error", LIVE,   \
         "the least important line that is written")                                                \

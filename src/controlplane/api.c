@@ -115,7 +115,7 @@ void flx_api_set_keys(flx_api *api, flx_keyset *keyset)
 
 void flx_api_stopping(flx_api *api)
 {
-    flx_store_wake_all(api->options.store);
+    flx_catalog_store_wake_all(api->options.store);
 }
 
 /* ---- the door ---- */

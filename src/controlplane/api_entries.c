@@ -137,14 +137,14 @@ static flx_status fill_page(flx_api *api, flx_kind kind, const flx_key *place,
     if (status == FLX_OK && kind != FLX_KIND_TENANT) { /* a list of nowhere is a mistake */
         const flx_kind parent = kind == FLX_KIND_NAMESPACE ? FLX_KIND_TENANT : FLX_KIND_NAMESPACE;
         flx_entry there;
-        status = flx_store_get(api->options.store, parent, place, &there, reterr);
+        status = flx_catalog_store_get(api->options.store, parent, place, &there, reterr);
     }
     if (status != FLX_OK) {
         return status;
     }
     *last_part(kind, &after) = name;
-    return flx_store_list(api->options.store, kind, place, name.len > 0 ? &after : NULL,
-                          (size_t)limit, add_to_page, filled, ret_more, reterr);
+    return flx_catalog_store_list(api->options.store, kind, place, name.len > 0 ? &after : NULL,
+                                  (size_t)limit, add_to_page, filled, ret_more, reterr);
 }
 
 static void list(flx_api *api, flx_kind kind, const flx_http_request *request,
@@ -194,8 +194,8 @@ static void create(flx_api *api, flx_kind kind, const flx_http_request *request,
         status = read_body(request, &body, &error);
     }
     if (status == FLX_OK) {
-        status = flx_entry_from_json(kind, &place, body, flx_store_abilities(api->options.store),
-                                     &entry, &error);
+        status = flx_entry_from_json(
+            kind, &place, body, flx_catalog_store_abilities(api->options.store), &entry, &error);
     }
     json_decref(body);
     if (status == FLX_OK) {
@@ -203,7 +203,7 @@ static void create(flx_api *api, flx_kind kind, const flx_http_request *request,
         if (!may(api, request, kind, &key, response)) {
             return;
         }
-        status = flx_store_create(api->options.store, &entry, 1, &created, &error);
+        status = flx_catalog_store_create(api->options.store, &entry, 1, &created, &error);
     }
     if (status != FLX_OK) {
         flx_http_reply_failure(response, &error);
@@ -232,11 +232,19 @@ static void reply_entry(flx_api *api, flx_kind kind, const flx_key *key,
 {
     flx_error error = {0};
     flx_entry entry;
-    if (flx_store_get(api->options.store, kind, key, &entry, &error) != FLX_OK) {
+    if (flx_catalog_store_get(api->options.store, kind, key, &entry, &error) != FLX_OK) {
         flx_http_reply_failure(response, &error);
         return;
     }
-    flx_http_reply_json(response, 200, flx_entry_to_json(&entry));
+    json_t *json = flx_entry_to_json(&entry);
+    if (json != NULL && kind == FLX_KIND_STREAM && entry.stream.durable &&
+        api->options.logs != NULL) {
+        json_t *logs = api->options.logs(api->options.arg, entry.stream.id, entry.stream.shards);
+        if (logs != NULL) {
+            (void)json_object_set_new(json, "log", logs);
+        }
+    }
+    flx_http_reply_json(response, 200, json);
 }
 
 static void get(flx_api *api, flx_kind kind, const flx_http_request *request,
@@ -260,7 +268,7 @@ static void patch(flx_api *api, flx_kind kind, const flx_http_request *request,
     }
     flx_status status = read_body(request, &body, &error);
     if (status == FLX_OK) {
-        status = flx_store_patch(api->options.store, kind, &key, body, &entry, &error);
+        status = flx_catalog_store_patch(api->options.store, kind, &key, body, &entry, &error);
     }
     json_decref(body);
     if (status != FLX_OK) {
@@ -278,7 +286,7 @@ static void delete_one(flx_api *api, flx_kind kind, const flx_http_request *requ
     if (!admit(api, kind, request, &key, response)) {
         return;
     }
-    if (flx_store_delete(api->options.store, kind, &key, &error) != FLX_OK) {
+    if (flx_catalog_store_delete(api->options.store, kind, &key, &error) != FLX_OK) {
         flx_http_reply_failure(response, &error);
         return;
     }
@@ -315,8 +323,9 @@ static flx_status add_items(const flx_api *api, batch *many, flx_kind kind, cons
     const size_t count = items == NULL ? 0 : json_array_size(items);
     for (size_t i = 0; status == FLX_OK && i < count; i++) {
         flx_entry entry;
-        status = flx_entry_from_json(kind, place, json_array_get(items, i),
-                                     flx_store_abilities(api->options.store), &entry, reterr);
+        status =
+            flx_entry_from_json(kind, place, json_array_get(items, i),
+                                flx_catalog_store_abilities(api->options.store), &entry, reterr);
         if (status == FLX_OK && is_in_batch(many, &entry)) {
             status = flx_fail(reterr, FLX_ERR_INVALID, "%s: the name is there twice",
                               flx_kind_name(kind));
@@ -392,8 +401,8 @@ static void create_many(flx_api *api, const flx_http_request *request, batch *ma
         }
     }
     if (status == FLX_OK) {
-        status =
-            flx_store_create(api->options.store, many->entries, many->count, many->created, &error);
+        status = flx_catalog_store_create(api->options.store, many->entries, many->count,
+                                          many->created, &error);
     }
     if (status != FLX_OK) {
         flx_http_reply_failure(response, &error);

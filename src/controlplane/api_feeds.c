@@ -48,8 +48,8 @@ static void snapshot(flx_api *api, flx_kind kind, const flx_http_request *reques
     flx_error error = {0};
     uint64_t next_seq = 0;
     json_t *items = json_array();
-    const flx_status status =
-        flx_store_feed_snapshot(api->options.store, kind, add_entry, items, &next_seq, &error);
+    const flx_status status = flx_catalog_store_feed_snapshot(api->options.store, kind, add_entry,
+                                                              items, &next_seq, &error);
     reply_feed(items, next_seq, status, &error, response);
 }
 
@@ -95,7 +95,7 @@ static void wait_for_change(flx_api *api, flx_kind kind, uint64_t since, uint64_
         return;
     }
     if (atomic_fetch_add(&api->waiters, 1) < FLX_API_WAITERS_MAX) {
-        flx_store_wait(api->options.store, kind, since, (uint32_t)wait_ms);
+        flx_catalog_store_wait(api->options.store, kind, since, (uint32_t)wait_ms);
     }
     atomic_fetch_sub(&api->waiters, 1);
 }
@@ -120,8 +120,8 @@ static void changes(flx_api *api, flx_kind kind, const flx_http_request *request
     wait_for_change(api, kind, since, wait_ms);
     uint64_t next_seq = 0;
     feed into = {.items = json_array(), .kind = kind};
-    status = flx_store_changes(api->options.store, kind, since, FLX_API_CHANGES_LIMIT, add_change,
-                               &into, &next_seq, &error);
+    status = flx_catalog_store_changes(api->options.store, kind, since, FLX_API_CHANGES_LIMIT,
+                                       add_change, &into, &next_seq, &error);
     reply_feed(into.items, next_seq, status, &error, response);
 }
 

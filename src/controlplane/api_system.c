@@ -12,7 +12,7 @@ void flx_api_system_info(void *arg, const flx_http_request *request, flx_http_re
 {
     (void)request;
     const flx_api *api = arg;
-    const flx_abilities *abilities = flx_store_abilities(api->options.store);
+    const flx_abilities *abilities = flx_catalog_store_abilities(api->options.store);
     flx_http_reply_json(response, 200,
                         json_pack("{s:s, s:s, s:s, s:{s:b, s:b, s:b}}", "region_id", api->region_id,
                                   "api_version", "v1", "version", FLX_VERSION, "features",

@@ -15,18 +15,33 @@ void flx_health_add(flx_health_report *report, const char *reason)
     }
 }
 
+void flx_health_note(flx_health_report *report, const char *note)
+{
+    if (report->note_count < FLX_HEALTH_REASONS_MAX) {
+        report->notes[report->note_count++] = note;
+    }
+}
+
+static void append(json_t *array, const char *const *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        (void)json_array_append_new(array, json_string(texts[i]));
+    }
+}
+
 void flx_health_reply(flx_http_response *response, const flx_health_report *report)
 {
-    if (report->count == 0) {
+    if (report->count == 0 && report->note_count == 0) {
         flx_http_reply_json(response, 200, json_pack("{s:s}", "status", "ok"));
         return;
     }
+    const bool is_down = report->count > 0;
     json_t *reasons = json_array();
-    for (size_t i = 0; i < report->count; i++) {
-        (void)json_array_append_new(reasons, json_string(report->reasons[i]));
-    }
-    flx_http_reply_json(response, 503,
-                        json_pack("{s:s, s:o}", "status", "unavailable", "reasons", reasons));
+    append(reasons, report->reasons, report->count);
+    append(reasons, report->notes, report->note_count);
+    flx_http_reply_json(response, is_down ? 503 : 200,
+                        json_pack("{s:s, s:o}", "status", is_down ? "unavailable" : "degraded",
+                                  "reasons", reasons));
 }
 
 static void reply(void (*ask)(void *arg, flx_health_report *report), void *arg,

@@ -8,6 +8,7 @@
  *     GET /metrics                 Prometheus text
  *
  *     {"status":"unavailable","reasons":["draining"]}
+ *     {"status":"degraded","reasons":["no room on the disk"]}     with 200: a part of it is not well
  *
  * The node gives the callbacks; they run on HTTP threads, several at once.
  */
@@ -23,14 +24,18 @@
 
 #define FLX_HEALTH_REASONS_MAX 8
 
-/* Why a probe fails; none: it is well. Texts are short, static, and hold no secret. */
+/* Why a probe fails; none: it is well, or `notes` say what is not. Texts are short, static, and hold no secret. */
 typedef struct flx_health_report {
     const char *reasons[FLX_HEALTH_REASONS_MAX];
     size_t count;
+    const char *notes[FLX_HEALTH_REASONS_MAX];
+    size_t note_count;
 } flx_health_report;
 
 /* One more reason; beyond the limit it is dropped (the probe fails all the same). */
 void flx_health_add(flx_health_report *report, const char *reason);
+/* A part does not work, and the rest does: the probe answers 200 and says so. */
+void flx_health_note(flx_health_report *report, const char *note);
 
 typedef struct flx_health {
     void (*live)(void *arg, flx_health_report *report);    /* NULL: always well */

@@ -28,6 +28,12 @@ typedef enum flx_ack_rule { /* what an ack of the stream means, weakest first */
                             FLX_ACK_QUORUM = 3
 } flx_ack_rule;
 
+typedef enum flx_fsync_rule { /* when a durable stream's log is synced to the device */
+                              FLX_FSYNC_NONE = 0,     /* when the kernel likes */
+                              FLX_FSYNC_PERIODIC = 1, /* fsync_ms after a write at the latest */
+                              FLX_FSYNC_ON_COMMIT = 2 /* with every write */
+} flx_fsync_rule;
+
 typedef enum flx_slow_policy { /* what happens to a subscriber the ring would overrun */
                                FLX_SLOW_LAG =
                                    0, /* told where to resume, or jumps forward; the default */
@@ -46,8 +52,11 @@ typedef struct flx_stream_info {
     flx_ack_rule ack;
     flx_slow_policy slow_policy;
     bool durable;
-    uint64_t retention_bytes; /* 0: none */
-    uint64_t retention_age_s; /* 0: none */
+    flx_fsync_rule fsync;       /* NONE when not durable */
+    uint32_t fsync_ms;          /* PERIODIC: how late a sync may be; else 0 */
+    uint64_t retention_bytes;   /* of the stream; 0: none. Each shard keeps its even share. */
+    uint64_t retention_age_s;   /* 0: none */
+    uint64_t retention_records; /* as retention_bytes */
     /* Stored and echoed for the control-plane API; the broker does not act on them. */
     uint32_t replication_factor;
     char kind[8];        /* "Stream", "Queue", "Cache" */

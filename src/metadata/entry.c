@@ -125,6 +125,28 @@ static json_t *bound_to_json(uint64_t bound)
     return bound == 0 ? json_null() : json_integer((json_int_t)bound);
 }
 
+/* What most streams do not have, told only of those that do. */
+static bool set_stream_options(const flx_stream_info *stream, json_t *json)
+{
+    json_t *retention = json_object_get(json, "retention");
+    bool ok = true;
+    if (stream->region[0] != '\0') {
+        ok = json_object_set_new(json, "region", json_string(stream->region)) == 0;
+    }
+    if (ok && stream->durable) {
+        ok = json_object_set_new(json, "fsync", json_string(flx_fsync_rule_name(stream->fsync))) ==
+             0;
+    }
+    if (ok && stream->fsync == FLX_FSYNC_PERIODIC) {
+        ok = json_object_set_new(json, "fsync_interval_ms", json_integer(stream->fsync_ms)) == 0;
+    }
+    if (ok && stream->retention_records > 0) {
+        ok = json_object_set_new(retention, "max_records",
+                                 json_integer((json_int_t)stream->retention_records)) == 0;
+    }
+    return ok;
+}
+
 static json_t *stream_to_json(const flx_stream_info *stream)
 {
     json_t *json =
@@ -137,8 +159,7 @@ static json_t *stream_to_json(const flx_stream_info *stream)
                   "delivery", stream->delivery, "durable", stream->durable ? 1 : 0, "routing",
                   flx_routing_name(stream->routing), "ack", flx_ack_rule_name(stream->ack),
                   "slow_policy", flx_slow_policy_name(stream->slow_policy));
-    if (json != NULL && stream->region[0] != '\0' &&
-        json_object_set_new(json, "region", json_string(stream->region)) != 0) {
+    if (json == NULL || !set_stream_options(stream, json)) {
         json_decref(json);
         return NULL;
     }
@@ -273,6 +294,7 @@ static flx_status read_retention(const json_t *body, flx_stream_info *stream, fl
     }
     uint64_t age_s = 0;
     uint64_t bytes = 0;
+    uint64_t records = 0;
     status = flx_json_get_u64(retention, "max_age_seconds", FLX_JSON_OPTIONAL, 1, INT64_MAX, &age_s,
                               reterr);
     if (status == FLX_OK) {
@@ -280,6 +302,11 @@ static flx_status read_retention(const json_t *body, flx_stream_info *stream, fl
                                   &bytes, reterr);
     }
     if (status == FLX_OK) {
+        status = flx_json_get_u64(retention, "max_records", FLX_JSON_OPTIONAL, 1, INT64_MAX,
+                                  &records, reterr);
+    }
+    if (status == FLX_OK) {
+        stream->retention_records = records;
         stream->retention_age_s = age_s;
         stream->retention_bytes = bytes;
     }
@@ -324,11 +351,40 @@ static flx_status read_ack(const json_t *body, bool was_natural, flx_stream_info
     return FLX_OK;
 }
 
+/* A rule nobody chose follows the ack, as the ack follows the storage. */
+static flx_status read_fsync(const json_t *body, bool was_natural, flx_stream_info *stream,
+                             flx_error *reterr)
+{
+    const char *word = NULL;
+    flx_status status =
+        flx_json_get_text(body, "fsync", FLX_JSON_OPTIONAL, WORD_BYTES_MAX, &word, reterr);
+    if (status == FLX_OK && word != NULL &&
+        !flx_fsync_rule_from_name(flx_slice_of(word), &stream->fsync)) {
+        return flx_fail(reterr, FLX_ERR_INVALID, "fsync: must be none, periodic or on_commit");
+    }
+    if (status == FLX_OK && word == NULL && was_natural) {
+        stream->fsync = flx_fsync_rule_default(stream->durable, stream->ack);
+    }
+    uint64_t interval_ms = stream->fsync != FLX_FSYNC_PERIODIC ? 0
+                           : stream->fsync_ms == 0             ? FLX_FSYNC_MS_DEFAULT
+                                                               : stream->fsync_ms;
+    if (status == FLX_OK) {
+        status = flx_json_get_u64(body, "fsync_interval_ms", FLX_JSON_OPTIONAL, 1, FLX_FSYNC_MS_MAX,
+                                  &interval_ms, reterr);
+    }
+    if (status == FLX_OK) {
+        stream->fsync_ms = (uint32_t)interval_ms;
+    }
+    return status;
+}
+
 /* The members a create and a patch share. */
 static flx_status read_stream_policies(const json_t *body, flx_stream_info *stream,
                                        flx_error *reterr)
 {
     const bool was_natural = stream->ack == natural_ack(stream);
+    const bool was_natural_fsync =
+        stream->fsync == flx_fsync_rule_default(stream->durable, stream->ack);
     flx_status status = read_retention(body, stream, reterr);
     if (status == FLX_OK) {
         status =
@@ -343,7 +399,10 @@ static flx_status read_stream_policies(const json_t *body, flx_stream_info *stre
     if (status == FLX_OK) {
         status = read_slow_policy(body, stream, reterr);
     }
-    return status == FLX_OK ? read_ack(body, was_natural, stream, reterr) : status;
+    if (status == FLX_OK) {
+        status = read_ack(body, was_natural, stream, reterr);
+    }
+    return status == FLX_OK ? read_fsync(body, was_natural_fsync, stream, reterr) : status;
 }
 
 /* The members that stay as they were created. */
@@ -487,9 +546,9 @@ flx_status flx_entry_from_json(flx_kind kind, const flx_key *where, const json_t
 /* What cannot change may be named in a patch, but only as it is. */
 static flx_status check_fixed(const flx_entry *entry, const json_t *body, flx_error *reterr)
 {
-    static const char *const fixed[] = {"tenant_id", "namespace", "stream",
-                                        "cache",     "shards",    "replication_factor",
-                                        "kind",      "routing",   "region"};
+    static const char *const fixed[] = {
+        "tenant_id",          "namespace", "stream",  "cache",  "shards",
+        "replication_factor", "kind",      "routing", "region", "durable"};
     json_t *now = flx_entry_to_json(entry);
     if (now == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "json: out of memory");

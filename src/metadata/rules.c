@@ -12,6 +12,7 @@
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 static const char *const ack_names[] = {"accepted", "written", "synced", "quorum"};
+static const char *const fsync_names[] = {"none", "periodic", "on_commit"};
 static const char *const slow_names[] = {"lag", "drop_new", "drop_old", "block"};
 static const char *const routing_names[] = {"modulo", "jump_hash"};
 
@@ -76,6 +77,7 @@ void flx_stream_info_init(flx_stream_info *info, const char *tenant, const char 
     info->shards = 1;
     info->routing = FLX_ROUTING_MODULO;
     info->ack = FLX_ACK_ACCEPTED;
+    info->fsync = FLX_FSYNC_NONE;
     info->slow_policy = FLX_SLOW_LAG;
     info->replication_factor = 1;
     copy_text(info->kind, sizeof info->kind, "Stream");
@@ -158,10 +160,38 @@ static flx_status check_ack(const flx_stream_info *info, const flx_abilities *ab
     return FLX_OK;
 }
 
+/* `synced` waits for the device, so the device must be asked with every write; a disk nobody has
+ * cannot be synced (README.md, rule 4). */
+static flx_status check_fsync(const flx_stream_info *info, flx_error *reterr)
+{
+    if ((unsigned)info->fsync >= COUNT(fsync_names)) {
+        return flx_fail(reterr, FLX_ERR_INVALID, "fsync: must be none, periodic or on_commit");
+    }
+    if (!info->durable && info->fsync != FLX_FSYNC_NONE) {
+        return flx_fail(reterr, FLX_ERR_INVALID,
+                        "fsync: a stream that is not durable has nothing to sync");
+    }
+    if (info->ack >= FLX_ACK_SYNCED && info->fsync != FLX_FSYNC_ON_COMMIT) {
+        return flx_fail(reterr, FLX_ERR_INVALID,
+                        "fsync: ack %s needs on_commit; with %s it can be written or accepted",
+                        ack_names[info->ack], fsync_names[info->fsync]);
+    }
+    const bool is_periodic = info->fsync == FLX_FSYNC_PERIODIC;
+    if (is_periodic ? info->fsync_ms < 1 || info->fsync_ms > FLX_FSYNC_MS_MAX
+                    : info->fsync_ms != 0) {
+        return flx_fail(reterr, FLX_ERR_INVALID,
+                        is_periodic ? "fsync_interval_ms: must be 1..%u"
+                                    : "fsync_interval_ms: only with fsync periodic",
+                        FLX_FSYNC_MS_MAX);
+    }
+    return FLX_OK;
+}
+
 /* Where the records live and how long: retention fits the store's signed integers. */
 static flx_status check_place(const flx_stream_info *info, flx_error *reterr)
 {
-    if (info->retention_bytes > INT64_MAX || info->retention_age_s > INT64_MAX) {
+    if (info->retention_bytes > INT64_MAX || info->retention_age_s > INT64_MAX ||
+        info->retention_records > INT64_MAX) {
         return flx_fail(reterr, FLX_ERR_INVALID, "retention: larger than a signed 64-bit integer");
     }
     return info->region[0] == '\0' ? FLX_OK
@@ -193,15 +223,19 @@ flx_status flx_stream_info_check(const flx_stream_info *info, const flx_abilitie
                           "slow_policy: must be lag, drop_new, drop_old or block");
     }
     if (status == FLX_OK && info->durable && abilities != NULL && !abilities->durable) {
-        status = flx_fail(reterr, FLX_ERR_UNSUPPORTED,
-                          "durable: durable streams need the log, which this version does not "
-                          "have yet");
+        status =
+            flx_fail(reterr, FLX_ERR_UNSUPPORTED,
+                     "durable: durable streams need a data directory, which this node does not "
+                     "have");
     }
     if (status == FLX_OK) {
         status = check_consistency(info->consistency, abilities, reterr);
     }
     if (status == FLX_OK) {
         status = check_ack(info, abilities, reterr);
+    }
+    if (status == FLX_OK) {
+        status = check_fsync(info, reterr);
     }
     return status == FLX_OK ? check_place(info, reterr) : status;
 }
@@ -236,8 +270,9 @@ bool flx_stream_info_equal(const flx_stream_info *a, const flx_stream_info *b)
                       (const char *const[]){b->kind, b->consistency, b->delivery}) &&
            strcmp(a->region, b->region) == 0 && a->shards == b->shards &&
            a->routing == b->routing && a->ack == b->ack && a->slow_policy == b->slow_policy &&
-           a->durable == b->durable && a->retention_bytes == b->retention_bytes &&
-           a->retention_age_s == b->retention_age_s &&
+           a->durable == b->durable && a->fsync == b->fsync && a->fsync_ms == b->fsync_ms &&
+           a->retention_bytes == b->retention_bytes && a->retention_age_s == b->retention_age_s &&
+           a->retention_records == b->retention_records &&
            a->replication_factor == b->replication_factor;
 }
 
@@ -258,6 +293,14 @@ flx_ack_rule flx_ack_rule_default(bool durable, bool quorum)
     return quorum ? FLX_ACK_QUORUM : FLX_ACK_SYNCED;
 }
 
+flx_fsync_rule flx_fsync_rule_default(bool durable, flx_ack_rule ack)
+{
+    if (!durable) {
+        return FLX_FSYNC_NONE;
+    }
+    return ack >= FLX_ACK_SYNCED ? FLX_FSYNC_ON_COMMIT : FLX_FSYNC_PERIODIC;
+}
+
 /* flx_ack_rule_name and flx_ack_rule_from_name, and so on: a value is the place of its word. */
 #define WORDS(type, names)                                                                         \
     const char *type##_name(type value)                                                            \
@@ -276,5 +319,6 @@ flx_ack_rule flx_ack_rule_default(bool durable, bool quorum)
     }
 
 WORDS(flx_ack_rule, ack_names)
+WORDS(flx_fsync_rule, fsync_names)
 WORDS(flx_slow_policy, slow_names)
 WORDS(flx_routing, routing_names)

@@ -18,6 +18,8 @@
 
 #define FLX_SHARDS_MAX             1024U
 #define FLX_REPLICATION_FACTOR_MAX 16U
+#define FLX_FSYNC_MS_MAX           3600000U
+#define FLX_FSYNC_MS_DEFAULT       250U
 
 /* What this node is able to offer beyond streams in memory. */
 typedef struct flx_abilities {
@@ -51,9 +53,14 @@ flx_status flx_display_name_check(const char *display_name, flx_error *reterr);
 /* What `ack` is when nobody said: the strongest promise the storage of the stream can keep. */
 flx_ack_rule flx_ack_rule_default(bool durable, bool quorum);
 
+/* What `fsync` is when nobody said: enough for the ack, and no more than it needs. */
+flx_fsync_rule flx_fsync_rule_default(bool durable, flx_ack_rule ack);
+
 /* "accepted", "lag", "jump_hash"; and back, false for a word that is none. */
 const char *flx_ack_rule_name(flx_ack_rule value);
 bool flx_ack_rule_from_name(flx_slice word, flx_ack_rule *ret_value);
+const char *flx_fsync_rule_name(flx_fsync_rule value);
+bool flx_fsync_rule_from_name(flx_slice word, flx_fsync_rule *ret_value);
 const char *flx_slow_policy_name(flx_slow_policy value);
 bool flx_slow_policy_from_name(flx_slice word, flx_slow_policy *ret_value);
 const char *flx_routing_name(flx_routing value);

@@ -24,12 +24,12 @@
 
 /* A change in the making. */
 typedef struct transaction {
-    flx_store *store;
+    flx_catalog_store *store;
     flx_store_marks marks;
     bool touched[FLX_KIND_COUNT];
 } transaction;
 
-static flx_status make_locks(flx_store *store, flx_error *reterr)
+static flx_status make_locks(flx_catalog_store *store, flx_error *reterr)
 {
     pthread_condattr_t monotonic;
     if (pthread_condattr_init(&monotonic) != 0) {
@@ -53,10 +53,10 @@ static uint32_t or_default(uint32_t value, uint32_t standard)
     return value == 0 ? standard : value;
 }
 
-flx_status flx_store_open(const flx_store_options *options, flx_store **ret_store,
-                          flx_error *reterr)
+flx_status flx_catalog_store_open(const flx_catalog_store_options *options,
+                                  flx_catalog_store **ret_store, flx_error *reterr)
 {
-    flx_store *store = flx_calloc(1, sizeof *store);
+    flx_catalog_store *store = flx_calloc(1, sizeof *store);
     if (store == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "store: out of memory");
     }
@@ -83,7 +83,7 @@ flx_status flx_store_open(const flx_store_options *options, flx_store **ret_stor
     return FLX_OK;
 }
 
-flx_store *flx_store_close(flx_store *store)
+flx_catalog_store *flx_catalog_store_close(flx_catalog_store *store)
 {
     if (store != NULL) {
         flx_store_db_close(&store->db);
@@ -95,18 +95,18 @@ flx_store *flx_store_close(flx_store *store)
     return NULL;
 }
 
-const flx_abilities *flx_store_abilities(const flx_store *store)
+const flx_abilities *flx_catalog_store_abilities(const flx_catalog_store *store)
 {
     return &store->abilities;
 }
 
-void flx_store_lock(flx_store *store)
+void flx_store_lock(flx_catalog_store *store)
 {
     const int code = pthread_mutex_lock(&store->lock);
     FLX_ASSERT(code == 0);
 }
 
-void flx_store_unlock(flx_store *store)
+void flx_store_unlock(flx_catalog_store *store)
 {
     const int code = pthread_mutex_unlock(&store->lock);
     FLX_ASSERT(code == 0);
@@ -115,7 +115,7 @@ void flx_store_unlock(flx_store *store)
 /* ---- transactions ---- */
 
 /* Takes the lock, which transaction_end gives back; after a failure it is not held. */
-static flx_status transaction_begin(flx_store *store, transaction *txn, flx_error *reterr)
+static flx_status transaction_begin(flx_catalog_store *store, transaction *txn, flx_error *reterr)
 {
     flx_store_lock(store);
     memset(txn, 0, sizeof *txn);
@@ -150,7 +150,7 @@ static bool transaction_is_empty(const transaction *txn)
  * for a failed sync, whose outcome only the next open can tell (README.md, rule 6). */
 static flx_status transaction_commit(transaction *txn, flx_error *reterr)
 {
-    flx_store *store = txn->store;
+    flx_catalog_store *store = txn->store;
     const flx_store_db *db = &store->db;
     txn->marks.version++;
     (void)sqlite3_bind_int64(db->one[FLX_SQL_STATE_SET], 1, (sqlite3_int64)txn->marks.version);
@@ -180,7 +180,7 @@ static flx_status transaction_commit(transaction *txn, flx_error *reterr)
 /* Ends a transaction one way or the other, and the caller's turn with it. */
 static flx_status transaction_end(transaction *txn, flx_status status, flx_error *reterr)
 {
-    flx_store *store = txn->store;
+    flx_catalog_store *store = txn->store;
     const bool has_changes = status == FLX_OK && !transaction_is_empty(txn);
     if (has_changes) {
         status = transaction_commit(txn, reterr);
@@ -250,8 +250,8 @@ static flx_status add_change(transaction *txn, flx_kind kind, const char *op, co
 /* ---- one entry ---- */
 
 /* *ret_found false: there is none. */
-static flx_status find_entry(flx_store *store, flx_kind kind, const flx_key *key, bool *ret_found,
-                             flx_entry *ret_entry, flx_error *reterr)
+static flx_status find_entry(flx_catalog_store *store, flx_kind kind, const flx_key *key,
+                             bool *ret_found, flx_entry *ret_entry, flx_error *reterr)
 {
     sqlite3_stmt *stmt = store->db.of_kind[kind][FLX_SQL_GET];
     flx_store_db_bind_key(stmt, kind, key);
@@ -308,7 +308,7 @@ static flx_status insert_entry(transaction *txn, const flx_entry *entry, const f
 static flx_status create_entry(transaction *txn, const flx_entry *entry, bool *ret_created,
                                flx_error *reterr)
 {
-    flx_store *store = txn->store;
+    flx_catalog_store *store = txn->store;
     const flx_kind kind = entry->kind;
     const flx_key key = flx_entry_key(entry);
     flx_entry there;
@@ -341,8 +341,8 @@ static flx_status create_entry(transaction *txn, const flx_entry *entry, bool *r
     return status;
 }
 
-flx_status flx_store_create(flx_store *store, const flx_entry *entries, size_t count,
-                            bool *ret_created, flx_error *reterr)
+flx_status flx_catalog_store_create(flx_catalog_store *store, const flx_entry *entries,
+                                    size_t count, bool *ret_created, flx_error *reterr)
 {
     FLX_ASSERT(count > 0 && count <= FLX_STORE_BATCH_MAX);
     bool created[FLX_STORE_BATCH_MAX];
@@ -361,8 +361,8 @@ flx_status flx_store_create(flx_store *store, const flx_entry *entries, size_t c
     return status;
 }
 
-flx_status flx_store_get(flx_store *store, flx_kind kind, const flx_key *key, flx_entry *ret_entry,
-                         flx_error *reterr)
+flx_status flx_catalog_store_get(flx_catalog_store *store, flx_kind kind, const flx_key *key,
+                                 flx_entry *ret_entry, flx_error *reterr)
 {
     bool found = false;
     flx_status status = flx_key_check(kind, key, reterr);
@@ -397,7 +397,7 @@ static flx_status update_entry(transaction *txn, const flx_entry *entry, const f
 static flx_status patch_entry(transaction *txn, flx_kind kind, const flx_key *key,
                               const json_t *body, flx_entry *ret_entry, flx_error *reterr)
 {
-    flx_store *store = txn->store;
+    flx_catalog_store *store = txn->store;
     bool found = false;
     flx_entry before;
     flx_status status = find_entry(store, kind, key, &found, &before, reterr);
@@ -415,8 +415,8 @@ static flx_status patch_entry(transaction *txn, flx_kind kind, const flx_key *ke
     return status;
 }
 
-flx_status flx_store_patch(flx_store *store, flx_kind kind, const flx_key *key, const json_t *body,
-                           flx_entry *ret_entry, flx_error *reterr)
+flx_status flx_catalog_store_patch(flx_catalog_store *store, flx_kind kind, const flx_key *key,
+                                   const json_t *body, flx_entry *ret_entry, flx_error *reterr)
 {
     flx_entry entry = {.kind = kind};
     transaction txn;
@@ -461,7 +461,8 @@ static flx_status delete_entry(transaction *txn, flx_kind kind, const flx_key *k
     return status;
 }
 
-flx_status flx_store_delete(flx_store *store, flx_kind kind, const flx_key *key, flx_error *reterr)
+flx_status flx_catalog_store_delete(flx_catalog_store *store, flx_kind kind, const flx_key *key,
+                                    flx_error *reterr)
 {
     transaction txn;
     flx_status status = flx_key_check(kind, key, reterr);

@@ -34,9 +34,9 @@
 #define FLX_STORE_ENTRIES_MAX     100000U /* of one kind; bounds snapshots and what a worker holds */
 #define FLX_STORE_BUSY_TIMEOUT_MS 5000U
 
-typedef struct flx_store flx_store;
+typedef struct flx_catalog_store flx_catalog_store;
 
-typedef struct flx_store_options {
+typedef struct flx_catalog_store_options {
     const char *directory;    /* the node's data directory, which exists; copied */
     flx_abilities abilities;  /* what may be created here */
     uint32_t change_rows_max; /* 0: FLX_STORE_CHANGE_ROWS */
@@ -44,7 +44,7 @@ typedef struct flx_store_options {
     uint32_t busy_timeout_ms; /* 0: FLX_STORE_BUSY_TIMEOUT_MS */
     void (*changed)(void *arg, uint64_t version); /* NULL: nobody wants to know */
     void *arg;
-} flx_store_options;
+} flx_catalog_store_options;
 
 /*
  * Opens DIRECTORY/catalog.db, making it (mode 0600) when there is none.
@@ -55,12 +55,13 @@ typedef struct flx_store_options {
  * FLX_ERR_INVALID      the path is too long
  * FLX_ERR_IO, FLX_ERR_NOMEM
  */
-flx_status flx_store_open(const flx_store_options *options, flx_store **ret_store,
-                          flx_error *reterr);
-flx_store *flx_store_close(flx_store *store); /* NULL is fine. Always returns NULL. */
+flx_status flx_catalog_store_open(const flx_catalog_store_options *options,
+                                  flx_catalog_store **ret_store, flx_error *reterr);
+flx_catalog_store *
+flx_catalog_store_close(flx_catalog_store *store); /* NULL is fine. Always returns NULL. */
 
 /* As given at the open; valid as long as the store. */
-const flx_abilities *flx_store_abilities(const flx_store *store);
+const flx_abilities *flx_catalog_store_abilities(const flx_catalog_store *store);
 
 /*
  * Creates `count` (1 .. FLX_STORE_BATCH_MAX) entries, all or none, in order: a namespace may stand
@@ -71,19 +72,20 @@ const flx_abilities *flx_store_abilities(const flx_store *store);
  * FLX_ERR_NOT_FOUND  the tenant or namespace does not exist
  * FLX_ERR_AGAIN      there are entries_max of the kind
  */
-flx_status flx_store_create(flx_store *store, const flx_entry *entries, size_t count,
-                            bool *ret_created, flx_error *reterr);
+flx_status flx_catalog_store_create(flx_catalog_store *store, const flx_entry *entries,
+                                    size_t count, bool *ret_created, flx_error *reterr);
 
 /* FLX_ERR_NOT_FOUND. */
-flx_status flx_store_get(flx_store *store, flx_kind kind, const flx_key *key, flx_entry *ret_entry,
-                         flx_error *reterr);
+flx_status flx_catalog_store_get(flx_catalog_store *store, flx_kind kind, const flx_key *key,
+                                 flx_entry *ret_entry, flx_error *reterr);
 
 /* Changes one entry by a patch body (flx_entry_patch_json). FLX_ERR_NOT_FOUND. */
-flx_status flx_store_patch(flx_store *store, flx_kind kind, const flx_key *key, const json_t *body,
-                           flx_entry *ret_entry, flx_error *reterr);
+flx_status flx_catalog_store_patch(flx_catalog_store *store, flx_kind kind, const flx_key *key,
+                                   const json_t *body, flx_entry *ret_entry, flx_error *reterr);
 
 /* FLX_ERR_NOT_FOUND, FLX_ERR_CONFLICT while it holds namespaces, streams or caches. */
-flx_status flx_store_delete(flx_store *store, flx_kind kind, const flx_key *key, flx_error *reterr);
+flx_status flx_catalog_store_delete(flx_catalog_store *store, flx_kind kind, const flx_key *key,
+                                    flx_error *reterr);
 
 /*
  * Hands the entries of a place (tenant and namespace of `where`; an empty tenant: of everywhere) to
@@ -91,10 +93,10 @@ flx_status flx_store_delete(flx_store *store, flx_kind kind, const flx_key *key,
  * (NULL: at the first). `visit` must not call the store; another status than FLX_OK ends the list
  * and is returned. *ret_more: there are more.
  */
-flx_status flx_store_list(flx_store *store, flx_kind kind, const flx_key *where,
-                          const flx_key *after, size_t limit,
-                          flx_status (*visit)(void *arg, const flx_entry *entry), void *arg,
-                          bool *ret_more, flx_error *reterr);
+flx_status flx_catalog_store_list(flx_catalog_store *store, flx_kind kind, const flx_key *where,
+                                  const flx_key *after, size_t limit,
+                                  flx_status (*visit)(void *arg, const flx_entry *entry), void *arg,
+                                  bool *ret_more, flx_error *reterr);
 
 /* One line of a change log, borrowed during the visit. */
 typedef struct flx_change {
@@ -109,24 +111,27 @@ typedef struct flx_change {
  * to ask for next. The seqs of a kind are dense; a consumer that finds the first one above `since`,
  * or none and *ret_next_seq different from `since`, takes a fresh snapshot.
  */
-flx_status flx_store_changes(flx_store *store, flx_kind kind, uint64_t since, size_t limit,
-                             flx_status (*visit)(void *arg, const flx_change *change), void *arg,
-                             uint64_t *ret_next_seq, flx_error *reterr);
+flx_status flx_catalog_store_changes(flx_catalog_store *store, flx_kind kind, uint64_t since,
+                                     size_t limit,
+                                     flx_status (*visit)(void *arg, const flx_change *change),
+                                     void *arg, uint64_t *ret_next_seq, flx_error *reterr);
 
 /* All entries of a kind and the seq of the change that follows, from one moment. */
-flx_status flx_store_feed_snapshot(flx_store *store, flx_kind kind,
-                                   flx_status (*visit)(void *arg, const flx_entry *entry),
-                                   void *arg, uint64_t *ret_next_seq, flx_error *reterr);
+flx_status flx_catalog_store_feed_snapshot(flx_catalog_store *store, flx_kind kind,
+                                           flx_status (*visit)(void *arg, const flx_entry *entry),
+                                           void *arg, uint64_t *ret_next_seq, flx_error *reterr);
 
 /*
  * Waits until the log of `kind` has a change with a seq of `since` or more, at most `wait_ms`, or
- * until flx_store_wake_all. Holds up no other call.
+ * until flx_catalog_store_wake_all. Holds up no other call.
  */
-void flx_store_wait(flx_store *store, flx_kind kind, uint64_t since, uint32_t wait_ms);
+void flx_catalog_store_wait(flx_catalog_store *store, flx_kind kind, uint64_t since,
+                            uint32_t wait_ms);
 /* Ends all waits, now and from now on: the node is stopping. */
-void flx_store_wake_all(flx_store *store);
+void flx_catalog_store_wake_all(flx_catalog_store *store);
 
 /* The catalog as it stands, with one reference. The same one while nothing changes. */
-flx_status flx_store_snapshot(flx_store *store, flx_catalog **ret_catalog, flx_error *reterr);
+flx_status flx_catalog_store_snapshot(flx_catalog_store *store, flx_catalog **ret_catalog,
+                                      flx_error *reterr);
 
 #endif /* FLX_METADATA_STORE_H */

@@ -47,6 +47,10 @@ static const char *const migrations[] = {
      "  shards INTEGER NOT NULL, replication_factor INTEGER NOT NULL, consistency TEXT NOT NULL,"
      "  UNIQUE(tenant, namespace, name), FOREIGN KEY(tenant, namespace) REFERENCES namespaces)"
      "  STRICT;"),
+    /* 2: streams that are durable; before it there were none */
+    ("ALTER TABLE streams ADD COLUMN fsync INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE streams ADD COLUMN fsync_ms INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE streams ADD COLUMN retention_records INTEGER NOT NULL DEFAULT 0;"),
 };
 
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
@@ -54,7 +58,8 @@ static const char *const migrations[] = {
 /* The columns of a kind: its key first, then the rest; ids stand apart (the store gives them). */
 #define STREAM_COLUMNS                                                                             \
     "tenant, namespace, name, shards, replication_factor, routing, ack, slow_policy, durable, "    \
-    "retention_bytes, retention_age_s, kind, consistency, delivery, region"
+    "retention_bytes, retention_age_s, kind, consistency, delivery, region, fsync, fsync_ms, "     \
+    "retention_records"
 #define CACHE_COLUMNS                                                                              \
     "tenant, namespace, name, display_name, shards, replication_factor, consistency"
 
@@ -93,11 +98,13 @@ static const char *const sql_of_kind[FLX_KIND_COUNT][FLX_SQL_KIND_COUNT] = {
             [FLX_SQL_GET] = ("SELECT id, " STREAM_COLUMNS " FROM streams "
                              "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),
             [FLX_SQL_INSERT] = ("INSERT INTO streams(" STREAM_COLUMNS ") VALUES(?1, ?2, ?3, ?4, "
-                                "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"),
+                                "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, "
+                                "?18)"),
             [FLX_SQL_UPDATE] = ("UPDATE streams SET shards = ?4, replication_factor = ?5, "
                                 "routing = ?6, ack = ?7, slow_policy = ?8, durable = ?9, "
                                 "retention_bytes = ?10, retention_age_s = ?11, kind = ?12, "
-                                "consistency = ?13, delivery = ?14, region = ?15 "
+                                "consistency = ?13, delivery = ?14, region = ?15, fsync = ?16, "
+                                "fsync_ms = ?17, retention_records = ?18 "
                                 "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),
             [FLX_SQL_DELETE] =
                 ("DELETE FROM streams WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),

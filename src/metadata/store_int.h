@@ -52,7 +52,7 @@ typedef struct flx_store_db {
     char path[512];
 } flx_store_db;
 
-struct flx_store {
+struct flx_catalog_store {
     pthread_mutex_t lock;
     pthread_cond_t grown; /* a change log grew, or waits end */
     flx_store_db db;
@@ -67,8 +67,8 @@ struct flx_store {
     bool waking; /* no wait waits any more */
 };
 
-void flx_store_lock(flx_store *store);
-void flx_store_unlock(flx_store *store);
+void flx_store_lock(flx_catalog_store *store);
+void flx_store_unlock(flx_catalog_store *store);
 
 /* ---- store_db.c ---- */
 

@@ -18,9 +18,9 @@
 
 /* ---- lists ---- */
 
-static flx_status visit_rows(flx_store *store, flx_kind kind, sqlite3_stmt *stmt, size_t limit,
-                             flx_status (*visit)(void *arg, const flx_entry *entry), void *arg,
-                             bool *ret_more, flx_error *reterr)
+static flx_status visit_rows(flx_catalog_store *store, flx_kind kind, sqlite3_stmt *stmt,
+                             size_t limit, flx_status (*visit)(void *arg, const flx_entry *entry),
+                             void *arg, bool *ret_more, flx_error *reterr)
 {
     flx_status status = FLX_OK;
     bool more = false;
@@ -44,7 +44,7 @@ static flx_status visit_rows(flx_store *store, flx_kind kind, sqlite3_stmt *stmt
     return status;
 }
 
-static flx_status list_locked(flx_store *store, flx_kind kind, const flx_key *where,
+static flx_status list_locked(flx_catalog_store *store, flx_kind kind, const flx_key *where,
                               const flx_key *after, size_t limit,
                               flx_status (*visit)(void *arg, const flx_entry *entry), void *arg,
                               bool *ret_more, flx_error *reterr)
@@ -65,10 +65,10 @@ static flx_status list_locked(flx_store *store, flx_kind kind, const flx_key *wh
     return status;
 }
 
-flx_status flx_store_list(flx_store *store, flx_kind kind, const flx_key *where,
-                          const flx_key *after, size_t limit,
-                          flx_status (*visit)(void *arg, const flx_entry *entry), void *arg,
-                          bool *ret_more, flx_error *reterr)
+flx_status flx_catalog_store_list(flx_catalog_store *store, flx_kind kind, const flx_key *where,
+                                  const flx_key *after, size_t limit,
+                                  flx_status (*visit)(void *arg, const flx_entry *entry), void *arg,
+                                  bool *ret_more, flx_error *reterr)
 {
     FLX_ASSERT(limit > 0 && limit <= FLX_STORE_PAGE_MAX);
     /* The tenant of a list of tenants would be a name to begin after. */
@@ -86,7 +86,7 @@ static flx_slice column_slice(sqlite3_stmt *stmt, int column)
     return (flx_slice){text, (size_t)sqlite3_column_bytes(stmt, column)};
 }
 
-static flx_status visit_changes(flx_store *store, sqlite3_stmt *stmt,
+static flx_status visit_changes(flx_catalog_store *store, sqlite3_stmt *stmt,
                                 flx_status (*visit)(void *arg, const flx_change *change), void *arg,
                                 uint64_t *next_seq, flx_error *reterr)
 {
@@ -110,9 +110,10 @@ static flx_status visit_changes(flx_store *store, sqlite3_stmt *stmt,
     return status;
 }
 
-flx_status flx_store_changes(flx_store *store, flx_kind kind, uint64_t since, size_t limit,
-                             flx_status (*visit)(void *arg, const flx_change *change), void *arg,
-                             uint64_t *ret_next_seq, flx_error *reterr)
+flx_status flx_catalog_store_changes(flx_catalog_store *store, flx_kind kind, uint64_t since,
+                                     size_t limit,
+                                     flx_status (*visit)(void *arg, const flx_change *change),
+                                     void *arg, uint64_t *ret_next_seq, flx_error *reterr)
 {
     FLX_ASSERT(limit > 0 && limit <= FLX_STORE_PAGE_MAX);
     flx_store_lock(store);
@@ -130,9 +131,9 @@ flx_status flx_store_changes(flx_store *store, flx_kind kind, uint64_t since, si
     return status;
 }
 
-flx_status flx_store_feed_snapshot(flx_store *store, flx_kind kind,
-                                   flx_status (*visit)(void *arg, const flx_entry *entry),
-                                   void *arg, uint64_t *ret_next_seq, flx_error *reterr)
+flx_status flx_catalog_store_feed_snapshot(flx_catalog_store *store, flx_kind kind,
+                                           flx_status (*visit)(void *arg, const flx_entry *entry),
+                                           void *arg, uint64_t *ret_next_seq, flx_error *reterr)
 {
     const flx_key everywhere = {0};
     bool more = false;
@@ -146,7 +147,8 @@ flx_status flx_store_feed_snapshot(flx_store *store, flx_kind kind,
     return status;
 }
 
-void flx_store_wait(flx_store *store, flx_kind kind, uint64_t since, uint32_t wait_ms)
+void flx_catalog_store_wait(flx_catalog_store *store, flx_kind kind, uint64_t since,
+                            uint32_t wait_ms)
 {
     const uint64_t deadline = flx_clock_monotonic_ns() + wait_ms * FLX_NS_PER_MS;
     const struct timespec until = {.tv_sec = (time_t)(deadline / FLX_NS_PER_S),
@@ -159,7 +161,7 @@ void flx_store_wait(flx_store *store, flx_kind kind, uint64_t since, uint32_t wa
     flx_store_unlock(store);
 }
 
-void flx_store_wake_all(flx_store *store)
+void flx_catalog_store_wake_all(flx_catalog_store *store)
 {
     flx_store_lock(store);
     store->waking = true;
@@ -187,7 +189,7 @@ static flx_status add_to_snapshot(void *arg, const flx_entry *entry)
     return flx_catalog_builder_namespace(build->builder, key.tenant, key.namespace_, build->reterr);
 }
 
-static flx_status build_snapshot(flx_store *store, flx_error *reterr)
+static flx_status build_snapshot(flx_catalog_store *store, flx_error *reterr)
 {
     static const flx_kind kinds[] = {FLX_KIND_TENANT, FLX_KIND_NAMESPACE, FLX_KIND_STREAM,
                                      FLX_KIND_CACHE};
@@ -210,7 +212,8 @@ static flx_status build_snapshot(flx_store *store, flx_error *reterr)
     return status;
 }
 
-flx_status flx_store_snapshot(flx_store *store, flx_catalog **ret_catalog, flx_error *reterr)
+flx_status flx_catalog_store_snapshot(flx_catalog_store *store, flx_catalog **ret_catalog,
+                                      flx_error *reterr)
 {
     flx_status status = FLX_OK;
     flx_store_lock(store);

@@ -56,6 +56,9 @@ static void bind_stream(sqlite3_stmt *stmt, const flx_stream_info *stream)
     bind_words(stmt, 13, stream->consistency);
     bind_words(stmt, 14, stream->delivery);
     bind_words(stmt, 15, stream->region);
+    bind_number(stmt, 16, (uint64_t)stream->fsync);
+    bind_number(stmt, 17, stream->fsync_ms);
+    bind_number(stmt, 18, stream->retention_records);
 }
 
 void flx_store_db_bind_entry(sqlite3_stmt *stmt, const flx_entry *entry)
@@ -134,6 +137,9 @@ static void take_stream(row *from, flx_stream_info *stream, uint32_t id)
     take_text(from, stream->consistency, sizeof stream->consistency);
     take_text(from, stream->delivery, sizeof stream->delivery);
     take_text(from, stream->region, sizeof stream->region);
+    stream->fsync = (flx_fsync_rule)take_number(from, FLX_FSYNC_ON_COMMIT);
+    stream->fsync_ms = (uint32_t)take_number(from, FLX_FSYNC_MS_MAX);
+    stream->retention_records = take_number(from, INT64_MAX);
 }
 
 static void take_cache(row *from, flx_cache_info *cache, uint32_t id)

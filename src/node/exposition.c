@@ -67,6 +67,24 @@ static const family worker_families[] = {
            "Connections closed because nothing authenticated in time."),
     WORKER("felix_protocol_errors_total", "counter", protocol_errors,
            "QUIC streams ended for broken frames or messages."),
+    WORKER("felix_logs", "gauge", logs, "Logs of durable shards that are open."),
+    WORKER("felix_logs_opening", "gauge", logs_opening, "Logs that are being opened."),
+    WORKER("felix_logs_broken", "gauge", logs_broken,
+           "Shards that refuse because their log is damaged or failed."),
+    WORKER("felix_logs_full", "gauge", logs_full, "Logs that find no room on the disk."),
+    WORKER("felix_log_bytes", "gauge", log_bytes, "Bytes of all logs on the disk."),
+    WORKER("felix_log_records", "gauge", log_records, "Records of all logs, head to tail."),
+    WORKER("felix_log_segments", "gauge", log_segments, "Files of all logs."),
+    WORKER("felix_log_pending_bytes", "gauge", log_pending_bytes,
+           "Bytes appended to logs and not written yet."),
+    WORKER("felix_log_failures_total", "counter", log_failures,
+           "Writes or syncs that failed and stopped a shard."),
+    WORKER("felix_log_full_total", "counter", log_full_total,
+           "Times a log found no room on the disk."),
+    WORKER("felix_log_cut_bytes_total", "counter", log_cut_bytes,
+           "Bytes of torn tails cut off when logs were opened."),
+    WORKER("felix_log_blocks_read_total", "counter", log_blocks_read,
+           "Blocks of logs handed to readers."),
     WORKER("felix_worker_mails_total", "counter", mails_in, "Messages between workers."),
 };
 
@@ -216,6 +234,10 @@ static void put_times(text_writer *writer, const flx_exposition *exposition)
     put_histogram(writer, exposition, "felix_publish_latency_seconds",
                   "From the arrival of an acked publish to its answer.",
                   offsetof(flx_worker_stats, publish_time));
+    put_histogram(writer, exposition, "felix_log_commit_seconds",
+                  "From the write of a log until its readers may see what was written, with the "
+                  "sync where the stream asks for one.",
+                  offsetof(flx_worker_stats, commit_time));
     put_histogram(writer, exposition, "felix_delivery_latency_seconds",
                   "From the append of a record to its hand-over to a subscriber's stream, the "
                   "oldest of each hand-over.",

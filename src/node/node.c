@@ -39,7 +39,7 @@ static void on_catalog_changed(void *arg, uint64_t version)
     (void)version;
     flx_catalog *catalog = NULL;
     flx_error error;
-    if (flx_store_snapshot(node->store, &catalog, &error) != FLX_OK) {
+    if (flx_catalog_store_snapshot(node->store, &catalog, &error) != FLX_OK) {
         FLX_LOG(node->options.log, FLX_LOG_ERROR, "catalog.snapshot_failed",
                 "workers keep the catalog they have", flx_kv_err(&error));
         return;
@@ -65,7 +65,8 @@ static flx_status seed_catalog(flx_node *node, flx_error *reterr)
     entries[2].kind = FLX_KIND_CACHE;
     flx_cache_info_init(&entries[2].cache, FLX_DEV_TENANT, FLX_DEV_NAMESPACE, FLX_DEV_CACHE);
     for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
-        const flx_status status = flx_store_create(node->store, &entries[i], 1, NULL, reterr);
+        const flx_status status =
+            flx_catalog_store_create(node->store, &entries[i], 1, NULL, reterr);
         if (status != FLX_OK && status != FLX_ERR_CONFLICT) { /* changed by its owner since */
             return status;
         }
@@ -76,12 +77,13 @@ static flx_status seed_catalog(flx_node *node, flx_error *reterr)
 static flx_status open_store(flx_node *node, flx_error *reterr)
 {
     const flx_config *config = flx_node_config(node);
-    const flx_store_options options = {
+    const flx_catalog_store_options options = {
         .directory = config->data_dir,
+        .abilities = {.durable = true},
         .changed = on_catalog_changed,
         .arg = node,
     };
-    flx_status status = flx_store_open(&options, &node->store, reterr);
+    flx_status status = flx_catalog_store_open(&options, &node->store, reterr);
     if (status == FLX_OK && node->options.embedded) {
         status = seed_catalog(node, reterr);
     }
@@ -229,6 +231,11 @@ static flx_status make_workers(flx_node *node, flx_error *reterr)
         .audience = FLX_TOKEN_AUDIENCE_BROKER,
         .keys = node->keys,
         .limits = &limits,
+        .logs = node->logs,
+        .without_uring = !config->log_io_uring,
+        .io_threads = config->log_io_threads,
+        .log_news = flx_node_log_news,
+        .log_news_arg = node,
         .seats = node->seats,
         .peers = node->workers,
     };
@@ -238,7 +245,7 @@ static flx_status make_workers(flx_node *node, flx_error *reterr)
                                     &quic, &node->group, reterr);
     }
     if (status == FLX_OK) {
-        status = flx_store_snapshot(node->store, &options.catalog, reterr);
+        status = flx_catalog_store_snapshot(node->store, &options.catalog, reterr);
     }
     options.group = node->group;
     if (status == FLX_OK) {
@@ -260,7 +267,7 @@ static flx_status give_jwks(void *arg, const char *tenant, char **ret_json, flx_
 {
     const flx_node *node = arg;
     flx_catalog *catalog = NULL;
-    flx_status status = flx_store_snapshot(node->store, &catalog, reterr);
+    flx_status status = flx_catalog_store_snapshot(node->store, &catalog, reterr);
     if (status != FLX_OK) {
         return status;
     }
@@ -338,6 +345,7 @@ static flx_status start_api(flx_node *node, flx_error *reterr)
         .live = node->health.live,
         .ready = node->health.ready,
         .jwks = give_jwks,
+        .logs = flx_node_log_figures,
         .arg = node,
     };
     flx_status status = flx_api_new(&options, &node->api, reterr);
@@ -379,7 +387,8 @@ flx_status flx_node_start(const flx_node_options *options, flx_node **ret_node, 
     node->started_wall_s = flx_clock_wall_us() / 1000000;
     flx_node_probes(node, &node->health);
     static flx_status (*const steps[])(flx_node *, flx_error *) = {
-        open_identity, open_credentials, open_store, make_workers, start_api, start_health,
+        open_identity, open_credentials, open_store,   flx_node_open_logs,
+        make_workers,  start_api,        start_health,
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         const flx_status status = steps[i](node, reterr);
@@ -429,8 +438,9 @@ flx_node *flx_node_free(flx_node *node)
     unmake_workers(node);
     flx_free(node->workers);
     node->group = flx_quic_group_free(node->group);
+    flx_node_close_logs(node);
     node->seats = flx_seats_free(node->seats);
-    node->store = flx_store_close(node->store);
+    node->store = flx_catalog_store_close(node->store);
     node->credentials = flx_credentials_free(node->credentials);
     node->keys = flx_keyset_unref(node->keys);
     flx_free(atomic_load(&node->jwks_text));

@@ -22,7 +22,9 @@ struct flx_node {
     flx_keyset *keys;
     _Atomic(char *) jwks_text; /* the tenants' JWKS, made once; HTTP threads read it; NULL: none */
     flx_credentials *credentials;
-    flx_store *store;
+    flx_catalog_store *store;
+    flx_disk *disk;  /* DATA_DIR/log */
+    flx_store *logs; /* on it */
     flx_api *api;
     flx_http_server *api_server;
 
@@ -42,6 +44,7 @@ struct flx_node {
     uint64_t started_wall_s;
     _Atomic bool started;
     _Atomic bool draining;
+    _Atomic bool logs_opened; /* all that were there at the start */
     _Atomic uint64_t reloads;
     _Atomic uint64_t reload_failures;
     _Atomic int64_t disk_not_after_s;
@@ -60,6 +63,16 @@ void flx_node_reload(flx_node *node);
 flx_status flx_node_load_keys(flx_node *node, flx_keyset **ret_keys, flx_error *reterr);
 const char *flx_node_certificate_file(const flx_node *node);
 const char *flx_node_key_file(const flx_node *node);
+
+/* node/logs.c: the disk below durable streams. */
+flx_status flx_node_open_logs(flx_node *node, flx_error *reterr);
+void flx_node_close_logs(flx_node *node);
+void flx_node_log_news(void *arg, const flx_log_news *news);
+/* What the logs of a stream hold now, as JSON; NULL: out of memory. Any thread but a worker's. */
+json_t *flx_node_log_figures(void *arg, uint32_t stream_id, uint32_t shards);
+/* Whether those that were there at the start are open, or known to be damaged. */
+bool flx_node_logs_are_open(flx_node *node);
+void flx_node_report_logs(flx_node *node, flx_health_report *report);
 
 /* node/probes.c: what /live, /ready and /metrics answer. */
 void flx_node_probes(flx_node *node, flx_health *ret_health);

@@ -37,13 +37,14 @@ static void report_live(void *arg, flx_health_report *report)
 
 static void report_ready(void *arg, flx_health_report *report)
 {
-    const flx_node *node = arg;
+    flx_node *node = arg;
     if (!atomic_load(&node->started)) {
         flx_health_add(report, "starting");
     }
     if (atomic_load(&node->draining)) {
         flx_health_add(report, "draining");
     }
+    flx_node_report_logs(node, report);
 }
 
 static void report_startup(void *arg, flx_health_report *report)
@@ -65,10 +66,11 @@ static flx_status render_metrics(void *arg, char **ret_text, flx_error *reterr)
         .certificate_on_disk_not_after_s = atomic_load(&node->disk_not_after_s),
         .config_reloads = atomic_load(&node->reloads),
         .config_reload_failures = atomic_load(&node->reload_failures),
-        .ready = atomic_load(&node->started) && !atomic_load(&node->draining),
+        .ready = atomic_load(&node->started) && !atomic_load(&node->draining) &&
+                 flx_node_logs_are_open(node),
     };
     flx_catalog *catalog = NULL;
-    if (flx_store_snapshot(node->store, &catalog, NULL) == FLX_OK) {
+    if (flx_catalog_store_snapshot(node->store, &catalog, NULL) == FLX_OK) {
         exposition.catalog_version = flx_catalog_version(catalog);
         exposition.streams = flx_catalog_stream_count(catalog);
         exposition.caches = flx_catalog_cache_count(catalog);

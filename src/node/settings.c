@@ -35,6 +35,10 @@ void flx_settings_limits(const flx_config *config, flx_worker_limits *ret_limits
         .frame_events_max = config->event_batch_max_events,
         .frame_gather_bytes = (uint32_t)config->event_batch_max_bytes,
         .cache_bytes = config->cache_memory_bytes,
+        .log_segment_bytes = config->log_segment_bytes,
+        .log_pending_bytes = config->log_pending_bytes,
+        .log_read_cache_bytes = config->log_read_cache_bytes,
+        .producer_memory_bytes = config->log_producer_memory_bytes,
         .counter_bytes = config->counter_memory_bytes,
     };
 }

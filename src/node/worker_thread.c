@@ -34,6 +34,7 @@
 typedef enum order_kind {
     ORDER_CATALOG, /* carries a flx_catalog reference */
     ORDER_KEYS,    /* carries a flx_keyset reference */
+    ORDER_LOGS,    /* carries one answer of a flx_log_query */
     ORDER_DRAIN,
     ORDER_CLOSE_ALL,
     ORDER_STRAY /* carries a flx_chunk of packets */
@@ -50,6 +51,7 @@ struct flx_worker_thread {
     flx_mailbox *mails;
     flx_mailbox *orders;
     flx_verifier *verifier;
+    flx_io *io; /* NULL: no logs */
     flx_worker *worker;
     flx_quic_endpoint *endpoint;
     flx_tick_hook hook;
@@ -315,6 +317,9 @@ static void carry_out(void *arg, const void *message)
         flx_worker_set_keys(thread->worker, item->object);
         (void)flx_keyset_unref(item->object);
         return;
+    case ORDER_LOGS:
+        flx_log_query_answer(item->object, thread->worker);
+        return;
     case ORDER_DRAIN:
         flx_quic_endpoint_refuse_new(thread->endpoint);
         flx_worker_drain(thread->worker);
@@ -340,6 +345,9 @@ static void discard_order(void *arg, const void *message)
         return;
     case ORDER_KEYS:
         (void)flx_keyset_unref(item->object);
+        return;
+    case ORDER_LOGS:
+        flx_log_query_skip(item->object);
         return;
     case ORDER_STRAY:
         (void)flx_chunk_unref(item->object);
@@ -397,6 +405,11 @@ static flx_status make_worker(flx_worker_thread *thread, flx_error *reterr)
     const flx_verifier_options verifier = {
         .issuer = options->issuer, .audience = options->audience, .leeway_s = 60};
     flx_status status = flx_verifier_new(&verifier, options->keys, &thread->verifier, reterr);
+    if (status == FLX_OK && options->logs != NULL) {
+        const flx_io_options io = {.threads = options->io_threads,
+                                   .without_uring = options->without_uring};
+        status = flx_io_new(thread->loop, &io, &thread->io, reterr);
+    }
     if (status != FLX_OK) {
         return status;
     }
@@ -411,6 +424,10 @@ static flx_status make_worker(flx_worker_thread *thread, flx_error *reterr)
         .catalog = options->catalog,
         .seed = options->seed,
         .limits = *options->limits,
+        .logs = options->logs,
+        .io = thread->io,
+        .log_news = options->log_news,
+        .log_news_arg = options->log_news_arg,
     };
     return flx_worker_new(&worker, &thread->worker, reterr);
 }
@@ -508,6 +525,7 @@ flx_status flx_worker_thread_start(flx_worker_thread *thread, flx_error *reterr)
                               thread->options.index);
     }
     thread->running = true;
+    flx_loop_wake(thread->loop); /* the first tick opens the logs: do not wait for a client */
     return FLX_OK;
 }
 
@@ -530,8 +548,9 @@ flx_worker_thread *flx_worker_thread_free(flx_worker_thread *thread)
     }
     FLX_ASSERT(!thread->running);
     thread->endpoint =
-        flx_quic_endpoint_free(thread->endpoint); /* tells the worker of each close */
-    thread->worker = flx_worker_free(thread->worker);
+        flx_quic_endpoint_free(thread->endpoint);     /* tells the worker of each close */
+    thread->worker = flx_worker_free(thread->worker); /* its logs are closed by then */
+    thread->io = flx_io_free(thread->io);
     thread->verifier = flx_verifier_free(thread->verifier);
     if (thread->mails != NULL) {
         while (flx_mailbox_drain(thread->mails, MAILS_MAX, discard_mail, NULL) > 0) {
@@ -572,6 +591,11 @@ void flx_worker_thread_set_catalog(flx_worker_thread *thread, const flx_catalog 
 void flx_worker_thread_set_keys(flx_worker_thread *thread, flx_keyset *keys)
 {
     insist(thread, ORDER_KEYS, flx_keyset_ref(keys));
+}
+
+void flx_worker_thread_ask_logs(flx_worker_thread *thread, flx_log_query *query)
+{
+    insist(thread, ORDER_LOGS, query);
 }
 
 void flx_worker_thread_drain(flx_worker_thread *thread)

@@ -79,6 +79,11 @@ struct hx {
     uint64_t now_ns, wall_us;
     uint64_t mails;
     bool moved;
+    flx_store *logs;
+    flx_io *io[FLX_WORKERS_MAX];
+    uint32_t durable_ids; /* the first id of durable streams */
+    char news[8192];
+    char news_read[8192];
 };
 
 /* The tests' own memory never fails. */
@@ -244,6 +249,42 @@ static flx_status add_stream(flx_catalog_builder *builder, uint32_t id, const ch
     return flx_catalog_builder_stream(builder, &info, NULL);
 }
 
+typedef struct durable_row {
+    const char *name;
+    uint32_t shards;
+    flx_ack_rule ack;
+    flx_slow_policy policy;
+    uint64_t retain_records;
+} durable_row;
+
+static bool add_durable(flx_catalog_builder *builder, uint32_t first_id)
+{
+    static const durable_row rows[] = {
+        {"logged", 1, FLX_ACK_SYNCED, FLX_SLOW_LAG, 0},
+        {"logged4", 4, FLX_ACK_SYNCED, FLX_SLOW_LAG, 0},
+        {"written", 1, FLX_ACK_WRITTEN, FLX_SLOW_LAG, 0},
+        {"accepted", 1, FLX_ACK_ACCEPTED, FLX_SLOW_LAG, 0},
+        {"kept", 1, FLX_ACK_SYNCED, FLX_SLOW_BLOCK, 0},
+        {"bounded", 1, FLX_ACK_SYNCED, FLX_SLOW_LAG, 40},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        flx_stream_info info;
+        flx_stream_info_init(&info, "t1", "default", rows[i].name);
+        info.id = first_id + (uint32_t)i;
+        info.shards = rows[i].shards;
+        info.slow_policy = rows[i].policy;
+        info.durable = true;
+        info.ack = rows[i].ack;
+        info.fsync = flx_fsync_rule_default(true, rows[i].ack);
+        info.fsync_ms = info.fsync == FLX_FSYNC_PERIODIC ? 250 : 0;
+        info.retention_records = rows[i].retain_records;
+        if (flx_catalog_builder_stream(builder, &info, NULL) != FLX_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static flx_status add_cache(flx_catalog_builder *builder, uint32_t id, const char *name,
                             uint32_t shards)
 {
@@ -264,6 +305,7 @@ static flx_catalog *catalog_new(hx *h, bool with_demo)
     ok = ok && add_stream(builder, 3, "newest", 1, FLX_SLOW_DROP_NEW) == FLX_OK;
     ok = ok && add_stream(builder, 4, "oldest", 1, FLX_SLOW_DROP_OLD) == FLX_OK;
     ok = ok && add_stream(builder, 5, "wait", 1, FLX_SLOW_BLOCK) == FLX_OK;
+    ok = ok && (h->options.disk == NULL || add_durable(builder, h->durable_ids));
     ok = ok && (!with_demo || add_cache(builder, 1, "primary", 1) == FLX_OK);
     ok = ok && add_cache(builder, 2, "cached", 4) == FLX_OK;
     ok = ok && flx_catalog_builder_finish(builder, ++h->version, &catalog, NULL) == FLX_OK;
@@ -315,6 +357,15 @@ static bool tokens_new(hx *h)
     return ok;
 }
 
+static void on_news(void *arg, const flx_log_news *news)
+{
+    static const char *const words[] = {"opened", "damaged", "full",    "room",
+                                        "failed", "unread",  "removed", "left"};
+    hx *h = arg;
+    const size_t len = strlen(h->news);
+    (void)snprintf(h->news + len, sizeof h->news - len, "%s %s\n", words[news->kind], news->label);
+}
+
 static bool worker_new(hx *h, uint32_t index)
 {
     const flx_verifier_options verifier = {
@@ -323,6 +374,9 @@ static bool worker_new(hx *h, uint32_t index)
     box->cap = h->options.mailbox == 0 ? 1024 : h->options.mailbox;
     box->mails = xalloc(box->cap * sizeof *box->mails);
     if (flx_verifier_new(&verifier, h->keyset, &h->verifiers[index], NULL) != FLX_OK) {
+        return false;
+    }
+    if (h->logs != NULL && flx_io_manual_new(&h->io[index], NULL) != FLX_OK) {
         return false;
     }
     const flx_worker_options options = {
@@ -347,6 +401,10 @@ static bool worker_new(hx *h, uint32_t index)
         .listener_port_count = h->options.listener_port_count,
         .record_publishers = h->options.record_publishers,
         .limits = h->options.limits,
+        .logs = h->logs,
+        .io = h->io[index],
+        .log_news = on_news,
+        .log_news_arg = h,
     };
     if (flx_worker_new(&options, &h->workers[index], NULL) != FLX_OK) {
         return false;
@@ -362,8 +420,11 @@ hx *hx_new(const hx_options *options)
     h->count = options->workers == 0 ? 1 : options->workers;
     h->now_ns = UINT64_C(1000000000);
     h->wall_us = UINT64_C(1700000000000000);
+    h->durable_ids = 10;
     (void)flx_seats_new(&h->seats, NULL);
     bool ok = tokens_new(h) && (h->catalog = catalog_new(h, true)) != NULL;
+    ok = ok && (options->disk == NULL || flx_store_open(options->disk, FLX_STORE_CREATE, h->wall_us,
+                                                        &h->logs, NULL) == FLX_OK);
     for (uint32_t i = 0; ok && i < h->count; i++) {
         ok = worker_new(h, i);
     }
@@ -428,7 +489,9 @@ void hx_free(hx *h)
     }
     for (uint32_t i = 0; i < h->count; i++) {
         free(h->boxes[i].mails);
+        flx_io_free(h->io[i]);
     }
+    flx_store_free(h->logs);
     h->seats = flx_seats_free(h->seats);
     flx_keyset_unref(h->keyset);
     flx_catalog_unref(h->catalog);
@@ -467,6 +530,29 @@ void hx_set_catalog(hx *h, bool with_demo)
     }
     flx_catalog_unref(h->catalog);
     h->catalog = catalog;
+}
+
+void hx_renew_durable(hx *h)
+{
+    h->durable_ids += 100;
+    hx_set_catalog(h, true);
+}
+
+const char *hx_log_news(hx *h)
+{
+    memcpy(h->news_read, h->news, sizeof h->news);
+    h->news[0] = '\0';
+    return h->news_read;
+}
+
+bool hx_io(hx *h, uint32_t worker, size_t index)
+{
+    return h->io[worker] != NULL && flx_io_manual_step(h->io[worker], index);
+}
+
+size_t hx_io_waiting(const hx *h, uint32_t worker)
+{
+    return h->io[worker] == NULL ? 0 : flx_io_in_flight(h->io[worker]);
 }
 
 /* ---- time and motion ---- */
@@ -519,6 +605,9 @@ static void flush_stream(hx *h, hx_stream *s)
 void hx_step(hx *h)
 {
     for (uint32_t i = 0; i < h->count; i++) {
+        while (!h->options.manual_io && hx_io(h, i, 0)) {
+            h->moved = true;
+        }
         mailbox *box = &h->boxes[i];
         for (uint32_t left = box->tail - box->head; left > 0; left--) {
             unsigned char mail[FLX_WORKER_MAIL_BYTES];
@@ -527,6 +616,7 @@ void hx_step(hx *h)
             flx_worker_mail(h->workers[i], mail);
         }
         flx_worker_tick(h->workers[i]);
+        h->moved = h->moved || (!h->options.manual_io && hx_io_waiting(h, i) > 0);
         for (hx_conn *conn = h->conns; conn != NULL; conn = conn->next) {
             if (conn->worker != i || conn->dead) {
                 continue;

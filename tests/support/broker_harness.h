@@ -12,6 +12,8 @@
  *
  * Names of things: tenant t1, namespace default, streams "demo" (1 shard), "wide" (4 shards),
  * "newest", "oldest", "wait" (drop_new, drop_old, block), cache "primary" (1 shard), "cached" (4).
+ * With a disk also durable ones: "logged" (synced), "logged4" (4 shards), "written", "accepted",
+ * "kept" (synced, block) and "bounded" (synced, at most 40 records in segments as small as may be).
  * A failed expectation of the harness itself stops the process.
  */
 #ifndef FLX_TESTS_BROKER_HARNESS_H
@@ -35,6 +37,8 @@ typedef struct hx_options {
     const uint16_t *listener_ports;
     size_t listener_port_count;
     flx_worker_limits limits;
+    flx_disk *disk; /* borrowed; NULL: no durable streams */
+    bool manual_io; /* nothing is written until hx_io says so; otherwise as soon as it is asked */
 } hx_options;
 
 /* NULL only when an allocation was made to fail. */
@@ -47,6 +51,13 @@ bool hx_run(hx *h);
 /* One tick of each worker, mails delivered once. */
 void hx_step(hx *h);
 void hx_advance_ms(hx *h, uint64_t ms);
+/* Does the waiting disk job at `index` of a worker (0: the oldest); false: fewer wait. */
+bool hx_io(hx *h, uint32_t worker, size_t index);
+size_t hx_io_waiting(const hx *h, uint32_t worker);
+/* What was told of logs, as "opened t1/default/logged/0\n..."; and empties it. */
+const char *hx_log_news(hx *h);
+/* Deletes and makes again the durable streams (as others, with new ids). */
+void hx_renew_durable(hx *h);
 uint64_t hx_wall_us(const hx *h);
 /* Mails that workers have posted and mailboxes have taken. */
 uint64_t hx_mails(const hx *h);

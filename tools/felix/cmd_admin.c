@@ -36,6 +36,7 @@ static const cli_column stream_upright[] = {{"Name", "stream", false, 0},
                                             {"Namespace", "namespace", false, 0},
                                             {"Durable", "durable", false, 0},
                                             {"An ack means", "ack", false, 0},
+                                            {"Synced", "fsync", false, 0},
                                             {"Slow subscribers", "slow_policy", false, 0},
                                             {"Shards", "shards", false, 0},
                                             {"Replicas", "replication_factor", false, 0},
@@ -154,6 +155,30 @@ static cli_exit not_there(const cli_run *run, const resource *kind, const cli_na
                      name->name, name->tenant, name->namespace_);
 }
 
+/* A line a shard: what is on the disk. */
+static void write_log(cli_run *run, const json_t *log)
+{
+    size_t index = 0;
+    json_t *row = NULL;
+    json_array_foreach(log, index, row)
+    {
+        const json_t *sync = json_object_get(row, "last_sync_ms_ago");
+        char ago[48] = "not synced since the start";
+        if (json_is_integer(sync)) {
+            (void)snprintf(ago, sizeof ago, "last sync %.1f s ago",
+                           (double)json_integer_value(sync) / 1000);
+        }
+        (void)fprintf(run->out,
+                      "Log of shard %lld  %s, head %lld, tail %lld, %lld bytes in %lld files, %s\n",
+                      (long long)json_integer_value(json_object_get(row, "shard")),
+                      json_string_value(json_object_get(row, "state")),
+                      (long long)json_integer_value(json_object_get(row, "head")),
+                      (long long)json_integer_value(json_object_get(row, "tail")),
+                      (long long)json_integer_value(json_object_get(row, "bytes")),
+                      (long long)json_integer_value(json_object_get(row, "segments")), ago);
+    }
+}
+
 static cli_exit show(cli_run *run, const resource *kind)
 {
     cli_exit code = CLI_EXIT_OK;
@@ -165,7 +190,13 @@ static cli_exit show(cli_run *run, const resource *kind)
     }
     cli_rest_call(run, "GET", path, NULL, &answer);
     if (answer.code == CLI_EXIT_OK) {
-        return write_one(run, kind, answer.body);
+        json_t *log = json_incref(json_object_get(answer.body, "log"));
+        code = write_one(run, kind, answer.body);
+        if (cli_run_format(run, CLI_FORMAT_TABLE, CLI_FORMAT_JSON) == CLI_FORMAT_TABLE) {
+            write_log(run, log);
+        }
+        json_decref(log);
+        return code;
     }
     json_decref(answer.body);
     return answer.code == CLI_EXIT_NOT_FOUND
@@ -265,16 +296,26 @@ cli_exit cli_cmd_stream_create(cli_run *run)
     uint64_t shards = 0;
     uint64_t replicas = 0;
     uint64_t bytes = 0;
+    uint64_t records = 0;
     uint64_t age_us = 0;
+    uint64_t interval_us = 0;
     if (!cli_flag_u64(run, "shards", 1, 1024, &shards) ||
         !cli_flag_u64(run, "replicas", 1, 255, &replicas) ||
-        !cli_flag_size(run, "retention-bytes", 0, INT64_MAX, &bytes) ||
-        !cli_flag_duration_us(run, "retention-age", &age_us)) {
+        !cli_flag_size(run, "retain-bytes", 0, INT64_MAX, &bytes) ||
+        !cli_flag_u64(run, "retain-records", 0, INT64_MAX, &records) ||
+        !cli_flag_duration_us(run, "retain-age", &age_us) ||
+        (cli_args_has(&run->args, "fsync-interval") &&
+         !cli_flag_duration_us(run, "fsync-interval", &interval_us))) {
         return CLI_EXIT_USAGE;
     }
     if (age_us % 1000000 != 0) {
-        return cli_error(run, CLI_EXIT_USAGE, NULL, "--retention-age %s is finer than a second",
-                         cli_args_flag(&run->args, "retention-age"));
+        return cli_error(run, CLI_EXIT_USAGE, NULL, "--retain-age %s is finer than a second",
+                         cli_args_flag(&run->args, "retain-age"));
+    }
+    if (interval_us % 1000 != 0) {
+        return cli_error(run, CLI_EXIT_USAGE, NULL,
+                         "--fsync-interval %s is finer than a millisecond",
+                         cli_args_flag(&run->args, "fsync-interval"));
     }
     if (!cli_name_split(run, "stream", cli_args_at(&run->args, 0), &name, &code)) {
         return code;
@@ -286,7 +327,16 @@ cli_exit cli_cmd_stream_create(cli_run *run)
                              bound_json(bytes), "consistency", consistency_word(run), "delivery",
                              "AtLeastOnce", "durable", cli_args_has(&run->args, "durable"));
     set_if_given(run, body, "ack", "ack");
+    set_if_given(run, body, "fsync", "fsync");
     set_if_given(run, body, "slow", "slow_policy");
+    if (body != NULL && interval_us > 0) {
+        (void)json_object_set_new(body, "fsync_interval_ms",
+                                  json_integer((json_int_t)(interval_us / 1000)));
+    }
+    if (body != NULL && records > 0) {
+        (void)json_object_set_new(json_object_get(body, "retention"), "max_records",
+                                  json_integer((json_int_t)records));
+    }
     return create(run, &streams, &name, body);
 }
 

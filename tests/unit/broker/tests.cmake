@@ -4,5 +4,7 @@ file(GLOB broker_tests CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/unit/broke
 foreach(file ${broker_tests})
     get_filename_component(base ${file} NAME_WE)
     string(REPLACE "test_" "unit_broker_" target ${base})
-    target_sources(${target} PRIVATE "${PROJECT_SOURCE_DIR}/tests/support/broker_harness.c")
+    target_sources(${target} PRIVATE
+        "${PROJECT_SOURCE_DIR}/tests/support/broker_harness.c"
+        "${PROJECT_SOURCE_DIR}/tests/support/sim_disk.c")
 endforeach()

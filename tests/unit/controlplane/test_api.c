@@ -37,7 +37,7 @@ static const char *const perms[PEOPLE][4] = {
 
 typedef struct fixture {
     char directory[64];
-    flx_store *store;
+    flx_catalog_store *store;
     flx_api *api;
     flx_keyset *keyset;
     char *jwks;
@@ -110,8 +110,8 @@ static int set_up(void **state)
     fixture *fix = calloc(1, sizeof *fix);
     (void)snprintf(fix->directory, sizeof fix->directory, "/tmp/felix-api-XXXXXX");
     assert_non_null(mkdtemp(fix->directory));
-    const flx_store_options store = {.directory = fix->directory};
-    assert_int_equal(flx_store_open(&store, &fix->store, NULL), FLX_OK);
+    const flx_catalog_store_options store = {.directory = fix->directory};
+    assert_int_equal(flx_catalog_store_open(&store, &fix->store, NULL), FLX_OK);
     make_tokens(fix);
     const flx_api_options options = {
         .store = fix->store, .keyset = fix->keyset, .ready = ready, .jwks = give_jwks, .arg = fix};
@@ -128,7 +128,7 @@ static int tear_down(void **state)
     fixture *fix = *state;
     char path[128];
     (void)flx_api_free(fix->api);
-    (void)flx_store_close(fix->store);
+    (void)flx_catalog_store_close(fix->store);
     (void)flx_keyset_unref(fix->keyset);
     for (int who = 0; who < PEOPLE; who++) {
         flx_free(fix->tokens[who]);
@@ -257,7 +257,7 @@ static const struct row {
     {"a range", STREAM_S, "POST", S, "{\"stream\":\"s\",\"shards\":0}", 400,
      "shards: must be 1..1024"},
     {"durable", STREAM_S, "POST", S, "{\"stream\":\"s\",\"durable\":true}", 400,
-     "durable streams need the log, which this version does not have yet"},
+     "durable streams need a data directory, which this node does not have"},
     {"in no namespace", TENANT_T, "POST", T "/t/namespaces/x/streams", "{\"stream\":\"s\"}", 404,
      "namespace 't/x' does not exist"},
     {"get", STREAM_S, "GET", S "/s", NULL, 200, "=" STREAM_S_JSON},

@@ -20,9 +20,10 @@
 
 typedef struct fixture {
     char directory[64];
-    flx_store *store;
+    flx_catalog_store *store;
     uint64_t told_version; /* what the change callback said last */
     unsigned told;         /* how often */
+    bool durable;          /* what the node is able to offer */
 } fixture;
 
 /* "t", "t/n" or "t/n/s". */
@@ -47,13 +48,14 @@ static void on_change(void *arg, uint64_t version)
 
 static flx_status open_store(fixture *fix, uint32_t change_rows_max, flx_error *reterr)
 {
-    const flx_store_options options = {.directory = fix->directory,
-                                       .change_rows_max = change_rows_max,
-                                       .entries_max = 50,
-                                       .busy_timeout_ms = 1,
-                                       .changed = on_change,
-                                       .arg = fix};
-    return flx_store_open(&options, &fix->store, reterr);
+    const flx_catalog_store_options options = {.directory = fix->directory,
+                                               .change_rows_max = change_rows_max,
+                                               .entries_max = 50,
+                                               .busy_timeout_ms = 1,
+                                               .abilities = {.durable = fix->durable},
+                                               .changed = on_change,
+                                               .arg = fix};
+    return flx_catalog_store_open(&options, &fix->store, reterr);
 }
 
 static void remove_files(const fixture *fix)
@@ -84,7 +86,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     fixture *fix = *state;
-    (void)flx_store_close(fix->store);
+    (void)flx_catalog_store_close(fix->store);
     remove_files(fix);
     (void)rmdir(fix->directory);
     free(fix);
@@ -108,10 +110,11 @@ static flx_status create(fixture *fix, flx_kind kind, const char *where, const c
     const flx_key key = key_of(where);
     json_t *json = json_of(body);
     flx_entry entry;
-    flx_status status =
-        flx_entry_from_json(kind, &key, json, flx_store_abilities(fix->store), &entry, reterr);
+    flx_status status = flx_entry_from_json(
+        kind, &key, json, flx_catalog_store_abilities(fix->store), &entry, reterr);
     json_decref(json);
-    return status == FLX_OK ? flx_store_create(fix->store, &entry, 1, ret_created, reterr) : status;
+    return status == FLX_OK ? flx_catalog_store_create(fix->store, &entry, 1, ret_created, reterr)
+                            : status;
 }
 
 static flx_status patch(fixture *fix, flx_kind kind, const char *path, const char *body,
@@ -119,7 +122,8 @@ static flx_status patch(fixture *fix, flx_kind kind, const char *path, const cha
 {
     const flx_key key = key_of(path);
     json_t *json = json_of(body);
-    const flx_status status = flx_store_patch(fix->store, kind, &key, json, ret_entry, reterr);
+    const flx_status status =
+        flx_catalog_store_patch(fix->store, kind, &key, json, ret_entry, reterr);
     json_decref(json);
     return status;
 }
@@ -185,7 +189,9 @@ static void rules_of_create(void **state)
          "delivery: must be AtMostOnce or AtLeastOnce", false},
         {"a durable stream without a log", FLX_KIND_STREAM, "t/n",
          "{\"stream\":\"z\",\"durable\":true}", FLX_ERR_UNSUPPORTED,
-         "durable: durable streams need the log", false},
+         "durable: durable streams need a data directory", false},
+        {"a sync of nothing", FLX_KIND_STREAM, "t/n", "{\"stream\":\"z\",\"fsync\":\"periodic\"}",
+         FLX_ERR_INVALID, "fsync: a stream that is not durable", false},
         {"a promise memory cannot keep", FLX_KIND_STREAM, "t/n",
          "{\"stream\":\"z\",\"ack\":\"synced\"}", FLX_ERR_INVALID,
          "ack: a stream that is not durable", false},
@@ -242,8 +248,8 @@ static void rules_of_patch(void **state)
          "shards: is fixed at create"},
         {"the routing", FLX_KIND_STREAM, "t/n/s", "{\"routing\":\"jump_hash\"}", FLX_ERR_INVALID,
          "routing: is fixed at create"},
-        {"durability without a log", FLX_KIND_STREAM, "t/n/s", "{\"durable\":true}",
-         FLX_ERR_UNSUPPORTED, "durable:"},
+        {"durability", FLX_KIND_STREAM, "t/n/s", "{\"durable\":true}", FLX_ERR_INVALID,
+         "durable: is fixed at create"},
         {"an array", FLX_KIND_STREAM, "t/n/s", "[]", FLX_ERR_INVALID,
          "body: must be a JSON object"},
         {"what is not there", FLX_KIND_STREAM, "t/n/r", "{}", FLX_ERR_NOT_FOUND,
@@ -269,10 +275,81 @@ static void rules_of_patch(void **state)
         }
     }
     const flx_key key = key_of("t/n/s");
-    assert_int_equal(flx_store_get(fix->store, FLX_KIND_STREAM, &key, &entry, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_store_get(fix->store, FLX_KIND_STREAM, &key, &entry, NULL),
+                     FLX_OK);
     assert_int_equal(entry.stream.retention_bytes, 9);
     assert_int_equal(entry.stream.slow_policy, FLX_SLOW_BLOCK);
     assert_int_equal(fix->told, 4 + 4); /* four creates, four patches that changed something */
+}
+
+/* README.md, rule 4: what a durable stream promises, and what it takes to keep it. */
+static void promises_of_durable_streams(void **state)
+{
+    static const struct {
+        const char *body; /* behind "stream" and "durable" */
+        flx_status status;
+        const char *message;
+        flx_ack_rule ack;
+        flx_fsync_rule fsync;
+        uint32_t fsync_ms;
+    } rows[] = {
+        {"", FLX_OK, "", FLX_ACK_SYNCED, FLX_FSYNC_ON_COMMIT, 0},
+        {",\"consistency\":\"Leader\"", FLX_OK, "", FLX_ACK_SYNCED, FLX_FSYNC_ON_COMMIT, 0},
+        {",\"ack\":\"written\"", FLX_OK, "", FLX_ACK_WRITTEN, FLX_FSYNC_PERIODIC, 250},
+        {",\"ack\":\"accepted\"", FLX_OK, "", FLX_ACK_ACCEPTED, FLX_FSYNC_PERIODIC, 250},
+        {",\"ack\":\"written\",\"fsync\":\"none\"", FLX_OK, "", FLX_ACK_WRITTEN, FLX_FSYNC_NONE, 0},
+        {",\"ack\":\"written\",\"fsync\":\"on_commit\"", FLX_OK, "", FLX_ACK_WRITTEN,
+         FLX_FSYNC_ON_COMMIT, 0},
+        {",\"ack\":\"written\",\"fsync\":\"periodic\",\"fsync_interval_ms\":20", FLX_OK, "",
+         FLX_ACK_WRITTEN, FLX_FSYNC_PERIODIC, 20},
+        {",\"fsync\":\"periodic\"", FLX_ERR_INVALID, "fsync: ack synced needs on_commit", 0, 0, 0},
+        {",\"fsync\":\"none\"", FLX_ERR_INVALID, "fsync: ack synced needs on_commit", 0, 0, 0},
+        {",\"fsync\":\"often\"", FLX_ERR_INVALID, "fsync: must be none, periodic or", 0, 0, 0},
+        {",\"fsync_interval_ms\":20", FLX_ERR_INVALID, "fsync_interval_ms: only with", 0, 0, 0},
+        {",\"ack\":\"written\",\"fsync_interval_ms\":0", FLX_ERR_INVALID,
+         "fsync_interval_ms: must be", 0, 0, 0},
+        {",\"ack\":\"quorum\"", FLX_ERR_UNSUPPORTED, "ack: quorum needs replicas", 0, 0, 0},
+    };
+    fixture *fix = *state;
+    (void)flx_catalog_store_close(fix->store);
+    fix->durable = true;
+    assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
+    create_place(fix);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char body[256];
+        char path[16];
+        bool created = false;
+        flx_error error = {0};
+        (void)snprintf(body, sizeof body, "{\"stream\":\"s%zu\",\"durable\":true%s}", i,
+                       rows[i].body);
+        (void)snprintf(path, sizeof path, "t/n/s%zu", i);
+        const flx_status status = create(fix, FLX_KIND_STREAM, "t/n", body, &created, &error);
+        if (status != rows[i].status ||
+            strncmp(error.message, rows[i].message, strlen(rows[i].message)) != 0) {
+            fail_msg("%s: %s, '%s'", rows[i].body, flx_status_name(status), error.message);
+        }
+        if (status == FLX_OK) {
+            flx_entry entry;
+            const flx_key key = key_of(path);
+            assert_int_equal(flx_catalog_store_get(fix->store, FLX_KIND_STREAM, &key, &entry, NULL),
+                             FLX_OK);
+            assert_int_equal(entry.stream.ack, rows[i].ack);
+            assert_int_equal(entry.stream.fsync, rows[i].fsync);
+            assert_int_equal(entry.stream.fsync_ms, rows[i].fsync_ms);
+        }
+    }
+    /* Less may be asked for later, and the sync follows; the records' bound is kept. */
+    flx_entry entry;
+    assert_int_equal(patch(fix, FLX_KIND_STREAM, "t/n/s0",
+                           "{\"ack\":\"written\",\"retention\":{\"max_records\":7}}", &entry, NULL),
+                     FLX_OK);
+    assert_int_equal(entry.stream.fsync, FLX_FSYNC_PERIODIC);
+    assert_int_equal(entry.stream.fsync_ms, 250);
+    assert_int_equal(entry.stream.retention_records, 7);
+    assert_int_equal(patch(fix, FLX_KIND_STREAM, "t/n/s0", "{\"ack\":\"synced\"}", &entry, NULL),
+                     FLX_OK);
+    assert_int_equal(entry.stream.fsync, FLX_FSYNC_ON_COMMIT);
+    assert_int_equal(entry.stream.fsync_ms, 0);
 }
 
 /* README.md, rule 10. */
@@ -304,7 +381,7 @@ static void a_place_is_deleted_empty(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         flx_error error = {0};
         const flx_key key = key_of(rows[i].path);
-        const flx_status status = flx_store_delete(fix->store, rows[i].kind, &key, &error);
+        const flx_status status = flx_catalog_store_delete(fix->store, rows[i].kind, &key, &error);
         if (status != rows[i].status ||
             strncmp(error.message, rows[i].message, strlen(rows[i].message)) != 0) {
             fail_msg("%s: %s '%s'", rows[i].what, flx_status_name(status), error.message);
@@ -327,15 +404,17 @@ static void a_batch_is_all_or_nothing(void **state)
     flx_stream_info_init(&batch[2].stream, "t", "elsewhere", "c");
     bool created[3] = {false, false, false};
     const unsigned told = fix->told;
-    assert_int_equal(flx_store_create(fix->store, batch, 3, created, NULL), FLX_ERR_NOT_FOUND);
+    assert_int_equal(flx_catalog_store_create(fix->store, batch, 3, created, NULL),
+                     FLX_ERR_NOT_FOUND);
     const flx_key key = key_of("t/n/a");
     flx_entry entry;
-    assert_int_equal(flx_store_get(fix->store, FLX_KIND_STREAM, &key, &entry, NULL),
+    assert_int_equal(flx_catalog_store_get(fix->store, FLX_KIND_STREAM, &key, &entry, NULL),
                      FLX_ERR_NOT_FOUND);
     assert_int_equal(fix->told, told);
-    assert_int_equal(flx_store_create(fix->store, batch, 2, created, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_store_create(fix->store, batch, 2, created, NULL), FLX_OK);
     assert_true(created[0] && created[1]);
-    assert_int_equal(flx_store_get(fix->store, FLX_KIND_STREAM, &key, &entry, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_store_get(fix->store, FLX_KIND_STREAM, &key, &entry, NULL),
+                     FLX_OK);
     assert_int_equal(entry.stream.id, 1); /* the batch that failed used no id */
 }
 
@@ -357,13 +436,13 @@ static void ids_are_never_used_again(void **state)
         assert_int_equal(create(fix, FLX_KIND_STREAM, "t/n", bodies[i], &created, NULL), FLX_OK);
     }
     const flx_key newest = key_of("t/n/c");
-    assert_int_equal(flx_store_delete(fix->store, FLX_KIND_STREAM, &newest, NULL), FLX_OK);
-    fix->store = flx_store_close(fix->store);
+    assert_int_equal(flx_catalog_store_delete(fix->store, FLX_KIND_STREAM, &newest, NULL), FLX_OK);
+    fix->store = flx_catalog_store_close(fix->store);
     assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
     assert_int_equal(create(fix, FLX_KIND_STREAM, "t/n", bodies[2], &created, NULL), FLX_OK);
 
     flx_catalog *catalog = NULL;
-    assert_int_equal(flx_store_snapshot(fix->store, &catalog, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_store_snapshot(fix->store, &catalog, NULL), FLX_OK);
     assert_int_equal(find_stream(catalog, "t/n/a")->id, 1);
     assert_int_equal(find_stream(catalog, "t/n/b")->id, 2);
     assert_int_equal(find_stream(catalog, "t/n/c")->id, 4); /* not 3 again */
@@ -371,11 +450,11 @@ static void ids_are_never_used_again(void **state)
     assert_int_equal(fix->told_version, 7); /* versions go on over a reopen too */
 
     flx_catalog *same = NULL;
-    assert_int_equal(flx_store_snapshot(fix->store, &same, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_store_snapshot(fix->store, &same, NULL), FLX_OK);
     assert_ptr_equal(same, catalog);
     (void)flx_catalog_unref(same);
     const flx_key gone = key_of("t/n/a");
-    assert_int_equal(flx_store_delete(fix->store, FLX_KIND_STREAM, &gone, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_store_delete(fix->store, FLX_KIND_STREAM, &gone, NULL), FLX_OK);
     assert_non_null(find_stream(catalog, "t/n/a")); /* a snapshot never changes */
     (void)flx_catalog_unref(catalog);
 }
@@ -450,9 +529,9 @@ static void lists_page_by_name(void **state)
         const flx_key after = key_of(rows[i].after == NULL ? "" : rows[i].after);
         collected all = {{0}};
         bool more = false;
-        assert_int_equal(flx_store_list(fix->store, rows[i].kind, &where,
-                                        rows[i].after == NULL ? NULL : &after, rows[i].limit,
-                                        collect_entry, &all, &more, NULL),
+        assert_int_equal(flx_catalog_store_list(fix->store, rows[i].kind, &where,
+                                                rows[i].after == NULL ? NULL : &after,
+                                                rows[i].limit, collect_entry, &all, &more, NULL),
                          FLX_OK);
         if (strcmp(all.text, rows[i].listed) != 0 || more != rows[i].more) {
             fail_msg("%s: '%s' more %d", rows[i].what, all.text, more);
@@ -480,7 +559,7 @@ static void the_change_log_is_dense_and_pruned(void **state)
         {"from the far future", UINT64_MAX, 2, "", 6},
     };
     fixture *fix = *state;
-    fix->store = flx_store_close(fix->store);
+    fix->store = flx_catalog_store_close(fix->store);
     assert_int_equal(open_store(fix, 3, NULL), FLX_OK);
     create_place(fix);
     bool created = false;
@@ -493,12 +572,13 @@ static void the_change_log_is_dense_and_pruned(void **state)
         assert_int_equal(patch(fix, FLX_KIND_CACHE, "t/n/c", patches[i], &entry, NULL), FLX_OK);
     }
     const flx_key key = key_of("t/n/c");
-    assert_int_equal(flx_store_delete(fix->store, FLX_KIND_CACHE, &key, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_store_delete(fix->store, FLX_KIND_CACHE, &key, NULL), FLX_OK);
     for (size_t i = 0; i < COUNT(rows); i++) {
         collected all = {{0}};
         uint64_t next_seq = 0;
-        assert_int_equal(flx_store_changes(fix->store, FLX_KIND_CACHE, rows[i].since, rows[i].limit,
-                                           collect_change, &all, &next_seq, NULL),
+        assert_int_equal(flx_catalog_store_changes(fix->store, FLX_KIND_CACHE, rows[i].since,
+                                                   rows[i].limit, collect_change, &all, &next_seq,
+                                                   NULL),
                          FLX_OK);
         if (strcmp(all.text, rows[i].changes) != 0 || next_seq != rows[i].next_seq) {
             fail_msg("%s: '%s' next %llu", rows[i].what, all.text, (unsigned long long)next_seq);
@@ -506,8 +586,8 @@ static void the_change_log_is_dense_and_pruned(void **state)
     }
     collected all = {{0}};
     uint64_t next_seq = 0;
-    assert_int_equal(flx_store_feed_snapshot(fix->store, FLX_KIND_NAMESPACE, collect_entry, &all,
-                                             &next_seq, NULL),
+    assert_int_equal(flx_catalog_store_feed_snapshot(fix->store, FLX_KIND_NAMESPACE, collect_entry,
+                                                     &all, &next_seq, NULL),
                      FLX_OK);
     assert_string_equal(all.text, "t/n");
     assert_int_equal(next_seq, 2);
@@ -516,7 +596,7 @@ static void the_change_log_is_dense_and_pruned(void **state)
 static void *wait_for_tenant(void *arg)
 {
     fixture *fix = arg;
-    flx_store_wait(fix->store, FLX_KIND_TENANT, 1, 60000);
+    flx_catalog_store_wait(fix->store, FLX_KIND_TENANT, 1, 60000);
     return NULL;
 }
 
@@ -527,11 +607,11 @@ static void a_wait_ends_with_the_change(void **state)
     assert_int_equal(pthread_create(&waiter, NULL, wait_for_tenant, fix), 0);
     create_place(fix);
     assert_int_equal(pthread_join(waiter, NULL), 0);
-    flx_store_wait(fix->store, FLX_KIND_TENANT, 2, 1); /* times out */
+    flx_catalog_store_wait(fix->store, FLX_KIND_TENANT, 2, 1); /* times out */
     assert_int_equal(pthread_create(&waiter, NULL, wait_for_tenant, fix), 0);
-    flx_store_wake_all(fix->store);
+    flx_catalog_store_wake_all(fix->store);
     assert_int_equal(pthread_join(waiter, NULL), 0);
-    flx_store_wait(fix->store, FLX_KIND_TENANT, 99, 60000); /* nothing waits any more */
+    flx_catalog_store_wait(fix->store, FLX_KIND_TENANT, 99, 60000); /* nothing waits any more */
 }
 
 static void has_a_limit_of_entries(void **state)
@@ -548,7 +628,7 @@ static void has_a_limit_of_entries(void **state)
                      FLX_ERR_AGAIN);
     assert_string_equal(error.message, "tenant: there are 50, which is the limit");
     const flx_key key = key_of("t7");
-    assert_int_equal(flx_store_delete(fix->store, FLX_KIND_TENANT, &key, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_store_delete(fix->store, FLX_KIND_TENANT, &key, NULL), FLX_OK);
     assert_int_equal(create(fix, FLX_KIND_TENANT, "", "{\"tenant_id\":\"u\"}", &created, NULL),
                      FLX_OK);
 }
@@ -573,7 +653,7 @@ static void the_file_is_private_and_held(void **state)
     assert_int_equal(open_store(&second, 0, &error), FLX_ERR_UNAVAILABLE);
     assert_non_null(strstr(error.message, "another process is using it"));
 
-    fix->store = flx_store_close(fix->store);
+    fix->store = flx_catalog_store_close(fix->store);
     assert_int_equal(chmod(path, 0644), 0); /* a restored backup, say */
     assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
     assert_int_equal(stat(path, &info), 0);
@@ -631,7 +711,7 @@ static void a_wrong_file_is_left_alone(void **state)
     static char after[65536];
     file_path(fix, path, sizeof path);
     for (size_t i = 0; i < COUNT(rows); i++) {
-        fix->store = flx_store_close(fix->store);
+        fix->store = flx_catalog_store_close(fix->store);
         remove_files(fix);
         if (rows[i].bytes != NULL) {
             write_file(path, rows[i].bytes, strlen(rows[i].bytes), -1);
@@ -656,7 +736,7 @@ static void a_newer_or_damaged_catalog_is_refused(void **state)
     char path[128];
     file_path(fix, path, sizeof path);
     create_place(fix);
-    fix->store = flx_store_close(fix->store);
+    fix->store = flx_catalog_store_close(fix->store);
 
     flx_error error = {0};
     run_sql(path, "INSERT INTO migrations VALUES(99, 0)");
@@ -666,12 +746,12 @@ static void a_newer_or_damaged_catalog_is_refused(void **state)
 
     /* A row that could not have been written by us is found when it is read. */
     run_sql(path, "INSERT INTO streams VALUES(9,'t','n','s',0,1,0,0,0,0,0,0,'Stream','Leader',"
-                  "'AtMostOnce','')");
+                  "'AtMostOnce','',0,0,0)");
     assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
     flx_catalog *catalog = NULL;
-    assert_int_equal(flx_store_snapshot(fix->store, &catalog, &error), FLX_ERR_CORRUPT);
+    assert_int_equal(flx_catalog_store_snapshot(fix->store, &catalog, &error), FLX_ERR_CORRUPT);
     assert_non_null(strstr(error.message, "a stream row is damaged: shards: must be 1..1024"));
-    fix->store = flx_store_close(fix->store);
+    fix->store = flx_catalog_store_close(fix->store);
 
     char noise[4096];
     memset(noise, 0xa5, sizeof noise);
@@ -711,15 +791,15 @@ static void a_full_disk_loses_nothing_acknowledged(void **state)
     assert_true(acknowledged > 0);
 
     flx_catalog *catalog = NULL;
-    assert_int_equal(flx_store_snapshot(fix->store, &catalog, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_store_snapshot(fix->store, &catalog, NULL), FLX_OK);
     assert_int_equal(flx_catalog_stream_count(catalog), acknowledged);
     (void)flx_catalog_unref(catalog);
     /* With room again it goes on, and the file agrees with what was said. */
     assert_int_equal(create(fix, FLX_KIND_STREAM, "t/n", body, &created, NULL), FLX_OK);
     assert_true(created);
-    fix->store = flx_store_close(fix->store);
+    fix->store = flx_catalog_store_close(fix->store);
     assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
-    assert_int_equal(flx_store_snapshot(fix->store, &catalog, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_store_snapshot(fix->store, &catalog, NULL), FLX_OK);
     assert_int_equal(flx_catalog_stream_count(catalog), acknowledged + 1);
     (void)flx_catalog_unref(catalog);
 }
@@ -795,7 +875,7 @@ static void disk_remove(void)
 static size_t count_streams(fixture *fix)
 {
     flx_catalog *catalog = NULL;
-    assert_int_equal(flx_store_snapshot(fix->store, &catalog, NULL), FLX_OK);
+    assert_int_equal(flx_catalog_store_snapshot(fix->store, &catalog, NULL), FLX_OK);
     const size_t count = flx_catalog_stream_count(catalog);
     (void)flx_catalog_unref(catalog);
     return count;
@@ -810,7 +890,7 @@ static void keeps_its_word_on_a_failing_disk(void **state)
 {
     fixture *fix = *state;
     bool met_failed_sync = false;
-    fix->store = flx_store_close(fix->store);
+    fix->store = flx_catalog_store_close(fix->store);
     disk_install();
     for (int nth = 1;; nth++) {
         remove_files(fix);
@@ -838,11 +918,11 @@ static void keeps_its_word_on_a_failing_disk(void **state)
                 FLX_ERR_IO);
             assert_non_null(strstr(error.message, "an earlier sync failed"));
         }
-        fix->store = flx_store_close(fix->store);
+        fix->store = flx_catalog_store_close(fix->store);
         assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
         const size_t there = count_streams(fix);
         assert_true(there >= answered && there <= answered + (disk.sync_failed ? 1 : 0));
-        fix->store = flx_store_close(fix->store);
+        fix->store = flx_catalog_store_close(fix->store);
         if (!disk.failed) {
             assert_int_equal(answered, 2);
             break;
@@ -889,24 +969,24 @@ static flx_status walk(fixture *fix)
     if (status == FLX_OK) {
         entry.kind = FLX_KIND_TENANT;
         memcpy(entry.tenant.tenant, "t", 2);
-        status = flx_store_create(fix->store, &entry, 1, NULL, NULL);
+        status = flx_catalog_store_create(fix->store, &entry, 1, NULL, NULL);
     }
     if (status == FLX_OK) {
         memset(&entry, 0, sizeof entry);
         entry.kind = FLX_KIND_NAMESPACE;
         memcpy(entry.namespace_.tenant, "t", 2);
         memcpy(entry.namespace_.namespace_, "n", 2);
-        status = flx_store_create(fix->store, &entry, 1, NULL, NULL);
+        status = flx_catalog_store_create(fix->store, &entry, 1, NULL, NULL);
     }
     if (status == FLX_OK) {
         memset(&entry, 0, sizeof entry);
         entry.kind = FLX_KIND_STREAM;
         flx_stream_info_init(&entry.stream, "t", "n", "s");
-        status = flx_store_create(fix->store, &entry, 1, NULL, NULL);
+        status = flx_catalog_store_create(fix->store, &entry, 1, NULL, NULL);
     }
     flx_catalog *catalog = NULL;
     if (status == FLX_OK) {
-        status = flx_store_snapshot(fix->store, &catalog, NULL);
+        status = flx_catalog_store_snapshot(fix->store, &catalog, NULL);
     }
     if (status == FLX_OK) {
         assert_int_equal(flx_catalog_stream_count(catalog), 1);
@@ -919,7 +999,7 @@ static flx_status walk(fixture *fix)
 static void survives_failed_allocations(void **state)
 {
     fixture *fix = *state;
-    fix->store = flx_store_close(fix->store);
+    fix->store = flx_catalog_store_close(fix->store);
     uint64_t step = 1;
     for (uint64_t nth = 1;; nth += step) {
         remove_files(fix);
@@ -930,10 +1010,10 @@ static void survives_failed_allocations(void **state)
         if (status != FLX_OK && (status != FLX_ERR_NOMEM || !failed)) {
             fail_msg("allocation %llu: %s", (unsigned long long)nth, flx_status_name(status));
         }
-        fix->store = flx_store_close(fix->store);
+        fix->store = flx_catalog_store_close(fix->store);
         if (status != FLX_OK) {
             assert_int_equal(walk(fix), FLX_OK);
-            fix->store = flx_store_close(fix->store);
+            fix->store = flx_catalog_store_close(fix->store);
         }
         if (!failed) {
             assert_true(nth > 100);
@@ -953,6 +1033,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rules_of_create, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rules_of_patch, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(promises_of_durable_streams, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_place_is_deleted_empty, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_is_all_or_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ids_are_never_used_again, set_up, tear_down),

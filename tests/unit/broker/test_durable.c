@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Durable streams: what an ack waits for, what a restart finds, how history and live join, and what
+ * becomes of all that when the disk is late, full, broken or lost its power. README.md, rules 18 to 24.
+ * The disk is simulated, and jobs complete when and in which order a test says.
+ */
+#include "broker_harness.h"
+#include "sim_disk.h"
+#include "unit.h"
+#include "wire/ack.h"
+#include "wire/code.h"
+#include "wire/event.h"
+
+#include <stdio.h>
+
+#define OFFSETS 0x27
+#define LAGGED  FLX_FEATURE_SUBSCRIPTION_LAGGED
+
+typedef struct place {
+    uint32_t workers;
+    uint32_t publisher;
+    uint32_t subscriber;
+} place;
+static const place places[] = {{1, 0, 0}, {2, 0, 0}, {2, 0, 1}, {2, 1, 0}, {2, 1, 1}, {4, 2, 3}};
+#define PLACES (sizeof places / sizeof places[0])
+
+/* A broker that can be started again on the same disk. */
+typedef struct rig {
+    sim_disk *sim;
+    hx *h;
+    hx_options options;
+} rig;
+
+static void start(rig *r)
+{
+    r->options.disk = sim_disk_of(r->sim);
+    r->h = hx_new(&r->options);
+    assert_non_null(r->h);
+    assert_true(hx_run(r->h));
+}
+
+static rig *rig_new(uint32_t workers, bool manual_io, flx_worker_limits limits)
+{
+    static rig r;
+    r = (rig){.sim = sim_disk_new(),
+              .options = {.workers = workers, .manual_io = manual_io, .limits = limits}};
+    start(&r);
+    return &r;
+}
+
+static void rig_free(rig *r)
+{
+    hx_free(r->h);
+    flx_disk_free(sim_disk_of(r->sim));
+}
+
+/* The end the operator asks for. */
+static void restart(rig *r)
+{
+    hx_free(r->h);
+    start(r);
+}
+
+/* The power goes. */
+static void crash(rig *r, sim_crash_mode mode, uint64_t seed)
+{
+    sim_disk_stop_at(r->sim, 1);
+    hx_free(r->h);
+    sim_disk_crash(r->sim, mode, seed);
+    start(r);
+}
+
+static hx_stream *publisher(hx *h, uint32_t worker)
+{
+    hx_stream *s = hx_open(hx_connect(h, worker), true);
+    hx_auth_as(s,
+               OFFSETS | FLX_FLAG_BINARY_PUBLISH_ACK | FLX_FLAG_BINARY_PUBLISH_ACK_OFFSET |
+                   FLX_FLAG_BINARY_PUBLISH_ACK_CODE | FLX_FLAG_BINARY_PUBLISH_ACK_DETAIL,
+               FLX_FEATURE_ERROR_CODES | FLX_FEATURE_PUBLISH_PIPELINE);
+    return s;
+}
+
+/* The next ack of a publisher: its offset, or -1 - code; -100: there is none yet. */
+static int64_t next_ack(hx_stream *s, uint64_t request_id)
+{
+    const hx_got got = hx_read(s);
+    if (!got.is_frame) {
+        return -100;
+    }
+    flx_publish_ack ack;
+    assert_int_equal(
+        flx_publish_ack_decode(got.flags, (flx_slice){got.payload, got.len}, &ack, NULL), FLX_OK);
+    assert_int_equal(ack.request_id, request_id);
+    return ack.message.len == 0 && ack.code == 0 ? (int64_t)ack.offset : -1 - (int64_t)ack.code;
+}
+
+static void publish(hx_stream *s, const char *stream, uint64_t from, uint64_t count)
+{
+    for (uint64_t i = from; i < from + count; i++) {
+        char text[32];
+        (void)snprintf(text, sizeof text, "%llu", (unsigned long long)i);
+        hx_publish(s, stream, i + 1, NULL, text, 1);
+        assert_true(hx_run(hx_of(s)));
+    }
+}
+
+static void expect_acks(hx_stream *s, uint64_t from, uint64_t count)
+{
+    for (uint64_t i = from; i < from + count; i++) {
+        assert_int_equal(next_ack(s, i + 1), i);
+    }
+    assert_int_equal(next_ack(s, 0), -100);
+}
+
+static void expect(hx_stream *events, uint64_t from, uint64_t count)
+{
+    for (uint64_t i = from; i < from + count; i++) {
+        const hx_event event = hx_next_event(events);
+        assert_true(event.is_event);
+        assert_int_equal(event.offset, i);
+        assert_int_equal(strtoull(event.text, NULL, 10), i);
+    }
+}
+
+static void expect_nothing(hx_stream *events)
+{
+    const hx_event event = hx_next_event(events);
+    assert_false(event.is_event || event.is_lagged);
+}
+
+/* All waiting jobs of all workers, oldest first, until nothing moves. */
+static void run_io(hx *h, uint32_t workers)
+{
+    assert_true(hx_run(h));
+    for (bool did = true; did;) {
+        did = false;
+        for (uint32_t i = 0; i < workers; i++) {
+            while (hx_io(h, i, 0)) {
+                did = true;
+            }
+        }
+        assert_true(hx_run(h));
+    }
+}
+
+static uint64_t stat(hx *h, uint32_t workers, size_t offset)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < workers; i++) {
+        const char *stats = (const char *)flx_worker_stats_of(hx_worker(h, i));
+        sum += flx_stat_get((const _Atomic uint64_t *)(const void *)(stats + offset));
+    }
+    return sum;
+}
+#define STAT(h, workers, field) stat(h, workers, offsetof(flx_worker_stats, field))
+
+/* ---- rule 18: an ack means what the stream says ---- */
+
+static void an_ack_waits_for_its_mark(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r = rig_new(places[i].workers, true, (flx_worker_limits){0});
+        run_io(r->h, places[i].workers); /* logs are open */
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        hx_stream *events =
+            hx_subscribe(hx_connect(r->h, places[i].subscriber), "logged", "", OFFSETS, 0);
+        publish(p, "logged", 0, 3);
+        assert_int_equal(next_ack(p, 0), -100); /* nothing is on the disk */
+        expect_nothing(events);
+        assert_true(STAT(r->h, places[i].workers, publish_bytes) > 0); /* and it is charged */
+        run_io(r->h, places[i].workers);
+        expect_acks(p, 0, 3);
+        expect(events, 0, 3);
+        assert_int_equal(STAT(r->h, places[i].workers, publish_bytes), 0);
+        rig_free(r);
+    }
+}
+
+static void accepted_does_not_wait(void **state)
+{
+    (void)state;
+    rig *r = rig_new(2, true, (flx_worker_limits){0});
+    run_io(r->h, 2);
+    hx_stream *p = publisher(r->h, 0);
+    hx_stream *events = hx_subscribe(hx_connect(r->h, 1), "accepted", "", OFFSETS, 0);
+    publish(p, "accepted", 0, 3);
+    expect_acks(p, 0, 3);
+    expect_nothing(events); /* readers wait: what they saw must not be taken back */
+    run_io(r->h, 2);
+    expect(events, 0, 3);
+    rig_free(r);
+}
+
+static void many_acks_share_a_sync(void **state)
+{
+    (void)state;
+    rig *r = rig_new(1, true, (flx_worker_limits){0});
+    run_io(r->h, 1);
+    hx_stream *p = publisher(r->h, 0);
+    const uint64_t before = sim_disk_changes(r->sim);
+    for (uint64_t i = 0; i < 200; i++) {
+        hx_publish(p, "logged", i + 1, NULL, "x", 1);
+    }
+    run_io(r->h, 1);
+    for (uint64_t i = 0; i < 200; i++) {
+        assert_int_equal(next_ack(p, i + 1), i);
+    }
+    /* One write and one sync, whatever came in the tick. */
+    assert_int_equal(sim_disk_changes(r->sim) - before, 2);
+    rig_free(r);
+}
+
+/* ---- rule 19: what was acknowledged is there after a restart ---- */
+
+static void a_restart_keeps_all(void **state)
+{
+    (void)state;
+    static const char *const streams[] = {"logged", "written", "accepted", "kept"};
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r = rig_new(places[i].workers, false, (flx_worker_limits){0});
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        for (size_t s = 0; s < 4; s++) {
+            publish(p, streams[s], 0, 20);
+            expect_acks(p, 0, 20);
+        }
+        restart(r);
+        hx_conn *conn = hx_connect(r->h, places[i].subscriber);
+        p = publisher(r->h, places[i].publisher);
+        for (size_t s = 0; s < 4; s++) {
+            hx_stream *all = hx_subscribe(conn, streams[s], ",\"start\":\"earliest\"", OFFSETS, 0);
+            hx_stream *some =
+                hx_subscribe(conn, streams[s], ",\"start\":{\"offset\":15}", OFFSETS, 0);
+            hx_stream *live = hx_subscribe(conn, streams[s], "", OFFSETS, 0);
+            publish(p, streams[s], 20, 5);
+            expect_acks(p, 20, 5);
+            expect(all, 0, 25);
+            expect(some, 15, 10);
+            expect(live, 20, 5);
+            expect_nothing(all);
+        }
+        rig_free(r);
+    }
+}
+
+static void a_crash_loses_nothing_acknowledged(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        const uint32_t workers = (uint32_t)(seed % 3 + 1);
+        rig *r = rig_new(workers, true, (flx_worker_limits){0});
+        run_io(r->h, workers);
+        uint64_t acked = 0;
+        uint64_t next = 0;
+        for (int life = 0; life < 4; life++) {
+            hx_stream *p = publisher(r->h, (uint32_t)seed % workers);
+            const uint64_t begin = next;
+            for (uint64_t n = 0; n < 3 + (seed * 7 + (uint64_t)life) % 5; n++) {
+                publish(p, "logged", next++, 1);
+                for (uint64_t jobs = (seed + n * 3) % 4; jobs > 0; jobs--) {
+                    (void)hx_io(r->h, (uint32_t)(seed + n) % workers, (size_t)n % 2);
+                }
+                assert_true(hx_run(r->h));
+            }
+            for (uint64_t n = begin;; n++) {
+                const int64_t ack = next_ack(p, n + 1);
+                if (ack == -100) {
+                    break;
+                }
+                assert_int_equal(ack, n);
+                acked = n + 1;
+            }
+            crash(r, (sim_crash_mode)(seed % 3), seed + (uint64_t)life);
+            run_io(r->h, workers);
+            hx_stream *all =
+                hx_subscribe(hx_connect(r->h, 0), "logged", ",\"start\":\"earliest\"", OFFSETS, 0);
+            run_io(r->h, workers);
+            if (all == NULL) {
+                fail_msg("seed %llu: no subscription", (unsigned long long)seed);
+            }
+            uint64_t seen = 0;
+            for (hx_event event = hx_next_event(all); event.is_event; event = hx_next_event(all)) {
+                assert_int_equal(event.offset, seen);
+                assert_int_equal(strtoull(event.text, NULL, 10), seen);
+                seen++;
+            }
+            if (seen < acked || seen > next) {
+                fail_msg("seed %llu: %llu acknowledged, %llu there", (unsigned long long)seed,
+                         (unsigned long long)acked, (unsigned long long)seen);
+            }
+            next = seen; /* what was not acknowledged may be there or not */
+            acked = seen;
+        }
+        rig_free(r);
+    }
+}
+
+/* ---- rule 20: history and live join ---- */
+
+static void a_slow_reader_loses_nothing(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r = rig_new(places[i].workers, false,
+                         (flx_worker_limits){.shard_ring_frames = 4, .pull_bytes = 4096});
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        hx_conn *conn = hx_connect(r->h, places[i].subscriber);
+        hx_stream *slow = hx_subscribe(conn, "logged", ",\"queue_capacity\":2", OFFSETS, LAGGED);
+        hx_stream *fast = hx_subscribe(conn, "logged", "", OFFSETS, LAGGED);
+        hx_stall(slow, true);
+        publish(p, "logged", 0, 300); /* the ring keeps four of them */
+        hx_stream *late = hx_subscribe(conn, "logged", ",\"start\":\"earliest\"", OFFSETS, LAGGED);
+        hx_stall(slow, false);
+        assert_true(hx_run(r->h));
+        publish(p, "logged", 300, 10);
+        expect(fast, 0, 310);
+        expect(slow, 0, 310);
+        expect(late, 0, 310);
+        assert_int_equal(STAT(r->h, places[i].workers, dropped[FLX_DROP_SLOW_LAG]), 0);
+        rig_free(r);
+    }
+}
+
+static void positions_that_are_none(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r = rig_new(places[i].workers, false,
+                         (flx_worker_limits){.shard_ring_frames = 4, .log_segment_bytes = 4096});
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        publish(p, "bounded", 0, 400);
+        hx_advance_ms(r->h, 20000);
+        assert_true(hx_run(r->h));
+        hx_conn *conn = hx_connect(r->h, places[i].subscriber);
+        static const struct {
+            uint64_t offset;
+            const char *answer;
+        } rows[] = {{0, "\"reason\":\"too_old\",\"requested\":0,\"available\":"},
+                    {401, "\"reason\":\"in_future\",\"requested\":401,\"available\":400}"}};
+        uint64_t oldest = 0;
+        for (size_t row = 0; row < 2; row++) {
+            hx_stream *s = hx_open(conn, true);
+            hx_auth(s);
+            hx_json(s,
+                    "{\"type\":\"subscribe\",\"tenant_id\":\"t1\",\"namespace\":\"default\","
+                    "\"stream\":\"bounded\",\"start\":{\"offset\":%u}}",
+                    (unsigned)rows[row].offset);
+            assert_true(hx_run(r->h));
+            const char *answer = strstr(hx_read_json(s), rows[row].answer);
+            assert_non_null(answer);
+            if (row == 0) {
+                oldest = strtoull(answer + strlen(rows[0].answer), NULL, 10);
+            }
+        }
+        assert_true(oldest > 0 && oldest <= 360); /* rule 23: whole segments above the bound */
+        hx_stream *all = hx_subscribe(conn, "bounded", ",\"start\":\"earliest\"", OFFSETS, 0);
+        expect(all, oldest, 400 - oldest);
+        hx_stream *tail = hx_subscribe(conn, "bounded", ",\"start\":{\"offset\":400}", OFFSETS, 0);
+        publish(p, "bounded", 400, 1);
+        expect(tail, 400, 1);
+        rig_free(r);
+    }
+}
+
+static void reading_a_part_and_finding_a_time(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r = rig_new(places[i].workers, false, (flx_worker_limits){.shard_ring_frames = 4});
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        publish(p, "logged", 0, 20);
+        hx_advance_ms(r->h, 1000);
+        const uint64_t later_us = hx_wall_us(r->h);
+        publish(p, "logged", 20, 20);
+        hx_stream *s = hx_open(hx_connect(r->h, places[i].subscriber), true);
+        hx_auth(s);
+        hx_json(s, "{\"type\":\"stream_read\",\"tenant_id\":\"t1\",\"namespace\":\"default\","
+                   "\"stream\":\"logged\",\"shard\":0,\"from\":5,\"max_records\":3,"
+                   "\"request_id\":1}");
+        assert_true(hx_run(r->h));
+        const char *answer = hx_read_json(s);
+        assert_non_null(strstr(answer, "\"offset\":5,"));
+        assert_non_null(strstr(answer, "\"offset\":7,"));
+        assert_null(strstr(answer, "\"offset\":8,"));
+        assert_non_null(strstr(answer, "\"next_offset\":8"));
+        hx_json(s,
+                "{\"type\":\"offset_for_time\",\"tenant_id\":\"t1\",\"namespace\":\"default\","
+                "\"stream\":\"logged\",\"shard\":0,\"at_micros\":%llu,\"request_id\":2}",
+                (unsigned long long)later_us);
+        hx_json(s,
+                "{\"type\":\"offset_for_time\",\"tenant_id\":\"t1\",\"namespace\":\"default\","
+                "\"stream\":\"logged\",\"shard\":0,\"at_micros\":%llu,\"request_id\":3}",
+                (unsigned long long)later_us + 1);
+        assert_true(hx_run(r->h));
+        assert_non_null(strstr(hx_read_json(s), "\"offset\":20"));
+        assert_null(strstr(hx_read_json(s), "\"offset\":")); /* nothing so new yet */
+        rig_free(r);
+    }
+}
+
+static void what_waits_for_a_log_to_open(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r = rig_new(places[i].workers, true, (flx_worker_limits){0});
+        assert_true(STAT(r->h, places[i].workers, logs_opening) > 0);
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        publish(p, "logged", 0, 3);
+        hx_stream *s = hx_open(hx_connect(r->h, places[i].subscriber), true);
+        hx_auth(s);
+        hx_json(s, "{\"type\":\"subscribe\",\"tenant_id\":\"t1\",\"namespace\":\"default\","
+                   "\"stream\":\"logged\",\"start\":\"earliest\"}");
+        assert_true(hx_run(r->h));
+        assert_string_equal(hx_read_json(s), "");
+        assert_int_equal(next_ack(p, 0), -100);
+        run_io(r->h, places[i].workers);
+        assert_int_equal(STAT(r->h, places[i].workers, logs_opening), 0);
+        assert_non_null(strstr(hx_read_json(s), "\"subscribed\""));
+        expect_acks(p, 0, 3);
+        rig_free(r);
+    }
+}
+
+static void under_block_the_slow_are_let_go(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r = rig_new(places[i].workers, false,
+                         (flx_worker_limits){.shard_ring_frames = 8, .block_ms = 100});
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        hx_stream *slow = hx_subscribe(hx_connect(r->h, places[i].subscriber), "kept",
+                                       ",\"queue_capacity\":2", OFFSETS, LAGGED);
+        hx_stall(slow, true);
+        for (uint64_t n = 0; n < 40; n++) {
+            publish(p, "kept", n, 1);
+            hx_advance_ms(r->h, 150); /* more than a publisher waits */
+            assert_true(hx_run(r->h));
+        }
+        expect_acks(p, 0, 40);
+        hx_stall(slow, false);
+        assert_true(hx_run(r->h));
+        expect(slow, 0, 40);
+        rig_free(r);
+    }
+}
+
+/* ---- rule 21: producers are remembered ---- */
+
+static const char *idempotent(hx_stream *s, uint64_t producer, uint64_t sequence, const char *text)
+{
+    hx_json(s,
+            "{\"type\":\"publish_idempotent\",\"tenant_id\":\"t1\",\"namespace\":\"default\","
+            "\"stream\":\"logged\",\"payloads\":[\"%s\"],\"producer_id\":%llu,\"sequence\":%llu,"
+            "\"request_id\":%llu}",
+            text, (unsigned long long)producer, (unsigned long long)sequence,
+            (unsigned long long)sequence + 1);
+    assert_true(hx_run(hx_of(s)));
+    return hx_read_json(s);
+}
+
+static void producers_survive_a_restart(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r = rig_new(places[i].workers, false, (flx_worker_limits){0});
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        for (uint64_t n = 0; n < 100; n++) {
+            assert_non_null(strstr(idempotent(p, 7, n, "QUJD"), "\"publish_ok\""));
+        }
+        restart(r);
+        p = publisher(r->h, places[i].publisher);
+        char expected[64];
+        (void)snprintf(expected, sizeof expected, "\"offset\":%u", 99u);
+        const char *again = idempotent(p, 7, 99, "QUJD");
+        assert_non_null(strstr(again, "\"publish_ok\"")); /* answered again, not appended again */
+        assert_non_null(strstr(again, expected));
+        assert_non_null(strstr(idempotent(p, 7, 100, "QUJD"), "\"offset\":100"));
+        assert_non_null(strstr(idempotent(p, 7, 102, "QUJD"), "sequence_gap"));
+        assert_non_null(strstr(idempotent(p, 7, 3, "QUJD"), "sequence_expired"));
+        assert_non_null(strstr(idempotent(p, 8, 5, "QUJD"), "unknown_producer"));
+        rig_free(r);
+    }
+}
+
+/* ---- rule 22: when the disk does not play along ---- */
+
+static void a_full_disk_refuses_until_there_is_room(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r = rig_new(places[i].workers, false, (flx_worker_limits){0});
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        hx_stream *q = publisher(r->h, places[i].publisher);
+        publish(p, "logged", 0, 5);
+        expect_acks(p, 0, 5);
+        (void)hx_log_news(r->h);
+        sim_disk_set_room(r->sim, sim_disk_bytes(r->sim) + 10);
+        publish(p, "logged", 5, 1);
+        assert_int_equal(next_ack(p, 6), -100); /* taken; there may be room in a moment */
+        assert_string_equal(hx_log_news(r->h), "full t1/default/logged/0\n");
+        publish(q, "logged", 6, 1);
+        assert_int_equal(next_ack(q, 7), -1 - FLX_CODE_OVERLOADED);
+        hx_stream *all = hx_subscribe(hx_connect(r->h, places[i].subscriber), "logged",
+                                      ",\"start\":\"earliest\"", OFFSETS, 0);
+        expect(all, 0, 5); /* reading goes on */
+        hx_advance_ms(r->h, 1100);
+        assert_true(hx_run(r->h));
+        hx_advance_ms(r->h, 1100);
+        assert_true(hx_run(r->h));
+        assert_int_equal(next_ack(p, 6), -1 - FLX_CODE_UNACKNOWLEDGED);
+        sim_disk_set_room(r->sim, UINT64_MAX);
+        hx_advance_ms(r->h, 1100);
+        assert_true(hx_run(r->h));
+        assert_string_equal(hx_log_news(r->h), "room t1/default/logged/0\n");
+        publish(p, "logged", 6, 3);
+        expect_acks(p, 6, 3);
+        expect(all, 5, 4);
+        assert_int_equal(STAT(r->h, places[i].workers, publish_bytes), 0);
+        rig_free(r);
+    }
+}
+
+static void a_failed_sync_stops_the_shard(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r = rig_new(places[i].workers, false, (flx_worker_limits){0});
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        publish(p, "logged", 0, 5);
+        expect_acks(p, 0, 5);
+        (void)hx_log_news(r->h);
+        sim_disk_fail_sync(r->sim, 1);
+        publish(p, "logged", 5, 2);
+        assert_int_equal(next_ack(p, 6), -1 - FLX_CODE_STORAGE);
+        assert_int_equal(next_ack(p, 7), -1 - FLX_CODE_STORAGE);
+        assert_string_equal(hx_log_news(r->h), "failed t1/default/logged/0\n");
+        assert_int_equal(STAT(r->h, places[i].workers, logs_broken), 1);
+        publish(p, "written", 7, 1); /* the others serve on */
+        assert_int_equal(next_ack(p, 8), 0);
+        hx_stream *all = hx_subscribe(hx_connect(r->h, places[i].subscriber), "logged",
+                                      ",\"start\":\"earliest\"", OFFSETS, 0);
+        expect(all, 0, 5);
+        expect_nothing(all);
+        restart(r); /* reads back what the disk has */
+        p = publisher(r->h, places[i].publisher);
+        publish(p, "logged", 5, 1);
+        assert_true(next_ack(p, 6) >= 5);
+        rig_free(r);
+    }
+}
+
+static char segment_path[256];
+static void find_segment(void *arg, const char *path, size_t len)
+{
+    (void)len;
+    if (strstr(path, arg) != NULL && strstr(path, ".seg") != NULL) {
+        (void)snprintf(segment_path, sizeof segment_path, "%s", path);
+    }
+}
+
+static void a_damaged_log_refuses_alone(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r = rig_new(places[i].workers, false, (flx_worker_limits){0});
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        publish(p, "logged", 0, 20);
+        hx_advance_ms(r->h, 2000);
+        assert_true(hx_run(r->h)); /* a checkpoint */
+        hx_free(r->h);
+        sim_disk_each(r->sim, find_segment, "logged-10-0");
+        sim_disk_flip(r->sim, segment_path, 8 * 300);
+        start(r);
+        assert_non_null(strstr(hx_log_news(r->h), "damaged t1/default/logged/0\n"));
+        p = publisher(r->h, places[i].publisher);
+        publish(p, "logged", 20, 1);
+        assert_int_equal(next_ack(p, 21), -1 - FLX_CODE_STORAGE);
+        hx_stream *s = hx_open(hx_connect(r->h, places[i].subscriber), true);
+        hx_auth_as(s, OFFSETS, FLX_FEATURE_ERROR_CODES);
+        hx_json(s, "{\"type\":\"subscribe\",\"tenant_id\":\"t1\",\"namespace\":\"default\","
+                   "\"stream\":\"logged\"}");
+        assert_true(hx_run(r->h));
+        assert_non_null(strstr(hx_read_json(s), "\"code\":\"storage\""));
+        publish(p, "written", 0, 1);
+        assert_int_equal(next_ack(p, 1), 0);
+        rig_free(r);
+    }
+}
+
+/* ---- rule 24: a stream that goes takes its log with it ---- */
+
+static void count_segments(void *arg, const char *path, size_t len)
+{
+    (void)len;
+    *(int *)arg += strstr(path, "logged-10-0") != NULL;
+}
+
+static void a_deleted_stream_begins_anew(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r = rig_new(places[i].workers, true, (flx_worker_limits){0});
+        run_io(r->h, places[i].workers);
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        hx_stream *events =
+            hx_subscribe(hx_connect(r->h, places[i].subscriber), "logged", "", OFFSETS, 0);
+        publish(p, "logged", 0, 5);
+        run_io(r->h, places[i].workers);
+        expect_acks(p, 0, 5);
+        expect(events, 0, 5);
+        publish(p, "logged", 5, 1); /* on its way to the disk */
+        hx_renew_durable(r->h);
+        run_io(r->h, places[i].workers);
+        assert_int_equal(next_ack(p, 6), -1 - FLX_CODE_NOT_FOUND);
+        assert_true(hx_is_finished(events));
+        int left = 0;
+        sim_disk_each(r->sim, count_segments, &left);
+        assert_int_equal(left, 0);
+        publish(p, "logged", 0, 2);
+        run_io(r->h, places[i].workers);
+        expect_acks(p, 0, 2);
+        rig_free(r);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_ack_waits_for_its_mark),
+        cmocka_unit_test(accepted_does_not_wait),
+        cmocka_unit_test(many_acks_share_a_sync),
+        cmocka_unit_test(a_restart_keeps_all),
+        cmocka_unit_test(a_crash_loses_nothing_acknowledged),
+        cmocka_unit_test(a_slow_reader_loses_nothing),
+        cmocka_unit_test(positions_that_are_none),
+        cmocka_unit_test(reading_a_part_and_finding_a_time),
+        cmocka_unit_test(what_waits_for_a_log_to_open),
+        cmocka_unit_test(under_block_the_slow_are_let_go),
+        cmocka_unit_test(producers_survive_a_restart),
+        cmocka_unit_test(a_full_disk_refuses_until_there_is_room),
+        cmocka_unit_test(a_failed_sync_stops_the_shard),
+        cmocka_unit_test(a_damaged_log_refuses_alone),
+        cmocka_unit_test(a_deleted_stream_begins_anew),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

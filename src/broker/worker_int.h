@@ -489,13 +489,15 @@ struct flx_lane {
     uint8_t state;
     bool fin; /* the client said its last byte */
     bool fin_sent;
-    bool out_full;       /* waits for pull before it reads on */
-    bool has_operations; /* negotiated */
-    bool is_last;        /* closes when what it owes is written */
-    uint32_t held;       /* un-acked publishes of it that wait at a `block` shard */
-    uint16_t flags;      /* negotiated: client's */
-    uint32_t features;   /* client's */
-    uint32_t ops_out;    /* operations other workers have not answered */
+    bool out_full;        /* waits for pull before it reads on */
+    bool has_operations;  /* negotiated */
+    bool is_last;         /* closes when what it owes is written */
+    uint32_t held;        /* un-acked publishes of it that wait at a `block` shard */
+    uint16_t flags;       /* negotiated: client's */
+    uint32_t features;    /* client's */
+    uint32_t ops_out;     /* operations other workers have not answered */
+    flx_slice ops_rest;   /* of an operation frame, not done yet; the lane is not read meanwhile */
+    flx_chunk *ops_chunk; /* what it lies in; owned */
     uint16_t name_cap;
     struct flx_op_name **names; /* [handle], what OPEN made; NULL: not opened */
     flx_frame_reader reader;
@@ -865,6 +867,8 @@ void flx_operations_frame(flx_lane *lane, const flx_frame *frame);
 void flx_operations_job(flx_worker *worker, flx_job *job);  /* on the owner */
 void flx_operations_done(flx_worker *worker, flx_job *job); /* back home */
 void flx_operations_post(flx_worker *worker);               /* what the tick gathered */
+void flx_operations_resume(flx_lane *lane);    /* with the rest of a frame, as far as it may */
+void flx_operations_drop_rest(flx_lane *lane); /* its stream is over */
 void flx_operations_lane_done(flx_lane *lane);
 void flx_operations_worker_done(flx_worker *worker);
 void flx_op_batch_free(struct flx_op_batch *batch);
@@ -890,7 +894,7 @@ void flx_caches_tick(flx_worker *worker);
 void flx_caches_done(flx_worker *worker);
 
 /* watch.c */
-void flx_watch_message(flx_lane *lane, const struct flx_msg_cache_watch *watch);
+void flx_watch_message(flx_lane *lane, const struct flx_msg_cache_watch *msg);
 bool flx_watch_job(flx_worker *worker, flx_job *job); /* on the owner; false: goes on next tick */
 void flx_watch_started(flx_lane *lane, flx_sub *sub, const flx_job *job);
 void flx_watch_free(flx_worker *worker, flx_sub *sub);

@@ -616,6 +616,7 @@ struct flx_worker {
     uint32_t jobs_out;     /* answers awaited */
     uint32_t answers_out;
     flx_job *free_jobs;
+    uint32_t opening_count; /* logs on their way to be open */
     uint32_t free_job_count;
     flx_scratch scratch; /* answers and heads */
     flx_scratch transit; /* regions on their way to another worker, and decoded JSON publishes */
@@ -632,11 +633,9 @@ struct flx_worker {
     void *log_news_arg;
     flx_list durables;      /* all, those that are closing too */
     flx_list unopened_logs; /* wait for their turn */
-    uint32_t opening_count; /* on their way */
     flx_list moved_logs;    /* a mark moved, or the state changed */
     flx_list staged_logs;   /* to be written at the end of the tick */
     flx_wheel log_wheel;    /* when a journal is due, in ms of now_ns */
-    bool has_opened_logs;   /* the catalog was gone through once */
     flx_job *ready_first;   /* jobs whose log was read: finished in the next tick */
     flx_job *ready_last;
     flx_cache_pool *cache_pool; /* NULL until a cache is used */
@@ -653,6 +652,7 @@ struct flx_worker {
     flx_chunk *frame_chunk; /* of the JSON frame being handled; borrowed */
     bool is_congested;      /* a mailbox is full and mails wait: publishers are not read */
     bool is_draining;
+    bool has_opened_logs; /* the catalog was gone through once */
     bool record_publishers;
     flx_worker_stats stats;
 };

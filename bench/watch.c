@@ -13,7 +13,7 @@
 
 #define KEY_BYTES 16
 #define BURST     100 /* puts at once; the pauses between bursts make the rate */
-#define PUTS_OUT  1024
+#define PUTS_OUT  512
 
 typedef struct counts {
     _Atomic uint64_t retained;

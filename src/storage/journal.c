@@ -46,6 +46,11 @@ uint64_t flx_journal_start(const flx_journal *journal)
     return journal->record.start;
 }
 
+uint64_t flx_journal_collapsed_below(const flx_journal *journal)
+{
+    return journal->record.collapsed_below;
+}
+
 static uint64_t visible_by_policy(const flx_journal *journal)
 {
     switch (journal->options.visible) {

@@ -210,6 +210,7 @@ uint64_t flx_journal_written(const flx_journal *journal);
 uint64_t flx_journal_synced(const flx_journal *journal);
 uint64_t flx_journal_visible_end(const flx_journal *journal);
 uint64_t flx_journal_start(const flx_journal *journal);
+uint64_t flx_journal_collapsed_below(const flx_journal *journal);
 const char *flx_journal_name(const flx_journal *journal);
 const char *flx_journal_label(const flx_journal *journal);
 

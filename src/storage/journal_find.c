@@ -40,10 +40,11 @@ static flx_status locate(search *out, flx_file *file, flx_error *reterr)
 {
     flx_segment_trailer trailer;
     uint64_t file_bytes = 0;
+    uint64_t next = 0;
     flx_status status = flx_segment_footer_read(file, out->segment, &trailer, &file_bytes, reterr);
     if (status == FLX_OK) {
         status = flx_segment_locate(file, &trailer, FLX_SEGMENT_BY_TIME, out->time_us, &out->from,
-                                    &out->to, reterr);
+                                    &out->to, &next, reterr);
         out->to = trailer.data_end; /* the first of a later block may be it */
     }
     return status;

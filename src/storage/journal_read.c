@@ -31,7 +31,8 @@ typedef struct fetch {
     uint64_t offset;  /* wanted */
     uint64_t visible; /* when it began */
     uint64_t segment; /* base offset */
-    uint64_t segment_end;
+    uint64_t
+        block_end; /* of a sealed one: offset the next block begins with, or the segment ends */
     bool is_sealed;
     bool is_stale; /* blocks were dropped meanwhile: whoever waits asks again */
     uint64_t from; /* positions in the file; of a sealed one from its index */
@@ -62,12 +63,8 @@ static flx_status sealed_locate(fetch *out, flx_file *file, flx_error *reterr)
     if (flx_segment_trailer_peek((flx_slice){last, sizeof last}, size, &trailer) != FLX_OK) {
         return flx_fail(reterr, FLX_ERR_CORRUPT, "its footer is damaged");
     }
-    status = flx_segment_locate(file, &trailer, FLX_SEGMENT_BY_OFFSET, out->offset, &out->from,
-                                &out->to, reterr);
-    if (status == FLX_OK && out->to < trailer.data_end) {
-        out->segment_end = 0; /* the block ends before the segment does */
-    }
-    return status;
+    return flx_segment_locate(file, &trailer, FLX_SEGMENT_BY_OFFSET, out->offset, &out->from,
+                              &out->to, &out->block_end, reterr);
 }
 
 /* Checks the batches of the chunk; its len becomes what is whole and visible. */
@@ -93,8 +90,8 @@ static flx_status block_check(fetch *out, flx_error *reterr)
         count++;
     }
     chunk->len = (uint32_t)(rest.ptr - chunk->data);
-    if (rest.len == 0 && out->segment_end > out->next) {
-        out->next = out->segment_end; /* compaction took the last records of the segment */
+    if (rest.len == 0 && out->block_end > out->next) {
+        out->next = out->block_end; /* compaction took what was in between */
         out->first = count == 0 ? out->offset : out->first;
     }
     if (is_whole || out->next > out->offset) {
@@ -194,7 +191,6 @@ static bool fetch_start(flx_journal *journal, uint64_t offset)
     if (sealed != NULL) {
         out->is_sealed = true;
         out->segment = sealed->base;
-        out->segment_end = sealed->end;
     } else {
         out->segment = journal->tally.base;
         active_locate(journal, out);

@@ -525,6 +525,11 @@ static flx_status journal_new(flx_store *store, const char *name,
     if (journal == NULL) {
         return FLX_ERR_NOMEM;
     }
+    flx_list_init(&journal->errands);
+    flx_list_init(&journal->reads);
+    flx_list_init(&journal->finds);
+    flx_list_init(&journal->fetches);
+    flx_list_init(&journal->blocks);
     journal->store = store;
     journal->disk = flx_store_disk(store);
     if (options != NULL) {
@@ -543,11 +548,6 @@ static flx_status journal_new(flx_store *store, const char *name,
     }
     (void)snprintf(journal->name, sizeof journal->name, "%s", name);
     (void)snprintf(journal->directory, sizeof journal->directory, "logs/%s", name);
-    flx_list_init(&journal->errands);
-    flx_list_init(&journal->reads);
-    flx_list_init(&journal->finds);
-    flx_list_init(&journal->fetches);
-    flx_list_init(&journal->blocks);
     journal->sync_due_ns = FLX_JOURNAL_NEVER;
     journal->retry_due_ns = FLX_JOURNAL_NEVER;
     journal->checkpoint_due_ns = FLX_JOURNAL_NEVER;

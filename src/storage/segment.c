@@ -286,7 +286,8 @@ static flx_status mark_read(flx_file *file, const flx_segment_trailer *trailer, 
 }
 
 flx_status flx_segment_locate(flx_file *file, const flx_segment_trailer *trailer, flx_segment_by by,
-                              uint64_t key, uint64_t *ret_from, uint64_t *ret_to, flx_error *reterr)
+                              uint64_t key, uint64_t *ret_from, uint64_t *ret_to,
+                              uint64_t *ret_next, flx_error *reterr)
 {
     uint32_t low = 0;
     uint32_t high = trailer->mark_count;
@@ -305,6 +306,7 @@ flx_status flx_segment_locate(flx_file *file, const flx_segment_trailer *trailer
     }
     uint64_t from = FLX_SEGMENT_HEADER_BYTES;
     uint64_t to = trailer->data_end;
+    uint64_t next = trailer->end_offset;
     flx_status status = FLX_OK;
     if (low > 0) {
         status = mark_read(file, trailer, low, &mark, reterr);
@@ -313,6 +315,7 @@ flx_status flx_segment_locate(flx_file *file, const flx_segment_trailer *trailer
     if (status == FLX_OK && high < trailer->mark_count) {
         status = mark_read(file, trailer, high, &mark, reterr);
         to = mark.position;
+        next = mark.offset;
     }
     if (status == FLX_OK &&
         (from < FLX_SEGMENT_HEADER_BYTES || from > to || to > trailer->data_end)) {
@@ -321,6 +324,7 @@ flx_status flx_segment_locate(flx_file *file, const flx_segment_trailer *trailer
     if (status == FLX_OK) {
         *ret_from = from;
         *ret_to = to;
+        *ret_next = next;
     }
     return status;
 }

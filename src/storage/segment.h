@@ -68,10 +68,11 @@ flx_status flx_segment_footer_read(flx_file *file, uint64_t base, flx_segment_tr
 typedef enum flx_segment_by { FLX_SEGMENT_BY_OFFSET, FLX_SEGMENT_BY_TIME } flx_segment_by;
 
 /* In a sealed segment: the last block that begins at or before `key` (by offset) or before it (by
- * time), else the first. The index is believed for where to look, and what lies there is checked. */
+ * time), else the first; *ret_next is the offset the block behind it begins with, or the segment's end.
+ * The index is believed for where to look, and what lies there is checked. */
 flx_status flx_segment_locate(flx_file *file, const flx_segment_trailer *trailer, flx_segment_by by,
                               uint64_t key, uint64_t *ret_from, uint64_t *ret_to,
-                              flx_error *reterr);
+                              uint64_t *ret_next, flx_error *reterr);
 
 typedef struct flx_segment_scan {
     flx_file *file;

@@ -7,3 +7,4 @@ foreach(file ${storage_tests})
     target_sources(${target} PRIVATE "${PROJECT_SOURCE_DIR}/tests/support/sim_disk.c"
         "${PROJECT_SOURCE_DIR}/tests/support/journal_harness.c")
 endforeach()
+set_property(TEST unit_storage_io APPEND PROPERTY LABELS threads)

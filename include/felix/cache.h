@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * felix/cache.h - get, put and delete in one cache.
+ * felix/cache.h - get, put and delete in one cache, and its counters. Hearing of changes is watch.h.
  *
  * Requests run side by side on a pool of QUIC streams, one at a time on each (the protocol's rule),
  * and the rest waits in a bounded queue. Two requests for one key that are under way together have no
@@ -106,6 +106,30 @@ FLX_API flx_status flx_cache_put_if_async(flx_cache *cache, flx_slice key, flx_s
                                           void *arg, flx_error *reterr);
 FLX_API flx_status flx_cache_delete_if_async(flx_cache *cache, flx_slice key, uint64_t version,
                                              flx_cache_fn done, void *arg, flx_error *reterr);
+
+/* How a counter request ended. */
+typedef struct flx_counter_result {
+    flx_status status;
+    bool found;    /* false: the counter was never written */
+    int64_t value; /* the sum now */
+    const flx_error *error; /* NULL when FLX_OK */
+} flx_counter_result;
+typedef void (*flx_counter_fn)(void *arg, const flx_counter_result *result);
+
+/*
+ * Counters: sums that are added to, apart from values under the same key; they do not expire. An add
+ * whose connection was lost ends with FLX_ERR_UNKNOWN_OUTCOME; adding again may count twice. An add
+ * that would leave 64 bits is FLX_ERR_INVALID.
+ */
+FLX_API flx_status flx_counter_add(flx_cache *cache, flx_slice key, int64_t delta,
+                                   uint32_t timeout_ms, int64_t *ret_value, flx_error *reterr);
+/* *ret_found false: it was never written. */
+FLX_API flx_status flx_counter_get(flx_cache *cache, flx_slice key, uint32_t timeout_ms,
+                                   bool *ret_found, int64_t *ret_value, flx_error *reterr);
+FLX_API flx_status flx_counter_add_async(flx_cache *cache, flx_slice key, int64_t delta,
+                                         flx_counter_fn done, void *arg, flx_error *reterr);
+FLX_API flx_status flx_counter_get_async(flx_cache *cache, flx_slice key, flx_counter_fn done,
+                                         void *arg, flx_error *reterr);
 
 /* A second counted view. It cannot fail: the bytes are shared. */
 FLX_API void flx_cache_entry_keep(const flx_cache_entry *entry, flx_cache_entry *ret_entry);

@@ -13,5 +13,6 @@
 #include <felix/slice.h>
 #include <felix/status.h>
 #include <felix/subscriber.h>
+#include <felix/watch.h>
 
 #endif /* FELIX_FELIX_H */

@@ -114,8 +114,25 @@ static flx_cache_fn done_of(const flx_ask *ask)
     return done;
 }
 
+static void report_counter(const flx_ask *ask, const flx_counter_result *result)
+{
+    flx_counter_fn done;
+    memcpy(&done, &ask->user[0], sizeof(done));
+    done(ask->user[1], result);
+}
+
+static bool is_of_counter(const flx_ask *ask)
+{
+    return (flx_msg_type)(uintptr_t)ask->user[2] == FLX_MSG_COUNTER_VALUE;
+}
+
 static void report_error(const flx_ask *ask, const flx_error *error)
 {
+    if (is_of_counter(ask)) {
+        const flx_counter_result failed = {.status = error->status, .error = error};
+        report_counter(ask, &failed);
+        return;
+    }
     const flx_cache_result result = {.status = error->status, .error = error};
     done_of(ask)(ask->user[1], &result);
 }
@@ -158,6 +175,13 @@ static void cache_answered(flx_ask *ask, flx_msg *msg, const flx_error *error)
         report_value(ask, msg);
     } else if (msg->type == FLX_MSG_CACHE_CONDITION_RESULT) {
         report_condition(ask, msg);
+    } else if (msg->type == FLX_MSG_COUNTER_VALUE) {
+        const flx_counter_result result = {.status = FLX_OK,
+                                           .found = msg->counter_value.has_value,
+                                           .value = msg->counter_value.has_value
+                                                        ? msg->counter_value.value
+                                                        : 0};
+        report_counter(ask, &result);
     } else {
         const flx_cache_result result = {.status = FLX_OK, .applied = true};
         done_of(ask)(ask->user[1], &result);
@@ -166,11 +190,12 @@ static void cache_answered(flx_ask *ask, flx_msg *msg, const flx_error *error)
 
 /* ---- requests ---- */
 
-/* One request as all five make it. */
+/* One request as all make it. */
 typedef struct request {
     flx_cache *cache;
     flx_slice key;
     flx_cache_fn done;
+    flx_counter_fn counter_done; /* instead */
     void *arg;
     uint64_t timeout_ns;
     uint32_t features;
@@ -202,7 +227,10 @@ static flx_status begin(const request *from, flx_ask **ret_ask, flx_error *reter
     ask->features = from->features;
     ask->is_read = from->is_read;
     ask->timeout_ns = from->timeout_ns;
-    memcpy(&ask->user[0], &from->done, sizeof(from->done));
+    if (from->counter_done != NULL)
+        memcpy(&ask->user[0], &from->counter_done, sizeof(from->counter_done));
+    else
+        memcpy(&ask->user[0], &from->done, sizeof(from->done));
     ask->user[1] = from->arg;
     ask->user[2] = (void *)(uintptr_t)from->answer;
     *ret_ask = ask;
@@ -239,6 +267,12 @@ void flx_cache_msg_set_target(flx_msg *msg, const flx_scoped_name *name, uint64_
         break;
     case FLX_MSG_CACHE_DELETE_IF:
         SET_TARGET(msg->cache_delete_if);
+        break;
+    case FLX_MSG_COUNTER_ADD:
+        SET_TARGET(msg->counter_add);
+        break;
+    case FLX_MSG_COUNTER_GET:
+        SET_TARGET(msg->counter_get);
         break;
     default:
         FLX_UNREACHABLE();
@@ -312,6 +346,23 @@ static flx_status send_delete_if(request *from, uint64_t version, flx_error *ret
     return submit(from, &operation, reterr);
 }
 
+static flx_status send_counter_add(request *from, int64_t delta, flx_error *reterr)
+{
+    flx_operation operation = {.opcode = FLX_OPCODE_COUNTER_ADD, .delta = (uint64_t)delta};
+    from->features = FLX_FEATURE_COUNTERS;
+    from->answer = FLX_MSG_COUNTER_VALUE;
+    return submit(from, &operation, reterr);
+}
+
+static flx_status send_counter_get(request *from, flx_error *reterr)
+{
+    flx_operation operation = {.opcode = FLX_OPCODE_COUNTER_GET};
+    from->features = FLX_FEATURE_COUNTERS;
+    from->is_read = true;
+    from->answer = FLX_MSG_COUNTER_VALUE;
+    return submit(from, &operation, reterr);
+}
+
 /* ---- with a callback ---- */
 
 static request async_request(flx_cache *cache, flx_slice key, flx_cache_fn done, void *arg)
@@ -359,6 +410,22 @@ flx_status flx_cache_delete_if_async(flx_cache *cache, flx_slice key, uint64_t v
     return send_delete_if(&from, version, reterr);
 }
 
+flx_status flx_counter_add_async(flx_cache *cache, flx_slice key, int64_t delta,
+                                 flx_counter_fn done, void *arg, flx_error *reterr)
+{
+    request from = async_request(cache, key, NULL, arg);
+    from.counter_done = done;
+    return send_counter_add(&from, delta, reterr);
+}
+
+flx_status flx_counter_get_async(flx_cache *cache, flx_slice key, flx_counter_fn done, void *arg,
+                                 flx_error *reterr)
+{
+    request from = async_request(cache, key, NULL, arg);
+    from.counter_done = done;
+    return send_counter_get(&from, reterr);
+}
+
 /* ---- waiting ---- */
 
 typedef struct cache_wait {
@@ -366,7 +433,15 @@ typedef struct cache_wait {
     request request;
     flx_cache_entry entry; /* kept when there is one */
     bool applied;
+    flx_counter_result counter;
 } cache_wait;
+
+static void wait_counter_done(void *arg, const flx_counter_result *result)
+{
+    cache_wait *wait = arg;
+    wait->counter = *result;
+    flx_waiter_wake(&wait->waiter, result->error);
+}
 
 static void wait_done(void *arg, const flx_cache_result *result)
 {
@@ -461,4 +536,34 @@ flx_status flx_cache_delete_if(flx_cache *cache, flx_slice key, uint64_t version
         return status;
     return wait_condition(&wait, send_delete_if(&wait.request, version, reterr), ret_applied,
                           ret_version, reterr);
+}
+
+flx_status flx_counter_add(flx_cache *cache, flx_slice key, int64_t delta, uint32_t timeout_ms,
+                           int64_t *ret_value, flx_error *reterr)
+{
+    cache_wait wait;
+    flx_status status = wait_begin(&wait, cache, key, timeout_ms, reterr);
+    if (status != FLX_OK)
+        return status;
+    wait.request.counter_done = wait_counter_done;
+    status = flx_waiter_wait(&wait.waiter, send_counter_add(&wait.request, delta, reterr), reterr);
+    if (status == FLX_OK)
+        *ret_value = wait.counter.value;
+    return status;
+}
+
+flx_status flx_counter_get(flx_cache *cache, flx_slice key, uint32_t timeout_ms, bool *ret_found,
+                           int64_t *ret_value, flx_error *reterr)
+{
+    cache_wait wait;
+    flx_status status = wait_begin(&wait, cache, key, timeout_ms, reterr);
+    if (status != FLX_OK)
+        return status;
+    wait.request.counter_done = wait_counter_done;
+    status = flx_waiter_wait(&wait.waiter, send_counter_get(&wait.request, reterr), reterr);
+    if (status == FLX_OK) {
+        *ret_found = wait.counter.found;
+        *ret_value = wait.counter.value;
+    }
+    return status;
 }

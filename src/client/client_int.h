@@ -136,10 +136,11 @@ void flx_member_poke(flx_member *member);
 
 /* --- shards.c --- */
 
-/* Asks how many shards a stream has; `owner` for flx_asks_cancel. FLX_ERR_UNSUPPORTED comes to `done`
- * when the broker does not tell. */
-flx_status flx_ask_shards(flx_client *client, const flx_scoped_name *name, void *owner,
-                          uint64_t timeout_ns, flx_shards_fn done, void *arg, flx_error *reterr);
+/* Asks how many shards a stream or cache has: `type` is FLX_MSG_STREAM_SHARDS or _CACHE_SHARDS.
+ * `owner` for flx_asks_cancel. FLX_ERR_UNSUPPORTED comes to `done` when the broker does not tell. */
+flx_status flx_ask_shards(flx_client *client, flx_msg_type type, const flx_scoped_name *name,
+                          void *owner, uint64_t timeout_ns, flx_shards_fn done, void *arg,
+                          flx_error *reterr);
 
 /* --- identity.c --- */
 

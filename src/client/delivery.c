@@ -82,15 +82,8 @@ void flx_subscriber_give_credit(flx_subscriber *subscriber)
         sub->credit = 0;
         subscriber->credit -= credit < subscriber->credit ? credit : subscriber->credit;
         (void)pthread_mutex_unlock(&subscriber->mutex);
-        if (credit > 0 && sub->incoming != NULL)
-            flx_quic_stream_consume(sub->incoming->stream, credit);
+        flx_reader_consume(&sub->reader, credit);
     }
-}
-
-static void consume_now(flx_shard_sub *sub, size_t credit)
-{
-    if (credit > 0 && sub->incoming != NULL)
-        flx_quic_stream_consume(sub->incoming->stream, credit);
 }
 
 /* ---- the queue ---- */
@@ -259,7 +252,7 @@ static void call_back(flx_shard_sub *sub, const flx_event_batch *batch, uint32_t
     count_batch(subscriber, batch, skip);
     set_position(sub, entry.has_offset, batch->base_offset + batch->count);
     (void)pthread_mutex_unlock(&subscriber->mutex);
-    consume_now(sub, credit);
+    flx_reader_consume(&sub->reader, credit);
 }
 
 void flx_subscriber_deliver_gap(flx_shard_sub *sub, flx_gap gap)
@@ -275,6 +268,8 @@ void flx_subscriber_deliver_gap(flx_shard_sub *sub, flx_gap gap)
         return;
     }
     count_gap(subscriber, gap);
+    if (gap.reason == FLX_GAP_WATCH_READY)
+        set_position(sub, true, gap.end);
     (void)pthread_mutex_unlock(&subscriber->mutex);
     const flx_message message = {.kind = FLX_MESSAGE_GAP,
                                  .shard = sub->shard,
@@ -288,7 +283,6 @@ void flx_subscriber_deliver_gap(flx_shard_sub *sub, flx_gap gap)
 void flx_subscriber_deliver(flx_shard_sub *sub, const flx_event_batch *batch, flx_chunk *chunk,
                             size_t credit)
 {
-    flx_subscriber *subscriber = sub->subscriber;
     const bool numbered = (batch->flags & FLX_FLAG_EVENT_BATCH_OFFSETS) != 0;
     uint32_t skip;
     const flx_gap gap = flx_resume_events(
@@ -296,8 +290,15 @@ void flx_subscriber_deliver(flx_shard_sub *sub, const flx_event_batch *batch, fl
         (batch->flags & FLX_FLAG_EVENT_BATCH_SKIPPED) != 0 ? batch->skipped_before : 0,
         batch->count, &skip);
     flx_subscriber_deliver_gap(sub, gap);
+    flx_subscriber_hand_over(sub, batch, chunk, skip, credit);
+}
+
+void flx_subscriber_hand_over(flx_shard_sub *sub, const flx_event_batch *batch, flx_chunk *chunk,
+                              uint32_t skip, size_t credit)
+{
+    flx_subscriber *subscriber = sub->subscriber;
     if (subscriber->member.ended || skip == batch->count) {
-        consume_now(sub, credit);
+        flx_reader_consume(&sub->reader, credit);
         return;
     }
     if (subscriber->options.message_fn != NULL) {
@@ -309,7 +310,7 @@ void flx_subscriber_deliver(flx_shard_sub *sub, const flx_event_batch *batch, fl
     const bool queued = enqueue(sub, batch, chunk, skip, waits ? credit : 0);
     (void)pthread_mutex_unlock(&subscriber->mutex);
     if (!waits)
-        consume_now(sub, credit);
+        flx_reader_consume(&sub->reader, credit);
     if (!queued) {
         flx_error error;
         (void)flx_fail(&error, FLX_ERR_NOMEM, "queue of a subscriber");

@@ -52,9 +52,9 @@ static void forget(flx_incoming *incoming)
         incoming->uplink->incomings = incoming->next;
     if (incoming->next != NULL)
         incoming->next->prev = incoming->prev;
-    if (incoming->sub != NULL)
-        incoming->sub->incoming = NULL;
-    incoming->sub = NULL;
+    if (incoming->reader_of != NULL)
+        incoming->reader_of->incoming = NULL;
+    incoming->reader_of = NULL;
     flx_quic_stream_set_context(incoming->stream, NULL);
     incoming->stream = NULL;
     if (!incoming->busy)
@@ -77,26 +77,26 @@ void flx_incoming_drop_all(flx_uplink *uplink)
 
 void flx_incoming_gone(flx_incoming *incoming, const flx_error *why)
 {
-    flx_shard_sub *sub = incoming->sub;
+    flx_reader *reader = incoming->reader_of;
     forget(incoming);
-    if (sub != NULL)
-        flx_shard_lost(sub, why);
+    if (reader != NULL)
+        reader->ops->lost(reader, why);
 }
 
 /* ---- whose it is ---- */
 
-static void bind_to(flx_incoming *incoming, flx_shard_sub *sub)
+static void bind_to(flx_incoming *incoming, flx_reader *reader)
 {
-    incoming->sub = sub;
-    sub->incoming = incoming;
-    flx_subscriber_new_epoch(sub);
+    incoming->reader_of = reader;
+    reader->incoming = incoming;
+    reader->ops->bound(reader);
 }
 
-static flx_shard_sub *find_sub(const flx_uplink *uplink, uint64_t id)
+static flx_reader *find_reader(const flx_uplink *uplink, uint64_t id)
 {
-    for (flx_shard_sub *sub = uplink->subs; sub != NULL; sub = sub->next)
-        if (sub->id == id && sub->incoming == NULL)
-            return sub;
+    for (flx_reader *reader = uplink->readers; reader != NULL; reader = reader->next)
+        if (reader->id == id && reader->incoming == NULL)
+            return reader;
     return NULL;
 }
 
@@ -113,9 +113,9 @@ static bool read_hello(flx_incoming *incoming, const flx_frame *frame)
     incoming->has_id = true;
     incoming->id = msg.event_stream_hello.subscription_id;
     flx_quic_stream_consume(incoming->stream, FLX_FRAME_HEADER_BYTES + frame->payload.len);
-    flx_shard_sub *sub = find_sub(incoming->uplink, incoming->id);
-    if (sub != NULL)
-        bind_to(incoming, sub);
+    flx_reader *reader = find_reader(incoming->uplink, incoming->id);
+    if (reader != NULL)
+        bind_to(incoming, reader);
     return true;
 }
 
@@ -141,15 +141,16 @@ static void hand_out(flx_incoming *incoming, const flx_frame *frame)
     FLX_ASSERT(incoming->credited <= bytes);
     const size_t credit = bytes - incoming->credited;
     incoming->credited = 0;
-    flx_shard_frame(incoming->sub, frame, credit);
+    flx_reader *reader = incoming->reader_of;
+    reader->ops->frame(reader, frame, credit);
 }
 
 static void fail(flx_incoming *incoming, const flx_error *why)
 {
-    flx_shard_sub *sub = incoming->sub;
+    flx_reader *reader = incoming->reader_of;
     flx_incoming_close(incoming);
-    if (sub != NULL)
-        flx_shard_lost(sub, why);
+    if (reader != NULL)
+        reader->ops->lost(reader, why);
 }
 
 static bool hold(flx_incoming *incoming, flx_slice data)
@@ -172,7 +173,7 @@ static bool hold(flx_incoming *incoming, flx_slice data)
 static void read_frames(flx_incoming *incoming, flx_slice *data)
 {
     flx_error error;
-    while (!incoming->closed && (incoming->sub != NULL || !incoming->has_id)) {
+    while (!incoming->closed && (incoming->reader_of != NULL || !incoming->has_id)) {
         flx_frame frame;
         const flx_frame_step step = flx_frame_reader_next(&incoming->reader, data, &frame, &error);
         if (step == FLX_FRAME_MORE) {
@@ -206,22 +207,61 @@ void flx_incoming_data(flx_incoming *incoming, flx_slice data, bool fin)
         destroy(incoming);
         return;
     }
-    if (fin && incoming->sub != NULL) {
+    if (fin && incoming->reader_of != NULL) {
         (void)flx_fail(&error, FLX_ERR_CLOSED, "the broker ended the subscription");
         fail(incoming, &error);
     }
 }
 
-void flx_incoming_match(flx_shard_sub *sub)
+/* ---- readers ---- */
+
+void flx_reader_list(flx_reader *reader, flx_uplink *uplink)
 {
-    flx_uplink *uplink = sub->channel.uplink;
-    flx_incoming *incoming = uplink->incomings;
+    FLX_ASSERT(reader->uplink == NULL);
+    reader->id = UINT64_MAX; /* none yet */
+    reader->uplink = uplink;
+    reader->prev = NULL;
+    reader->next = uplink->readers;
+    if (uplink->readers != NULL)
+        uplink->readers->prev = reader;
+    uplink->readers = reader;
+}
+
+void flx_reader_unlist(flx_reader *reader)
+{
+    if (reader->incoming != NULL)
+        flx_incoming_close(reader->incoming);
+    if (reader->uplink == NULL)
+        return;
+    if (reader->prev != NULL)
+        reader->prev->next = reader->next;
+    else
+        reader->uplink->readers = reader->next;
+    if (reader->next != NULL)
+        reader->next->prev = reader->prev;
+    reader->prev = reader->next = NULL;
+    reader->uplink = NULL;
+}
+
+void flx_reader_consume(flx_reader *reader, size_t credit)
+{
+    if (credit > 0 && reader->incoming != NULL)
+        flx_quic_stream_consume(reader->incoming->stream, credit);
+}
+
+void flx_reader_named(flx_reader *reader, uint64_t id)
+{
+    const bool is_other = id != reader->id;
+    flx_incoming *incoming = reader->uplink->incomings;
+    reader->id = id;
+    if (!is_other || reader->incoming != NULL)
+        return;
     while (incoming != NULL &&
-           (!incoming->has_id || incoming->sub != NULL || incoming->id != sub->id))
+           (!incoming->has_id || incoming->reader_of != NULL || incoming->id != id))
         incoming = incoming->next;
     if (incoming == NULL)
         return;
-    bind_to(incoming, sub);
+    bind_to(incoming, reader);
     uint8_t *held = incoming->held;
     const flx_slice data = {held, incoming->held_len};
     incoming->held = NULL;

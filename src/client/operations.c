@@ -260,6 +260,15 @@ void flx_op_to_msg(const flx_operation *operation, flx_msg *ret_msg)
         ret_msg->cache_delete_if.key = operation->key;
         ret_msg->cache_delete_if.version = operation->version;
         break;
+    case FLX_OPCODE_COUNTER_ADD:
+        ret_msg->type = FLX_MSG_COUNTER_ADD;
+        ret_msg->counter_add.key = operation->key;
+        ret_msg->counter_add.delta = (int64_t)operation->delta;
+        break;
+    case FLX_OPCODE_COUNTER_GET:
+        ret_msg->type = FLX_MSG_COUNTER_GET;
+        ret_msg->counter_get.key = operation->key;
+        break;
     default:
         FLX_UNREACHABLE();
     }
@@ -293,6 +302,13 @@ bool flx_op_answer_to_msg(const flx_operation_answer *answer, flx_msg *ret_msg,
             .applied = (answer->flags & FLX_OPERATION_APPLIED) != 0,
             .has_version = (answer->flags & FLX_OPERATION_VERSIONED) != 0,
             .version = answer->version};
+        return true;
+    case FLX_OPCODE_COUNTER_ADD:
+    case FLX_OPCODE_COUNTER_GET:
+        ret_msg->type = FLX_MSG_COUNTER_VALUE;
+        ret_msg->counter_value =
+            (struct flx_msg_counter_value){.has_value = (answer->flags & FLX_OPERATION_FOUND) != 0,
+                                           .value = (int64_t)answer->counter};
         return true;
     default:
         (void)flx_fail(ret_error, FLX_ERR_PROTOCOL, "an operation was answered with opcode 0x%02x",

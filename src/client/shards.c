@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How many shards a stream has: one question, for callers and for subscribers of all of them. */
+/* How many shards a stream or cache has: one question, for callers and for who reads all of them. */
 #include "client/client_int.h"
 #include "client/names.h"
 #include "client/waiter.h"
@@ -17,9 +17,11 @@ static void shards_answered(flx_ask *ask, flx_msg *msg, const flx_error *error)
         done(ask->user[1], 0, error);
     } else if (msg->type == FLX_MSG_STREAM_SHARDS_VIEW) {
         done(ask->user[1], msg->stream_shards_view.shards, NULL);
+    } else if (msg->type == FLX_MSG_CACHE_SHARDS_VIEW) {
+        done(ask->user[1], msg->cache_shards_view.shards, NULL);
     } else {
         flx_error wrong;
-        (void)flx_fail(&wrong, FLX_ERR_PROTOCOL, "stream_shards was answered with %s",
+        (void)flx_fail(&wrong, FLX_ERR_PROTOCOL, "a question for shards was answered with %s",
                        flx_msg_name(msg->type));
         done(ask->user[1], 0, &wrong);
     }
@@ -30,25 +32,40 @@ static flx_slice text_slice(const char *text)
     return (flx_slice){(const uint8_t *)text, strlen(text)};
 }
 
-flx_status flx_ask_shards(flx_client *client, const flx_scoped_name *name, void *owner,
-                          uint64_t timeout_ns, flx_shards_fn done, void *arg, flx_error *reterr)
+static flx_msg question(flx_msg_type type, const flx_scoped_name *name, uint64_t request_id)
+{
+    flx_msg msg = {.type = type};
+    if (type == FLX_MSG_CACHE_SHARDS) {
+        msg.cache_shards.tenant_id = text_slice(name->tenant);
+        msg.cache_shards.namespace_ = text_slice(name->namespace_);
+        msg.cache_shards.cache = text_slice(name->name);
+        msg.cache_shards.request_id = request_id;
+    } else {
+        msg.stream_shards.tenant_id = text_slice(name->tenant);
+        msg.stream_shards.namespace_ = text_slice(name->namespace_);
+        msg.stream_shards.stream = text_slice(name->name);
+        msg.stream_shards.request_id = request_id;
+    }
+    return msg;
+}
+
+flx_status flx_ask_shards(flx_client *client, flx_msg_type type, const flx_scoped_name *name,
+                          void *owner, uint64_t timeout_ns, flx_shards_fn done, void *arg,
+                          flx_error *reterr)
 {
     flx_ask *ask;
     flx_status status = flx_ask_new(client, &ask, reterr);
     if (status != FLX_OK)
         return status;
     ask->answered = shards_answered;
-    ask->features = FLX_FEATURE_STREAM_SHARDS;
+    ask->features =
+        type == FLX_MSG_CACHE_SHARDS ? FLX_FEATURE_CACHE_SHARDS : FLX_FEATURE_STREAM_SHARDS;
     ask->is_read = true;
     ask->owner = owner;
     ask->timeout_ns = timeout_ns;
     memcpy(&ask->user[0], &done, sizeof(done));
     ask->user[1] = arg;
-    const flx_msg msg = {.type = FLX_MSG_STREAM_SHARDS,
-                         .stream_shards = {.tenant_id = text_slice(name->tenant),
-                                           .namespace_ = text_slice(name->namespace_),
-                                           .stream = text_slice(name->name),
-                                           .request_id = ask->id}};
+    const flx_msg msg = question(type, name, ask->id);
     status = flx_ask_encode(ask, &msg, reterr);
     if (status == FLX_OK)
         status = flx_ask_submit(ask, reterr);
@@ -65,7 +82,8 @@ static flx_status ask_by_name(flx_client *client, const char *stream, uint64_t t
         stream, client->options.tenant, client->options.default_namespace, "stream", &name, reterr);
     if (status != FLX_OK)
         return status;
-    return flx_ask_shards(client, &name, NULL, timeout_ns, done, arg, reterr);
+    return flx_ask_shards(client, FLX_MSG_STREAM_SHARDS, &name, NULL, timeout_ns, done, arg,
+                          reterr);
 }
 
 flx_status flx_client_stream_shards_async(flx_client *client, const char *stream,

@@ -50,13 +50,18 @@ static flx_status make_shards(flx_subscriber *subscriber, uint32_t first, uint32
     if (shards == NULL)
         return flx_fail(reterr, FLX_ERR_NOMEM, "%u shards", count);
     for (uint32_t i = 0; i < count; i++) {
+        shards[i].reader.ops = &flx_shard_ops;
         shards[i].subscriber = subscriber;
         shards[i].shard = first + i;
         shards[i].backoff =
             (flx_backoff){.min_ms = options->backoff_min_ms, .max_ms = options->backoff_max_ms};
         flx_seat_init(&shards[i].seat, &subscriber->member, &subscriber->name,
-                      FLX_PLACEMENT_SUBSCRIBE, first + i);
+                      subscriber->watching != NULL ? FLX_PLACEMENT_CACHE : FLX_PLACEMENT_SUBSCRIBE,
+                      first + i);
         flx_resume_init(&shards[i].resume, subscriber->options.from, subscriber->options.offset);
+        if (subscriber->watching != NULL)
+            flx_watch_resume_init(&shards[i].watch_resume, subscriber->watching->from,
+                                  subscriber->options.offset);
         if (subscriber->options.from == FLX_FROM_OFFSET) {
             shards[i].has_position = true;
             shards[i].position = subscriber->options.offset;
@@ -75,6 +80,7 @@ static void free_memory(flx_subscriber *subscriber)
         (void)flx_chunk_unref(subscriber->queue[at & (subscriber->queue_cap - 1)].chunk);
     flx_free(subscriber->queue);
     flx_free(subscriber->shards);
+    flx_free(subscriber->watching);
     (void)flx_chunk_unref(subscriber->arrivals);
     if (subscriber->fd >= 0)
         (void)close(subscriber->fd);
@@ -83,19 +89,31 @@ static void free_memory(flx_subscriber *subscriber)
     flx_free(subscriber);
 }
 
-static flx_status fill(flx_subscriber *subscriber, flx_client *client, const char *stream,
+static const char *kind_of(const flx_subscriber *subscriber)
+{
+    return subscriber->watching != NULL ? "cache" : "stream";
+}
+
+static flx_status fill(flx_subscriber *subscriber, flx_client *client, const char *name,
                        const flx_subscriber_options *options, flx_error *reterr)
 {
     flx_status status = read_options(options, &subscriber->options, reterr);
     if (status != FLX_OK)
         return status;
-    return flx_scoped_name_parse(stream, client->options.tenant, client->options.default_namespace,
-                                 "stream", &subscriber->name, reterr);
+    return flx_scoped_name_parse(name, client->options.tenant, client->options.default_namespace,
+                                 kind_of(subscriber), &subscriber->name, reterr);
 }
 
 flx_status flx_subscriber_new(flx_client *client, const char *stream,
                               const flx_subscriber_options *options,
                               flx_subscriber **ret_subscriber, flx_error *reterr)
+{
+    return flx_subscriber_make(client, stream, options, NULL, ret_subscriber, reterr);
+}
+
+flx_status flx_subscriber_make(flx_client *client, const char *name,
+                               const flx_subscriber_options *options, flx_watching *watching,
+                               flx_subscriber **ret_subscriber, flx_error *reterr)
 {
     flx_subscriber *subscriber = flx_calloc(1, sizeof(*subscriber));
     if (subscriber == NULL)
@@ -106,16 +124,19 @@ flx_status flx_subscriber_new(flx_client *client, const char *stream,
     subscriber->timer = (flx_timer){.fire = flx_subscriber_timer_fired, .arg = subscriber};
     subscriber->backoff = (flx_backoff){.min_ms = client->options.backoff_min_ms,
                                         .max_ms = client->options.backoff_max_ms};
-    flx_status status = fill(subscriber, client, stream, options, reterr);
+    subscriber->watching = watching;
+    flx_status status = fill(subscriber, client, name, options, reterr);
     if (status == FLX_OK)
         status = flx_member_init(&subscriber->member, &flx_subscriber_ops, client, reterr);
     if (status != FLX_OK) {
+        subscriber->watching = NULL; /* the caller's again */
         free_memory(subscriber);
         return status;
     }
     if (subscriber->options.shard != FLX_SHARD_ALL)
         status = make_shards(subscriber, subscriber->options.shard, 1, reterr);
     if (status != FLX_OK) {
+        subscriber->watching = NULL;
         flx_member_free(&subscriber->member);
         return status;
     }
@@ -152,8 +173,8 @@ static void stream_unknown(flx_subscriber *subscriber, uint64_t now_ns)
         retry_shards(subscriber, now_ns);
         return;
     }
-    (void)flx_fail(&error, FLX_ERR_NOT_FOUND, "no stream '%s/%s/%s'", subscriber->name.tenant,
-                   subscriber->name.namespace_, subscriber->name.name);
+    (void)flx_fail(&error, FLX_ERR_NOT_FOUND, "no %s '%s/%s/%s'", kind_of(subscriber),
+                   subscriber->name.tenant, subscriber->name.namespace_, subscriber->name.name);
     flx_subscriber_over(subscriber, &error);
 }
 
@@ -183,7 +204,8 @@ static void shards_answered(void *arg, uint32_t shards, const flx_error *error)
     }
     flx_status status = FLX_OK;
     if (shards > SHARDS_MAX)
-        status = flx_fail(&failure, FLX_ERR_PROTOCOL, "a stream of %u shards", shards);
+        status = flx_fail(&failure, FLX_ERR_PROTOCOL, "a %s of %u shards", kind_of(subscriber),
+                          shards);
     else
         status = make_shards(subscriber, 0, shards, &failure);
     if (status != FLX_OK)
@@ -202,8 +224,10 @@ static uint64_t learn_shards(flx_subscriber *subscriber, uint64_t now_ns)
         return subscriber->ask_due_ns;
     subscriber->asking_shards = true;
     /* Waiting for a connection is no failure: the request waits with the subscriber. */
-    if (flx_ask_shards(client, &subscriber->name, &subscriber->member, UINT64_MAX, shards_answered,
-                       subscriber, NULL) == FLX_OK)
+    const flx_msg_type type =
+        subscriber->watching != NULL ? FLX_MSG_CACHE_SHARDS : FLX_MSG_STREAM_SHARDS;
+    if (flx_ask_shards(client, type, &subscriber->name, &subscriber->member, UINT64_MAX,
+                       shards_answered, subscriber, NULL) == FLX_OK)
         return UINT64_MAX;
     subscriber->asking_shards = false;
     subscriber->ask_due_ns = now_ns + client->options.backoff_max_ms * FLX_NS_PER_MS;
@@ -322,6 +346,11 @@ static flx_message take_one(flx_subscriber *subscriber)
     flx_event_record record;
     if (entry->chunk == NULL) {
         const flx_message gap = make_gap(entry);
+        if (entry->gap.reason == FLX_GAP_WATCH_READY) {
+            flx_shard_sub *sub = &subscriber->shards[entry->shard - subscriber->shards[0].shard];
+            sub->has_position = true;
+            sub->position = entry->gap.end;
+        }
         pop(subscriber, entry);
         return gap;
     }

@@ -12,6 +12,7 @@
 #include "wire/event.h"
 
 #include <felix/subscriber.h>
+#include <felix/watch.h>
 
 /* A received batch that is being taken record by record, or a notice. */
 typedef struct flx_queued {
@@ -27,10 +28,23 @@ typedef struct flx_queued {
     flx_gap gap;
 } flx_queued;
 
+/* What a subscriber that is a watch asks for: watch.c, watching.c. */
+typedef struct flx_watching {
+    bool is_key;      /* otherwise a prefix */
+    flx_watch_from from;
+    size_t len;
+    uint8_t text[];
+} flx_watching;
+
+/* The notices of a watch, as reasons of gaps; not to be met by other subscribers. */
+#define FLX_GAP_WATCH_RESET ((flx_gap_reason)1000)
+#define FLX_GAP_WATCH_READY ((flx_gap_reason)1001)
+
 struct flx_subscriber {
     flx_member member;
     flx_scoped_name name;
     flx_subscriber_options options;
+    flx_watching *watching; /* NULL: it reads a stream. Owned. */
 
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
@@ -56,6 +70,19 @@ struct flx_subscriber {
     flx_chunk *arrivals; /* what frames in the transport's buffers are copied to */
 };
 
+/* flx_subscriber_new, or with `watching` (taken when FLX_OK) a watch of the cache `name`. */
+flx_status flx_subscriber_make(flx_client *client, const char *name,
+                               const flx_subscriber_options *options, flx_watching *watching,
+                               flx_subscriber **ret_subscriber, flx_error *reterr);
+
+/* watching.c: the messages of a watch */
+void flx_watching_ask(flx_shard_sub *sub, flx_channel *channel);
+/* True: it was one. */
+bool flx_watching_answered(flx_shard_sub *sub, const flx_msg *msg);
+bool flx_watching_received(flx_shard_sub *sub, const flx_msg *msg, size_t credit);
+/* A change out of what is delivered for it. */
+void flx_watching_read(const flx_message *message, flx_cache_change *ret_change);
+
 extern const flx_member_ops flx_subscriber_ops;
 void flx_subscriber_timer_fired(void *arg, uint64_t now_ns);
 
@@ -65,6 +92,9 @@ void flx_subscriber_new_epoch(flx_shard_sub *sub);
 void flx_subscriber_deliver(flx_shard_sub *sub, const flx_event_batch *batch, flx_chunk *chunk,
                             size_t credit);
 void flx_subscriber_deliver_gap(flx_shard_sub *sub, flx_gap gap);
+/* The same as deliver for a batch that is known to be what comes next. */
+void flx_subscriber_hand_over(flx_shard_sub *sub, const flx_event_batch *batch, flx_chunk *chunk,
+                              uint32_t skip, size_t credit);
 void flx_subscriber_give_credit(flx_subscriber *subscriber);
 /* Ends the subscription for good. */
 void flx_subscriber_over(flx_subscriber *subscriber, const flx_error *why);

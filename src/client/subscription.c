@@ -17,27 +17,11 @@
 
 /* ---- leaving ---- */
 
-static void unlist(flx_shard_sub *sub)
-{
-    flx_uplink *uplink = sub->channel.uplink; /* the one it asked on */
-    if (sub->state == FLX_SHARD_WAITING)
-        return;
-    if (sub->prev != NULL)
-        sub->prev->next = sub->next;
-    else
-        uplink->subs = sub->next;
-    if (sub->next != NULL)
-        sub->next->prev = sub->prev;
-    sub->prev = sub->next = NULL;
-    sub->state = FLX_SHARD_WAITING;
-}
-
 void flx_shard_stop(flx_shard_sub *sub)
 {
     flx_channel_close(&sub->channel);
-    if (sub->incoming != NULL)
-        flx_incoming_close(sub->incoming);
-    unlist(sub);
+    flx_reader_unlist(&sub->reader);
+    sub->state = FLX_SHARD_WAITING;
     flx_seat_leave(&sub->seat);
 }
 
@@ -47,7 +31,7 @@ static uint64_t now_of(const flx_shard_sub *sub)
 }
 
 /* Back to WAITING, to ask again at `due_ns`. */
-static void ask_again(flx_shard_sub *sub, uint64_t due_ns)
+void flx_shard_ask_again(flx_shard_sub *sub, uint64_t due_ns)
 {
     flx_shard_stop(sub);
     sub->due_ns = due_ns;
@@ -61,7 +45,7 @@ static void pause_shard(flx_shard_sub *sub, uint32_t least_ms)
     uint32_t pause_ms = flx_backoff_next_ms(&sub->backoff, flx_client_random(client));
     if (pause_ms < least_ms)
         pause_ms = least_ms;
-    ask_again(sub, now_of(sub) + pause_ms * FLX_NS_PER_MS);
+    flx_shard_ask_again(sub, now_of(sub) + pause_ms * FLX_NS_PER_MS);
 }
 
 /* An unknown stream may only not be known yet: the broker's catalog arrives by itself. */
@@ -84,16 +68,20 @@ static void refused_by(flx_shard_sub *sub, const flx_error *error)
         flx_subscriber_over(sub->subscriber, error);
 }
 
-void flx_shard_lost(flx_shard_sub *sub, const flx_error *why)
+static void shard_lost(flx_reader *reader, const flx_error *why)
 {
+    flx_shard_sub *sub = (flx_shard_sub *)reader; /* its first member */
     flx_subscriber *subscriber = sub->subscriber;
     if (subscriber->over)
         return;
-    if (subscriber->options.no_resume && sub->resume.started) {
+    if (subscriber->options.no_resume && (sub->resume.started || sub->watch_resume.has_started)) {
         flx_subscriber_over(subscriber, why);
         return;
     }
-    flx_resume_lost(&sub->resume);
+    if (subscriber->watching != NULL)
+        flx_watch_resume_lost(&sub->watch_resume);
+    else
+        flx_resume_lost(&sub->resume);
     pause_shard(sub, 0);
 }
 
@@ -107,7 +95,11 @@ static void channel_ready(flx_channel *channel)
     const char *names[] = {subscriber->name.tenant, subscriber->name.namespace_,
                            subscriber->name.name};
     flx_error error;
-    sub->id = channel->uplink->next_subscription_id++;
+    sub->reader.id = channel->uplink->next_subscription_id++;
+    if (subscriber->watching != NULL) {
+        flx_watching_ask(sub, channel);
+        return;
+    }
     const bool may_size = (channel->offer.features & FLX_FEATURE_SUBSCRIBE_QUEUE) != 0;
     const flx_msg msg = {
         .type = FLX_MSG_SUBSCRIBE,
@@ -115,7 +107,7 @@ static void channel_ready(flx_channel *channel)
                       .namespace_ = {(const uint8_t *)names[1], strlen(names[1])},
                       .stream = {(const uint8_t *)names[2], strlen(names[2])},
                       .has_subscription_id = true,
-                      .subscription_id = sub->id,
+                      .subscription_id = sub->reader.id,
                       .has_start = true,
                       .start = start,
                       .has_shard = true,
@@ -129,21 +121,15 @@ static void channel_ready(flx_channel *channel)
     flx_channel_finish(channel);
 }
 
-static void subscribed(flx_shard_sub *sub, const flx_msg *msg)
+void flx_shard_run(flx_shard_sub *sub, uint64_t id, bool resumed)
 {
     flx_subscriber *subscriber = sub->subscriber;
-    const struct flx_msg_subscribed *answer = &msg->subscribed;
-    const bool again = sub->resume.started;
-    const flx_gap gap = flx_resume_subscribed(
-        &sub->resume, answer->has_start_offset ? &answer->start_offset : NULL);
-    const bool other_id = answer->subscription_id != sub->id;
-    sub->id = answer->subscription_id;
     sub->state = FLX_SHARD_RUNNING;
     sub->not_found_since_ns = 0;
     flx_channel_close(&sub->channel);
 
     (void)pthread_mutex_lock(&subscriber->mutex);
-    subscriber->stats.resumes += again;
+    subscriber->stats.resumes += resumed;
     subscriber->started += !sub->counted;
     sub->counted = true;
     if (!sub->has_position && sub->resume.has_next) {
@@ -152,10 +138,18 @@ static void subscribed(flx_shard_sub *sub, const flx_msg *msg)
     }
     (void)pthread_cond_broadcast(&subscriber->changed);
     (void)pthread_mutex_unlock(&subscriber->mutex);
+    flx_reader_named(&sub->reader, id);
+}
 
+static void subscribed(flx_shard_sub *sub, const flx_msg *msg)
+{
+    const struct flx_msg_subscribed *answer = &msg->subscribed;
+    const bool again = sub->resume.started;
+    const flx_gap gap = flx_resume_subscribed(
+        &sub->resume, answer->has_start_offset ? &answer->start_offset : NULL);
     flx_subscriber_deliver_gap(sub, gap);
-    if (other_id && !subscriber->member.ended && sub->incoming == NULL)
-        flx_incoming_match(sub);
+    if (!sub->subscriber->member.ended && sub->state == FLX_SHARD_ASKING)
+        flx_shard_run(sub, answer->subscription_id, again);
 }
 
 static void cursor_refused(flx_shard_sub *sub, const flx_msg *msg)
@@ -165,7 +159,7 @@ static void cursor_refused(flx_shard_sub *sub, const flx_msg *msg)
     flx_gap gap;
     flx_error error;
     if (flx_resume_cursor_error(&sub->resume, reason, available, &gap)) {
-        ask_again(sub, 0);
+        flx_shard_ask_again(sub, 0);
         flx_subscriber_deliver_gap(sub, gap);
         return;
     }
@@ -184,6 +178,8 @@ static void channel_received(flx_channel *channel, const flx_frame *frame, flx_m
     if (frame != NULL || sub->state != FLX_SHARD_ASKING) {
         (void)flx_fail(&error, FLX_ERR_PROTOCOL, "subscribe was answered with a binary frame");
         flx_channel_fail(channel, &error);
+    } else if (sub->subscriber->watching != NULL && flx_watching_answered(sub, msg)) {
+        return;
     } else if (msg->type == FLX_MSG_SUBSCRIBED) {
         subscribed(sub, msg);
     } else if (msg->type == FLX_MSG_SUBSCRIBE_CURSOR_ERROR) {
@@ -205,7 +201,7 @@ static void channel_lost(flx_channel *channel, const flx_error *error, bool refu
     if (refused)
         refused_by(sub, error);
     else
-        flx_shard_lost(sub, error);
+        shard_lost(&sub->reader, error);
 }
 
 static const flx_channel_ops channel_ops = {
@@ -231,13 +227,8 @@ static void ask(flx_shard_sub *sub, flx_uplink *uplink, uint64_t now_ns)
         return;
     }
     sub->state = FLX_SHARD_ASKING;
-    sub->id = UINT64_MAX; /* none yet */
     sub->due_ns = now_ns + subscriber->member.client->options.request_timeout_ms * FLX_NS_PER_MS;
-    sub->prev = NULL;
-    sub->next = uplink->subs;
-    if (uplink->subs != NULL)
-        uplink->subs->prev = sub;
-    uplink->subs = sub;
+    flx_reader_list(&sub->reader, uplink);
 }
 
 uint64_t flx_shard_service(flx_shard_sub *sub, uint64_t now_ns)
@@ -290,12 +281,6 @@ static void deliver_json(flx_shard_sub *sub, const flx_slice *payloads, size_t c
     flx_subscriber_deliver(sub, &batch, subscriber->arrivals, credit);
 }
 
-static void give_back(flx_shard_sub *sub, size_t credit)
-{
-    if (sub->incoming != NULL)
-        flx_quic_stream_consume(sub->incoming->stream, credit);
-}
-
 static void receive_msg(flx_shard_sub *sub, flx_msg *msg, size_t credit)
 {
     flx_error error;
@@ -311,7 +296,7 @@ static void receive_msg(flx_shard_sub *sub, flx_msg *msg, size_t credit)
         return;
     case FLX_MSG_SUBSCRIPTION_LAGGED: {
         const flx_gap gap = flx_resume_lagged(&sub->resume, msg->subscription_lagged.resume_from);
-        ask_again(sub, 0);
+        flx_shard_ask_again(sub, 0);
         flx_subscriber_deliver_gap(sub, gap);
         return;
     }
@@ -321,9 +306,9 @@ static void receive_msg(flx_shard_sub *sub, flx_msg *msg, size_t credit)
         pause_shard(sub, 0);
         return;
     default:
-        give_back(sub, credit);
+        flx_reader_consume(&sub->reader, credit);
         if (flx_refusal_from_msg(msg, &error))
-            flx_shard_lost(sub, &error);
+            shard_lost(&sub->reader, &error);
         return;
     }
 }
@@ -336,15 +321,16 @@ static void receive_json(flx_shard_sub *sub, const flx_frame *frame, size_t cred
     flx_arena_reset(arena);
     const flx_status status = flx_msg_decode(arena, frame->json, frame->payload.len, &msg, &error);
     if (status == FLX_ERR_UNSUPPORTED)
-        give_back(sub, credit);
+        flx_reader_consume(&sub->reader, credit);
     else if (status != FLX_OK)
-        flx_shard_lost(sub, &error);
-    else
+        shard_lost(&sub->reader, &error);
+    else if (sub->subscriber->watching == NULL || !flx_watching_received(sub, &msg, credit))
         receive_msg(sub, &msg, credit);
 }
 
-void flx_shard_frame(flx_shard_sub *sub, const flx_frame *frame, size_t credit)
+static void shard_frame(flx_reader *reader, const flx_frame *frame, size_t credit)
 {
+    flx_shard_sub *sub = (flx_shard_sub *)reader;
     flx_event_batch batch;
     flx_error error;
     if (frame->flags == 0) {
@@ -352,9 +338,17 @@ void flx_shard_frame(flx_shard_sub *sub, const flx_frame *frame, size_t credit)
         return;
     }
     if (flx_event_batch_decode(frame->flags, frame->payload, &batch, &error) != FLX_OK) {
-        flx_shard_lost(sub, &error);
+        shard_lost(&sub->reader, &error);
         return;
     }
     flx_backoff_reset(&sub->backoff); /* it really runs */
     flx_subscriber_deliver(sub, &batch, frame->chunk, credit);
 }
+
+static void shard_bound(flx_reader *reader)
+{
+    flx_subscriber_new_epoch((flx_shard_sub *)reader);
+}
+
+const flx_reader_ops flx_shard_ops = {
+    .frame = shard_frame, .lost = shard_lost, .bound = shard_bound};

@@ -26,7 +26,7 @@
 #include <felix/client.h>
 
 typedef struct flx_incoming flx_incoming;
-typedef struct flx_shard_sub flx_shard_sub;
+typedef struct flx_reader flx_reader;
 
 typedef enum flx_uplink_state {
     FLX_UPLINK_IDLE,
@@ -57,7 +57,7 @@ struct flx_uplink {
     flx_error lost;      /* why the connection is going, for its streams */
     uint32_t unanswered; /* publishes, where the broker counts them per connection */
     uint64_t next_subscription_id;
-    flx_shard_sub *subs;     /* subscriptions asked for or running, see subscription.c */
+    flx_reader *readers;     /* what event streams may belong to, see subscription.h */
     flx_incoming *incomings; /* streams the broker opened */
 };
 

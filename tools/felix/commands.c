@@ -10,6 +10,7 @@
 const cli_noun cli_nouns[] = {
     {"stream", NULL, "streams: what is published, in order"},
     {"cache", NULL, "caches: the newest value under each key"},
+    {"counter", NULL, "counters: sums beside the values of a cache"},
     {"context", "ctx", "where commands talk to, and as whom"},
     {"bench", NULL, "how fast a node is from here"},
     {NULL, NULL, NULL},
@@ -96,6 +97,22 @@ static const cli_flag cache_create_flags[] = {
     {"consistency", "leader|quorum", "when a write is safe", "leader", 0},
     {"display-name", "TEXT", "a name for people; the cache's own when not given", NULL, 0},
     {"if-absent", NULL, "an existing cache is fine, whatever it is like", NULL, 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag cache_watch_flags[] = {
+    {"prefix", "TEXT", "keys that begin so; all keys when neither it nor KEY is given", NULL, 0},
+    {"retained", NULL, "begin with what is there", NULL, 0},
+    {"from", "OFFSET", "begin with this change", NULL, 0},
+    {"shard", "N", "read one part only", NULL, 0},
+    {"count", "N", "end after so many changes", NULL, 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag cache_keys_flags[] = {
+    {"prefix", "TEXT", "keys that begin so", NULL, 0},
+    {"shard", "N", "read one part only", NULL, 0},
+    {"count", "N", "end after so many keys", NULL, 0},
     {NULL, NULL, NULL, NULL, 0},
 };
 
@@ -230,6 +247,31 @@ const cli_command cli_commands[] = {
      .run = cli_cmd_cache_put},
     {"cache", "del", "CACHE KEY", NULL, "delete a key", "A key that is not there is exit code 3.",
      "felix cache del sessions alice             # gone", .run = cli_cmd_cache_del},
+    {"cache", "watch", "CACHE [KEY]", cache_watch_flags, "print every change, as it comes",
+     "Writes 'watching' on standard error once nothing can be missed any more. With -o raw (the "
+     "default) a line is 'put KEY VALUE' or 'delete KEY'; expired and evicted keys are deletes. "
+     "jsonl has offset, part and expiry too, and an object with 'notice' where it says so on "
+     "standard error: 'reset' (changes were lost: forget the part, what is there follows) and "
+     "'ready' (all that was there has been told). A watch survives a lost connection and goes on "
+     "where it was.",
+     "felix cache watch sessions alice           # one key\n"
+     "felix cache watch sessions --prefix user/ --retained # what is there, then every change\n"
+     "felix cache watch sessions -o jsonl        # everything, for programs",
+     .run = cli_cmd_cache_watch},
+    {"cache", "keys", "CACHE", cache_keys_flags, "list the keys that are there", NULL,
+     "felix cache keys sessions                  # key, size, version\n"
+     "felix cache keys sessions --prefix user/ -o name # keys only",
+     .run = cli_cmd_cache_keys},
+    {"counter", "add", "CACHE KEY [DELTA]", NULL, "add to a counter, and print the sum",
+     "DELTA is 1 when not given; a negative one stands behind --. A counter begins at 0 and is "
+     "apart from a value under the same key. When no answer came it may have been counted: adding "
+     "again may count twice.",
+     "felix counter add visits home              # one more\n"
+     "felix counter add stock apples -- -3       # three less",
+     .run = cli_cmd_counter_add},
+    {"counter", "get", "CACHE KEY", NULL, "print the sum of a counter",
+     "One that was never added to is exit code 3.",
+     "felix counter get visits home              # how many", .run = cli_cmd_counter_get},
     {"cache", "ls", "", NULL, "list the caches of the namespace", NULL,
      "felix cache ls                             # names and sizes", .run = cli_cmd_cache_ls},
     {"cache", "show", "CACHE", NULL, "show what a cache is", NULL,

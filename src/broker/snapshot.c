@@ -190,13 +190,13 @@ static void page_keep(flx_page *page, const flx_job *job, flx_cache_cursor next)
     }
 }
 
-void flx_snapshot_job(flx_worker *worker, flx_job *job)
+flx_job_step flx_snapshot_job(flx_worker *worker, flx_job *job)
 {
     const flx_cache_state *state = flx_cache_state_find(worker, job->id, job->shard);
     flx_page *page = page_place(worker, job);
     if (state == NULL) {
         job->status = FLX_ERR_NOT_FOUND;
-        return;
+        return FLX_STEP_DONE;
     }
     if (page_is_of(page, job)) {
         job->value = page->events;
@@ -204,7 +204,7 @@ void flx_snapshot_job(flx_worker *worker, flx_job *job)
             flx_chunk_ref(job->value.chunk);
         }
         job->walk = page->next;
-        return;
+        return FLX_STEP_DONE;
     }
     page_maker maker;
     flx_cache_cursor next = job->walk;
@@ -216,6 +216,7 @@ void flx_snapshot_job(flx_worker *worker, flx_job *job)
         page_keep(page, job, next);
         job->walk = next;
     }
+    return FLX_STEP_DONE;
 }
 
 /* ---- the reader ---- */

@@ -305,25 +305,41 @@ static flx_status start_resolve(flx_worker *worker, flx_owned *owned, flx_job *j
     return FLX_OK;
 }
 
-bool flx_watch_job(flx_worker *worker, flx_job *job)
+flx_job_step flx_watch_job(flx_worker *worker, flx_job *job)
 {
     flx_cache_state *state;
+    if (job->status != FLX_OK) {
+        return FLX_STEP_DONE; /* its log failed while it waited */
+    }
     job->status = flx_cache_state_get(worker, &job->request, &state);
+    if (job->status == FLX_ERR_UNAVAILABLE) {
+        job->status = FLX_OK;
+        flx_durable_park(flx_cache_durable(worker, job->id, job->shard), job);
+        return FLX_STEP_PARKED;
+    }
     if (job->status == FLX_OK && !job->is_counted) {
         job->status = start_resolve(worker, state->owned, job);
     }
     if (job->status != FLX_OK) {
-        return true;
+        return FLX_STEP_DONE;
     }
     if (job->start_kind == FLX_WATCH_RETAINED && !flx_snapshot_count(worker, state->shard, job)) {
-        return false;
+        return FLX_STEP_AGAIN;
+    }
+    flx_durable *durable = state->owned->durable;
+    job->wait_end = job->offset;
+    if (durable != NULL && job->start_kind != FLX_WATCH_OFFSET && flx_cache_settle(durable, job)) {
+        return FLX_STEP_PARKED; /* what is before the start must not be lost any more */
+    }
+    if (job->status != FLX_OK) {
+        return FLX_STEP_DONE;
     }
     flx_shard_seal(&state->owned->shard);
     flx_owned_announce(worker, state->owned);
     const flx_feed *feed = &state->owned->shard.feed;
     if (job->offset < flx_feed_oldest_offset(feed)) {
         job->status = FLX_ERR_AGAIN; /* the ring ran over its start while keys were counted */
-        return true;
+        return FLX_STEP_DONE;
     }
     job->first_sequence = flx_feed_find(feed, job->offset);
     job->end_sequence = feed->end;
@@ -331,7 +347,7 @@ bool flx_watch_job(flx_worker *worker, flx_job *job)
     if (job->from != worker->index) {
         job->status = flx_frames_collect(job, feed);
     }
-    return true;
+    return FLX_STEP_DONE;
 }
 
 /* ---- back home ---- */

@@ -14,6 +14,7 @@
  * "newest", "oldest", "wait" (drop_new, drop_old, block), cache "primary" (1 shard), "cached" (4).
  * With a disk also durable ones: "logged" (synced), "logged4" (4 shards), "written", "accepted",
  * "kept" (synced, block) and "bounded" (synced, at most 40 records in segments as small as may be).
+ * Durable caches: "safe" (1 shard), "safe4" (4).
  * A failed expectation of the harness itself stops the process.
  */
 #ifndef FLX_TESTS_BROKER_HARNESS_H

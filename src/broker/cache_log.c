@@ -190,10 +190,26 @@ typedef struct fetch {
     flx_durable *durable;
     uint64_t offset; /* of the record */
     flx_job *job;
-    flx_slice key;
     uint32_t id;
     uint32_t shard;
+    uint32_t round;
 } fetch;
+
+uint32_t flx_cache_read_hold(flx_cache_state *state)
+{
+    state->reads++;
+    return state->round;
+}
+
+void flx_cache_read_release(flx_cache_state *state, uint32_t round)
+{
+    FLX_ASSERT(state->reads > 0);
+    state->reads--;
+    if (round != state->round) {
+        FLX_ASSERT(state->old_reads > 0);
+        state->old_reads--;
+    }
+}
 
 /* The put at an offset, in a block that should have it. */
 static flx_status find_put(const flx_range *block, uint64_t offset, flx_change *ret_change)
@@ -263,8 +279,7 @@ static void fetch_end(fetch *self)
         flx_durable_tell(self->durable, FLX_LOG_UNREAD, &self->read.error);
     }
     if (state != NULL) {
-        FLX_ASSERT(state->reads > 0);
-        state->reads--;
+        flx_cache_read_release(state, self->round);
     }
     flx_free(self);
     flx_job_again(worker, job);
@@ -292,20 +307,181 @@ void flx_cache_fetch(flx_durable *durable, flx_job *job, uint64_t version)
     self->read.offset = version;
     self->read.done = on_fetched;
     self->read.arg = self;
-    durable->owned->cache->reads++;
+    self->round = flx_cache_read_hold(durable->owned->cache);
     if (flx_journal_read_begin(durable->journal, &self->read)) {
         fetch_end(self);
     }
 }
 
-/* ---- compaction ---- */
+/* ---- a page of them ---- */
 
-void flx_cache_compact_look(flx_durable *durable)
+#define AWAY_FIRST 32
+
+struct flx_away {
+    flx_journal_read read;
+    flx_durable *durable;
+    flx_job *job;
+    uint64_t *versions;
+    uint32_t count;
+    uint32_t cap;
+    uint32_t next;
+    uint32_t id;
+    uint32_t shard;
+    uint32_t round;
+    flx_buffer events;
+};
+
+bool flx_away_add(flx_away **away, uint64_t version)
 {
-    (void)durable;
+    flx_away *self = *away;
+    if (self == NULL) {
+        self = flx_calloc(1, sizeof *self);
+        if (self == NULL) {
+            return false;
+        }
+        *away = self;
+        flx_buffer_init(&self->events, FLX_EVENTS_BYTES_MAX);
+    }
+    if (self->count == self->cap) {
+        const uint32_t cap = self->cap == 0 ? AWAY_FIRST : self->cap * 2;
+        uint64_t *versions = flx_realloc(self->versions, cap * sizeof versions[0]);
+        if (versions == NULL) {
+            return false;
+        }
+        self->versions = versions;
+        self->cap = cap;
+    }
+    /* In order, so that those of one block are read one behind the other. */
+    uint32_t at = self->count++;
+    for (; at > 0 && self->versions[at - 1] > version; at--) {
+        self->versions[at] = self->versions[at - 1];
+    }
+    self->versions[at] = version;
+    return true;
 }
 
-void flx_cache_state_stop(flx_cache_state *state)
+flx_away *flx_away_free(flx_away *away)
 {
-    (void)state;
+    if (away != NULL) {
+        flx_buffer_done(&away->events);
+        flx_free(away->versions);
+        flx_free(away);
+    }
+    return NULL;
+}
+
+/* What the log had, behind what memory had. */
+static flx_status away_join(flx_worker *worker, const flx_away *away)
+{
+    flx_job *job = away->job;
+    const flx_slice first =
+        job->value.chunk == NULL ? (flx_slice){NULL, 0} : flx_range_slice(&job->value);
+    const flx_slice rest = flx_buffer_slice(&away->events);
+    if (rest.len == 0) {
+        return FLX_OK;
+    }
+    uint8_t *to = flx_scratch_reserve(&worker->scratch, first.len + rest.len);
+    if (to == NULL) {
+        return FLX_ERR_NOMEM;
+    }
+    if (first.len > 0) {
+        memcpy(to, first.ptr, first.len);
+    }
+    memcpy(to + first.len, rest.ptr, rest.len);
+    flx_chunk_unref(job->value.chunk);
+    job->value = flx_scratch_commit(&worker->scratch, first.len + rest.len);
+    return FLX_OK;
+}
+
+static void away_end(flx_away *away)
+{
+    flx_worker *worker = away->durable->worker;
+    flx_job *job = away->job;
+    flx_cache_state *state = flx_cache_state_find(worker, away->id, away->shard);
+    if (state != NULL) {
+        flx_cache_read_release(state, away->round);
+    }
+    if (job->status == FLX_OK) {
+        job->status = away_join(worker, away);
+    } else if (job->status == FLX_ERR_CORRUPT || job->status == FLX_ERR_IO) {
+        flx_durable_tell(away->durable, FLX_LOG_UNREAD, &away->read.error);
+    }
+    flx_away_free(away);
+    flx_job_again(worker, job);
+}
+
+/* The events of all values that are wanted of this block, which has the next one. */
+static flx_status away_take(flx_away *away, const flx_range *block)
+{
+    flx_worker *worker = away->durable->worker;
+    bool is_first = true;
+    for (; away->next < away->count; away->next++, is_first = false) {
+        flx_change change;
+        const uint64_t version = away->versions[away->next];
+        const flx_status found = find_put(block, version, &change);
+        if (found != FLX_OK) {
+            return is_first ? found : FLX_OK; /* in another block */
+        }
+        const struct flx_msg_cache_event event = {
+            .key = change.key,
+            .has_value = true,
+            .value = change.value,
+            .offset = version,
+            .expires_at_millis = change.expires_at_ms,
+        };
+        const flx_status status = flx_event_append(&away->events, &event);
+        if (status == FLX_ERR_TOO_LARGE) { /* no client could have it; a get answers the same */
+            flx_stat_add(&worker->stats.dropped[FLX_DROP_TOO_LARGE], 1);
+        } else if (status != FLX_OK) {
+            return status;
+        }
+    }
+    return FLX_OK;
+}
+
+/* One block is here; true: it was the last one. */
+static bool away_read(flx_away *away)
+{
+    flx_job *job = away->job;
+    flx_journal_read *read = &away->read;
+    job->status = read->status;
+    if (job->status == FLX_OK) {
+        flx_stat_add(&away->durable->worker->stats.log_blocks_read, 1);
+        job->status =
+            read->range.chunk == NULL ? FLX_ERR_CORRUPT : away_take(away, &read->range);
+        read->range.chunk = flx_chunk_unref(read->range.chunk);
+    }
+    if (job->status != FLX_OK || away->next == away->count) {
+        away_end(away);
+        return true;
+    }
+    return false;
+}
+
+static void away_go(flx_away *away)
+{
+    do {
+        away->read.offset = away->versions[away->next];
+    } while (flx_journal_read_begin(away->durable->journal, &away->read) && !away_read(away));
+}
+
+/* From a completion. */
+static void on_away(flx_journal_read *read)
+{
+    flx_away *away = read->arg;
+    if (!away_read(away)) {
+        away_go(away);
+    }
+}
+
+void flx_away_begin(flx_durable *durable, flx_away *away, flx_job *job)
+{
+    away->durable = durable;
+    away->job = job;
+    away->id = job->id;
+    away->shard = job->shard;
+    away->round = flx_cache_read_hold(durable->owned->cache);
+    away->read.done = on_away;
+    away->read.arg = away;
+    away_go(away);
 }

@@ -187,6 +187,7 @@ void flx_caches_tick(flx_worker *worker)
     flx_cache_pool_stats(worker->cache_pool, &stats);
     flx_stat_set(&worker->stats.cache_entries, stats.entries);
     flx_stat_set(&worker->stats.cache_bytes, stats.bytes);
+    flx_stat_set(&worker->stats.cache_away, stats.away);
     flx_stat_set(&worker->stats.cache_evictions, stats.evictions);
     flx_stat_set(&worker->stats.cache_expirations, stats.expirations);
     flx_stat_set(&worker->stats.counters, worker->counters.count);

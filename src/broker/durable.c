@@ -25,7 +25,7 @@
 #include <string.h>
 
 #define WAITERS_FIRST     16
-#define CACHE_SEGMENT_BYTES (UINT64_C(8) << 20)
+#define CACHE_SEGMENT_BYTES (UINT64_C(2) << 20)
 #define CACHE_BLOCK_BYTES (32u << 10)
 #define MS_NS             UINT64_C(1000000)
 #define RECALL_RETRY_NS   (1000 * MS_NS)

@@ -133,8 +133,9 @@ static bool frame_make(flx_worker *worker, const flx_sub *sub, const flx_stored 
 typedef enum front { FRONT_FRAME, FRONT_EMPTY, FRONT_NO_MEMORY } front;
 
 /* Makes the first frame of the block that holds something for the subscriber. */
-static front front_make(flx_worker *worker, const flx_sub *sub)
+static front front_make(flx_worker *worker, flx_sub *sub)
 {
+    const flx_stored_kind wanted = sub->watch != NULL ? FLX_STORED_CACHE : FLX_STORED_DATA;
     flx_history *history = sub->history;
     flx_slice rest = history->rest;
     flx_stored stored;
@@ -143,7 +144,7 @@ static front front_make(flx_worker *worker, const flx_sub *sub)
             return FRONT_EMPTY;
         }
         const size_t bytes = history->rest.len - rest.len;
-        if (stored.kind != FLX_STORED_DATA || flx_stored_end(&stored) <= sub->offset) {
+        if (stored.kind != wanted || flx_stored_end(&stored) <= sub->offset) {
             history->rest = rest;
             continue;
         }
@@ -151,6 +152,9 @@ static front front_make(flx_worker *worker, const flx_sub *sub)
             return FRONT_NO_MEMORY;
         }
         history->frame_bytes = bytes;
+    }
+    if (sub->watch != NULL && sub->offset < history->frame.base_offset) {
+        sub->offset = history->frame.base_offset; /* what lies between is no change */
     }
     return FRONT_FRAME;
 }

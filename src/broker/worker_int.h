@@ -175,7 +175,8 @@ typedef struct flx_job {
     flx_range value; /* of the answer, or a block of a log; owned when its chunk is set */
     flx_catalog *catalog;
     struct flx_op_batch *batch; /* OPERATIONS: owned */
-    uint8_t step;               /* CACHE: flx_cache_step */
+    uint8_t step;               /* CACHE, PAGE, OPERATIONS: flx_cache_step */
+    flx_cache_cursor page_next; /* PAGE: where the next one begins */
     uint64_t wait_end;          /* while it waits for a mark: of the log it waits for */
 } flx_job;
 
@@ -408,7 +409,9 @@ typedef struct flx_cache_state {
     struct flx_cache_load *load; /* while LOADING */
     struct flx_cache_compaction *compaction;
     uint64_t compacted_bytes; /* of the log when it was compacted last; 0: not since it was opened */
-    uint32_t reads;           /* of values that are away, on their way */
+    uint32_t reads;     /* of values that are away, on their way */
+    uint32_t old_reads; /* those begun before the last gathering for a compaction ended */
+    uint32_t round;     /* gatherings that ended */
     bool is_loaded;           /* the index is whole */
 } flx_cache_state;
 
@@ -928,7 +931,18 @@ bool flx_cache_settle(flx_durable *durable, flx_job *job);
 /* Reads the value of the put at offset `version` into job.value, or says in job.status why not; the
  * job is served again in the next tick. */
 void flx_cache_fetch(flx_durable *durable, flx_job *job, uint64_t version);
-void flx_cache_compact_look(flx_durable *durable);
+/* The values of a page that are in the log only. Adding makes it (NULL at first); false: no memory. */
+typedef struct flx_away flx_away;
+bool flx_away_add(flx_away **away, uint64_t version);
+flx_away *flx_away_free(flx_away *away);
+/* Takes `away`: appends its events to job.value, then the job is served again. */
+void flx_away_begin(flx_durable *durable, flx_away *away, flx_job *job);
+/* A read that must find what was there when it began: compaction waits for it. */
+uint32_t flx_cache_read_hold(flx_cache_state *state);
+void flx_cache_read_release(flx_cache_state *state, uint32_t round);
+
+/* cache_compact.c */
+void flx_cache_compact_look(flx_durable *durable); /* a tick in which its log moved */
 void flx_cache_state_stop(flx_cache_state *state); /* before its log is closed */
 
 /* changes.c: cache shards above their logs. */
@@ -973,8 +987,9 @@ bool flx_snapshot_count(flx_worker *worker, const flx_cache_shard *shard, flx_jo
 #define FLX_PAGES_A_PULL 4 /* then others have their turn */
 void flx_snapshots_tick(flx_worker *worker);
 void flx_snapshots_done(flx_worker *worker);
-/* Appends a cache_event to worker.events. FLX_ERR_NOMEM, FLX_ERR_TOO_LARGE. */
-flx_status flx_event_append(flx_worker *worker, const struct flx_msg_cache_event *event);
+#define FLX_EVENTS_BYTES_MAX (64u << 20) /* of one page or frame: a few of the largest events */
+/* Appends a cache_event. FLX_ERR_NOMEM, FLX_ERR_TOO_LARGE. */
+flx_status flx_event_append(flx_buffer *events, const struct flx_msg_cache_event *event);
 /* What worker.events holds, as a range (chunk NULL: nothing); empties it. FLX_ERR_NOMEM. */
 flx_status flx_events_take(flx_worker *worker, flx_range *ret_range);
 

@@ -424,7 +424,7 @@ hx *hx_new(const hx_options *options)
     h->options = *options;
     h->count = options->workers == 0 ? 1 : options->workers;
     h->now_ns = UINT64_C(1000000000);
-    h->wall_us = UINT64_C(1700000000000000);
+    h->wall_us = UINT64_C(1700000000000000) + options->wall_ms * 1000;
     h->durable_ids = 10;
     (void)flx_seats_new(&h->seats, NULL);
     bool ok = tokens_new(h) && (h->catalog = catalog_new(h, true)) != NULL;

@@ -39,6 +39,7 @@ typedef struct hx_options {
     size_t listener_port_count;
     flx_worker_limits limits;
     flx_disk *disk; /* borrowed; NULL: no durable streams */
+    uint64_t wall_ms; /* how much later than usual it begins */
     bool manual_io; /* nothing is written until hx_io says so; otherwise as soon as it is asked */
 } hx_options;
 

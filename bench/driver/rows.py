@@ -319,6 +319,35 @@ P14 = Row("P14", "1 KiB, fan-out 2, one stalled subscriber beside them", (), sta
            Measure("grown_mib", "MiB", 64.0)],
           "bench_latency --size 1024 --subs 2, beside bench_pubsub stall", warm=True)
 
+
+
+def watch(bench, watches, keys, changes):
+    node = bench.node
+    with node.load("watch", "--cache", node.fresh("cache"), "--watches", watches, "--keys", keys,
+                   "--changes", scaled(bench, changes)) as load:
+        load.expect("warm")
+        before = node.cpu_s()
+        load.go()
+        snapshot = load.expect("snapshot")
+        between = node.cpu_s()
+        load.go()
+        result = load.expect("result")
+        after = node.cpu_s()
+    return {"lost": snapshot["wrong"] + result["wrong"],
+            "snapshot_us": (between - before) * 1e6 / snapshot["count"],
+            "change_us": (after - between) * 1e6 / result["count"],
+            "rate": result["count"] / ((result["end_ns"] - result["start_ns"]) / 1e9)}
+
+
+def p10(watches, keys, changes, full_only=False):
+    return Row(f"P10/{watches}x{keys}", f"snapshot of {keys} keys to {watches} watches, then 10,000 "
+               "changes/s, 100 B", (), lambda b: watch(b, watches, keys, changes),
+               [Measure("change_us", "us", 0.10), Measure("snapshot_us", "us"),
+                Measure("rate", "/s")],
+               f"bench_watch --watches {watches} --keys {keys} --changes {changes}",
+               full_only=full_only)
+
+
 BUSY = ("--workers", "1", "--busy-poll-us", "1000")
 
 GOAL_ROWS = [
@@ -349,4 +378,5 @@ GOAL_ROWS = [
     p13("idle", 10, among_idle(10), None),
     p13("idle", 2000, among_idle(2000), "P13/idle-10"),
     p13("idle", 10000, among_idle(10000), "P13/idle-10", full_only=True),
+    p10(100, 10000, 20000), p10(1000, 100000, 100000, full_only=True),
 ]

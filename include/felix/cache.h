@@ -110,8 +110,8 @@ FLX_API flx_status flx_cache_delete_if_async(flx_cache *cache, flx_slice key, ui
 /* How a counter request ended. */
 typedef struct flx_counter_result {
     flx_status status;
-    bool found;    /* false: the counter was never written */
-    int64_t value; /* the sum now */
+    bool found;             /* false: the counter was never written */
+    int64_t value;          /* the sum now */
     const flx_error *error; /* NULL when FLX_OK */
 } flx_counter_result;
 typedef void (*flx_counter_fn)(void *arg, const flx_counter_result *result);

@@ -35,7 +35,7 @@ typedef enum flx_cache_change_kind {
     FLX_CACHE_CHANGE_PUT = 0,
     FLX_CACHE_CHANGE_DELETE = 1, /* also: expired, evicted */
     FLX_CACHE_CHANGE_RESET = 2,  /* keys of this shard are void; those that are there follow */
-    FLX_CACHE_CHANGE_READY = 3   /* with FLX_WATCH_FROM_RETAINED: all that was there has been told */
+    FLX_CACHE_CHANGE_READY = 3 /* with FLX_WATCH_FROM_RETAINED: all that was there has been told */
 } flx_cache_change_kind;
 
 /* One change, or a notice in its place. What it points to is valid while it is held: in a change_fn
@@ -43,8 +43,8 @@ typedef enum flx_cache_change_kind {
 typedef struct flx_cache_change {
     flx_cache_change_kind kind;
     uint32_t shard;
-    bool is_retained;       /* PUT: was there when the watch began (again) */
-    uint64_t offset;        /* PUT, DELETE: its place among the changes of the shard; of a PUT also the
+    bool is_retained; /* PUT: was there when the watch began (again) */
+    uint64_t offset;  /* PUT, DELETE: its place among the changes of the shard; of a PUT also the
                                version it gave the key */
     uint64_t expires_at_ms; /* PUT: since 1970; 0: never */
     flx_slice key;
@@ -63,13 +63,13 @@ typedef enum flx_watch_from {
 
 /* Start from FLX_CACHE_WATCH_OPTIONS_INIT; zero and NULL mean the default written beside a field. */
 typedef struct flx_cache_watch_options {
-    size_t struct_size;   /* sizeof(flx_cache_watch_options) */
-    flx_slice key;        /* ptr set: this key only */
-    flx_slice prefix;     /* otherwise all that begin so; empty: everything */
-    uint32_t shard;       /* 0 .. or FLX_SHARD_ALL, which the INIT sets. A key is on one shard */
+    size_t struct_size; /* sizeof(flx_cache_watch_options) */
+    flx_slice key;      /* ptr set: this key only */
+    flx_slice prefix;   /* otherwise all that begin so; empty: everything */
+    uint32_t shard;     /* 0 .. or FLX_SHARD_ALL, which the INIT sets. A key is on one shard */
     flx_watch_from from;
-    uint64_t offset;      /* for FLX_WATCH_FROM_OFFSET; of every shard watched */
-    bool no_resume;       /* end with an error instead of watching again after a loss */
+    uint64_t offset;       /* for FLX_WATCH_FROM_OFFSET; of every shard watched */
+    bool no_resume;        /* end with an error instead of watching again after a loss */
     uint32_t not_found_ms; /* 5000: how long an unknown cache is asked for again before it ends */
     flx_cache_change_fn change_fn; /* NULL: the queue */
     flx_end_fn end_fn;             /* NULL: not wanted */

@@ -356,6 +356,7 @@ static void run_open(op_output *output, flx_lane *lane, const flx_operation *ope
         answer_failure(output, operation->opcode, operation->id, status, message);
         return;
     }
+    FLX_ASSERT(is_cache ? name->cache != NULL : name->stream != NULL); /* name_resolve */
     const bool jumps = !is_cache && name->stream->routing == FLX_ROUTING_JUMP_HASH;
     const flx_operation_answer answer = {.opcode = operation->opcode,
                                          .id = operation->id,

@@ -960,7 +960,7 @@ void flx_caches_tick(flx_worker *worker);
 void flx_caches_done(flx_worker *worker);
 
 /* watch.c */
-void flx_watch_message(flx_lane *lane, const struct flx_msg_cache_watch *watch);
+void flx_watch_message(flx_lane *lane, const struct flx_msg_cache_watch *msg);
 flx_job_step flx_watch_job(flx_worker *worker, flx_job *job); /* on the owner */
 void flx_watch_started(flx_lane *lane, flx_sub *sub, const flx_job *job);
 void flx_watch_free(flx_worker *worker, flx_sub *sub);

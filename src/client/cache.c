@@ -176,11 +176,10 @@ static void cache_answered(flx_ask *ask, flx_msg *msg, const flx_error *error)
     } else if (msg->type == FLX_MSG_CACHE_CONDITION_RESULT) {
         report_condition(ask, msg);
     } else if (msg->type == FLX_MSG_COUNTER_VALUE) {
-        const flx_counter_result result = {.status = FLX_OK,
-                                           .found = msg->counter_value.has_value,
-                                           .value = msg->counter_value.has_value
-                                                        ? msg->counter_value.value
-                                                        : 0};
+        const flx_counter_result result = {
+            .status = FLX_OK,
+            .found = msg->counter_value.has_value,
+            .value = msg->counter_value.has_value ? msg->counter_value.value : 0};
         report_counter(ask, &result);
     } else {
         const flx_cache_result result = {.status = FLX_OK, .applied = true};

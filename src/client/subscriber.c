@@ -204,8 +204,8 @@ static void shards_answered(void *arg, uint32_t shards, const flx_error *error)
     }
     flx_status status = FLX_OK;
     if (shards > SHARDS_MAX)
-        status = flx_fail(&failure, FLX_ERR_PROTOCOL, "a %s of %u shards", kind_of(subscriber),
-                          shards);
+        status =
+            flx_fail(&failure, FLX_ERR_PROTOCOL, "a %s of %u shards", kind_of(subscriber), shards);
     else
         status = make_shards(subscriber, 0, shards, &failure);
     if (status != FLX_OK)

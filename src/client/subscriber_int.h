@@ -30,7 +30,7 @@ typedef struct flx_queued {
 
 /* What a subscriber that is a watch asks for: watch.c, watching.c. */
 typedef struct flx_watching {
-    bool is_key;      /* otherwise a prefix */
+    bool is_key; /* otherwise a prefix */
     flx_watch_from from;
     size_t len;
     uint8_t text[];

@@ -87,8 +87,8 @@ struct flx_incoming {
     flx_frame_reader reader;
     uint64_t id;
     flx_reader *reader_of; /* whose it is; NULL: not known yet */
-    size_t credited;    /* bytes of the frame being read that are consumed already */
-    uint8_t *held;      /* data before its subscription was known */
+    size_t credited;       /* bytes of the frame being read that are consumed already */
+    uint8_t *held;         /* data before its subscription was known */
     size_t held_len, held_cap;
     flx_incoming *prev, *next;
 };

@@ -117,11 +117,11 @@ static void deliver(flx_shard_sub *sub, const struct flx_msg_cache_event *event,
                     size_t credit)
 {
     flx_subscriber *subscriber = sub->subscriber;
-    const flx_change change = {
-        .kind = event->has_value ? FLX_CHANGE_KIND_PUT : FLX_CHANGE_KIND_DELETE,
-        .key = event->key,
-        .value = event->has_value ? event->value : (flx_slice){NULL, 0},
-        .expires_at_ms = event->has_value ? event->expires_at_millis : 0};
+    const flx_change change = {.kind =
+                                   event->has_value ? FLX_CHANGE_KIND_PUT : FLX_CHANGE_KIND_DELETE,
+                               .key = event->key,
+                               .value = event->has_value ? event->value : (flx_slice){NULL, 0},
+                               .expires_at_ms = event->has_value ? event->expires_at_millis : 0};
     const size_t len = HEAD_BYTES + flx_change_bytes(&change);
     uint8_t *at = flx_subscriber_room(subscriber, flx_record_bytes(len));
     flx_error error;
@@ -188,8 +188,8 @@ void flx_watching_read(const flx_message *message, flx_cache_change *ret_change)
     const flx_slice record = {cursor.at, flx_cursor_left(&cursor)};
     const flx_status status = flx_change_read(record, &change, NULL);
     FLX_ASSERT(status == FLX_OK); /* our own bytes */
-    ret_change->kind = change.kind == FLX_CHANGE_KIND_PUT ? FLX_CACHE_CHANGE_PUT
-                                                          : FLX_CACHE_CHANGE_DELETE;
+    ret_change->kind =
+        change.kind == FLX_CHANGE_KIND_PUT ? FLX_CACHE_CHANGE_PUT : FLX_CACHE_CHANGE_DELETE;
     ret_change->key = change.key;
     ret_change->value = change.value;
     ret_change->expires_at_ms = change.expires_at_ms;

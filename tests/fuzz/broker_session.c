@@ -76,7 +76,8 @@ static void send_operations(client_stream *c, unsigned seed, input *in)
     static const uint8_t opcodes[] = {FLX_OPCODE_OPEN,         FLX_OPCODE_CACHE_GET,
                                       FLX_OPCODE_CACHE_PUT,    FLX_OPCODE_CACHE_DELETE,
                                       FLX_OPCODE_CACHE_PUT_IF, FLX_OPCODE_CACHE_DELETE_IF,
-                                      FLX_OPCODE_PLACEMENT,    FLX_OPCODE_GROUP_DESCRIBE};
+                                      FLX_OPCODE_PLACEMENT,    FLX_OPCODE_GROUP_DESCRIBE,
+                                      FLX_OPCODE_COUNTER_ADD,  FLX_OPCODE_COUNTER_GET};
     static const uint8_t value[5000];
     for (unsigned i = 0; i < 1 + seed % 4; i++) {
         const uint8_t how = take(in);
@@ -113,7 +114,7 @@ static void send_message(world *w, client_stream *c, input *in)
     if (!may_send(c, 1024)) {
         return;
     }
-    switch (kind % 18) {
+    switch (kind % 22) {
     case 0:
         hx_json(c->s, "{\"type\":\"subscribe\"," OF ",\"stream\":\"%s\"%s}", name, starts[id % 8]);
         break;
@@ -188,6 +189,33 @@ static void send_message(world *w, client_stream *c, input *in)
     case 14:
     case 15:
         send_operations(c, id, in);
+        break;
+    case 16:
+    case 17: {
+        static const char *const watches[] = {
+            "\"prefix\":\"\"",
+            "\"prefix\":\"k1\",\"retained\":true",
+            "\"key\":\"k1\"",
+            "\"key\":\"k2\",\"retained\":true",
+            "\"prefix\":\"k\",\"from_offset\":0",
+            "\"prefix\":\"\",\"shard\":3,\"retained\":true",
+            "\"key\":\"k1\",\"prefix\":\"\"",
+            "\"key\":\"k3\",\"from_offset\":18446744073709551615"};
+        hx_json(c->s, "{\"type\":\"cache_watch\"," OF ",\"cache\":\"%s\",%s}",
+                id % 3 == 0 ? "cached" : "primary", watches[id % 8]);
+        break;
+    }
+    case 18:
+        hx_json(c->s,
+                "{\"type\":\"counter_add\"," OF
+                ",\"cache\":\"primary\",\"key\":\"k%u\",\"delta\":%lld,\"request_id\":1}",
+                id % 4, id % 5 == 0 ? INT64_MAX : (long long)id - 100);
+        break;
+    case 19:
+        hx_json(c->s,
+                "{\"type\":\"cache_put\"," OF
+                ",\"cache\":\"primary\",\"key\":\"k%u\",\"value\":\"dmFsdWU=\",\"ttl_ms\":%u}",
+                id % 16, id * 40);
         break;
     default:
         hx_publish(c->s, name, id % 4 == 0 ? 0 : id, id % 3 == 0 ? "key" : NULL, "text",
@@ -369,6 +397,7 @@ static void check_nothing_is_left(world *w)
         MUST(flx_stat_get(&stats->connections) == 0);
         MUST(flx_stat_get(&stats->lanes) == 0);
         MUST(flx_stat_get(&stats->subscriptions) == 0);
+        MUST(flx_stat_get(&stats->watches) == 0);
         MUST(w->h->workers[i]->answers_out == 0);
         MUST(w->h->workers[i]->mirror_bytes == 0);
         MUST(w->memory_failed || w->h->workers[i]->jobs_out == 0);

@@ -71,6 +71,41 @@ with felix.Client(address, tenant_id=T, token=token, ca_file=ca_file) as client:
     assert client.cache_get(T, NS, "primary", "k") is None
     print("cache: ok")
 
+    # Watches: what is there, then every change; deletes without a value; from an offset; cursor errors.
+    client.cache_put(T, NS, "primary", "w/1", b"old")
+    key, prefix = felix.CacheWatchFilter.key("w/1"), felix.CacheWatchFilter.prefix("w/")
+    with client.watch_cache(T, NS, "primary", prefix, retained=True) as watch:
+        assert watch.retained_count == 1 and not watch.resnapshot
+        first = watch.recv(timeout=20)
+        assert (first.key, first.value) == ("w/1", b"old") and first.offset < watch.resume_offset
+        client.cache_put(T, NS, "primary", "other", b"not for us")
+        client.cache_put(T, NS, "primary", "w/2", b"two", ttl=3600)
+        put = watch.recv(timeout=20)
+        assert (put.key, put.value) == ("w/2", b"two") and put.offset >= watch.resume_offset
+        assert put.expires_at_millis > time.time() * 1000
+        client.cache_delete(T, NS, "primary", "w/1")
+        gone = watch.recv(timeout=20)
+        assert gone.key == "w/1" and gone.value is None and gone.offset > put.offset
+    with client.watch_cache(T, NS, "primary", key, start=put.offset) as watch:
+        assert watch.resume_offset == put.offset
+        again = watch.recv(timeout=20)
+        assert (again.key, again.offset) == ("w/1", gone.offset)
+    with client.watch_cache(T, NS, "primary", prefix, start=1) as watch: # long gone
+        assert watch.resnapshot and watch.recv(timeout=20).key == "w/2"
+    try:
+        client.watch_cache(T, NS, "primary", key, start=2**62)
+        raise AssertionError("an offset in the future was accepted")
+    except felix.CursorError:
+        pass
+    print("cache watches: ok")
+
+    # Counters.
+    assert client.counter_get(T, NS, "primary", "visits") is None
+    assert client.counter_add(T, NS, "primary", "visits", 5) == 5
+    assert client.counter_add(T, NS, "primary", "visits", -7) == -2
+    assert client.counter_get(T, NS, "primary", "visits") == -2
+    print("counters: ok")
+
     # Errors are typed.
     try:
         client.publish(T, NS, "never-created", b"x")

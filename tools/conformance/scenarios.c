@@ -506,7 +506,13 @@ static flx_status watch_prefix(check_suite *suite, flx_client *client, const cha
                             : status;
 }
 
-/* The next change, which must be this one; NULL value: a delete. Its offset. */
+static bool is_text(flx_slice bytes, const char *expected)
+{
+    return bytes.len == strlen(expected) &&
+           (bytes.len == 0 || memcmp(bytes.ptr, expected, bytes.len) == 0);
+}
+
+/* The next change, which must be this one; a delete has the value "". Its offset. */
 static bool is_next(check_suite *suite, flx_cache_watch *watch, flx_cache_change_kind kind,
                     const char *key, const char *value, uint64_t *ret_offset)
 {
@@ -514,10 +520,8 @@ static bool is_next(check_suite *suite, flx_cache_watch *watch, flx_cache_change
     if (flx_cache_watch_receive(watch, suite->target->wait_ms, &change, NULL) != FLX_OK) {
         return false;
     }
-    const bool is_it = change.kind == kind && change.key.len == strlen(key) &&
-                       memcmp(change.key.ptr, key, strlen(key)) == 0 &&
-                       change.value.len == strlen(value) &&
-                       (value[0] == '\0' || memcmp(change.value.ptr, value, strlen(value)) == 0);
+    const bool is_it =
+        change.kind == kind && is_text(change.key, key) && is_text(change.value, value);
     *ret_offset = change.offset;
     flx_cache_change_release(&change);
     return is_it;
@@ -561,8 +565,8 @@ static check_result watch_resumes(check_suite *suite)
 static check_result watch_cursor(check_suite *suite)
 {
     BEGIN
-    const flx_status status = watch_prefix(suite, client, "", FLX_WATCH_FROM_OFFSET,
-                                           UINT64_C(1) << 62, &watch, &error);
+    const flx_status status =
+        watch_prefix(suite, client, "", FLX_WATCH_FROM_OFFSET, UINT64_C(1) << 62, &watch, &error);
     EXPECT(status == FLX_ERR_IN_FUTURE, "an offset of the future is answered with %s",
            flx_status_name(status));
     END
@@ -648,7 +652,8 @@ const check scenario_checks[] = {
 #define NEEDS_FAULTS  "needs a control endpoint that breaks links"
 
 const skipped skipped_scenarios[] = {
-    {"watch.lag_is_reported_rather_than_silent", "needs a reader held up; tests/unit/broker does it"},
+    {"watch.lag_is_reported_rather_than_silent",
+     "needs a reader held up; tests/unit/broker does it"},
     {"queue.*", NEEDS_LOG},
     {"commit.*", NEEDS_LOG},
     {"reconnect.*", "needs a broker that may be stopped; tests/integration does it"},

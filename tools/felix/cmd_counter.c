@@ -8,9 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const cli_column columns[] = {{"Key", "key", false, 0},
-                                     {"Value", "value", false, 0},
-                                     {NULL, NULL, false, 0}};
+static const cli_column columns[] = {
+    {"Key", "key", false, 0}, {"Value", "value", false, 0}, {NULL, NULL, false, 0}};
 
 /* A client and the cache the counter of the arguments is in. */
 typedef struct counting {

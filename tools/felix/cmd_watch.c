@@ -11,12 +11,9 @@
 
 #define SHARDS_MAX 65536U
 
-static const cli_column change_columns[] = {{"Offset", "offset", false, 16},
-                                            {"Event", "event", false, 7},
-                                            {"Key", "key", false, 24},
-                                            {"Value", "value", false, 0},
-                                            {"Shard", "shard", true, 5},
-                                            {NULL, NULL, false, 0}};
+static const cli_column change_columns[] = {
+    {"Offset", "offset", false, 16}, {"Event", "event", false, 7}, {"Key", "key", false, 24},
+    {"Value", "value", false, 0},    {"Shard", "shard", true, 5},  {NULL, NULL, false, 0}};
 
 static const cli_column key_columns[] = {{"Key", "key", false, 24},
                                          {"Bytes", "bytes", false, 8},
@@ -108,9 +105,9 @@ static void tell_notice(watching *job, const flx_cache_change *change)
             change->shard);
     if (job->format == CLI_FORMAT_JSON || job->format == CLI_FORMAT_JSONL ||
         job->format == CLI_FORMAT_YAML) {
-        cli_out_row(&job->out, json_pack("{s:s, s:I, s:I}", "notice", event_name(change), "shard",
-                                         (json_int_t)change->shard, "offset",
-                                         (json_int_t)change->offset));
+        cli_out_row(&job->out,
+                    json_pack("{s:s, s:I, s:I}", "notice", event_name(change), "shard",
+                              (json_int_t)change->shard, "offset", (json_int_t)change->offset));
     }
 }
 
@@ -296,10 +293,8 @@ cli_exit cli_cmd_cache_watch(cli_run *run)
 cli_exit cli_cmd_cache_keys(cli_run *run)
 {
     const flx_cache_watch_options options = FLX_CACHE_WATCH_OPTIONS_INIT;
-    watching job = {.run = run,
-                    .cache = cli_args_at(&run->args, 0),
-                    .options = options,
-                    .is_listing = true};
+    watching job = {
+        .run = run, .cache = cli_args_at(&run->args, 0), .options = options, .is_listing = true};
     if (!take_options(&job, NULL)) {
         return CLI_EXIT_USAGE;
     }

@@ -455,6 +455,112 @@ static void test_follows_the_model(void **state)
     (void)flx_cache_pool_free(pool);
 }
 
+/* --- the log below -------------------------------------------------------------------------------- */
+
+#define LOG_KEYS 60
+
+/* A log that folds what it is told, and refuses now and then. */
+typedef struct folding_log {
+    uint64_t next; /* offset */
+    bool is_reserved;
+    uint32_t refusals;
+    uint8_t is_there[LOG_KEYS];
+    uint64_t version[LOG_KEYS];
+    uint8_t fill[LOG_KEYS];
+    uint32_t causes[3];
+} folding_log;
+
+static flx_status log_reserve(void *arg, size_t key_len, size_t value_len)
+{
+    folding_log *log = arg;
+    (void)value_len;
+    assert_int_equal(key_len, 1);
+    if (random() % 7 == 0) {
+        log->refusals++;
+        return FLX_ERR_AGAIN;
+    }
+    log->is_reserved = true;
+    return FLX_OK;
+}
+
+static uint64_t log_append(void *arg, const flx_change *change)
+{
+    folding_log *log = arg;
+    assert_true(log->is_reserved); /* each record had its room reserved */
+    log->is_reserved = false;
+    const uint8_t key = change->key.ptr[0];
+    log->is_there[key] = change->kind == FLX_CHANGE_KIND_PUT;
+    log->version[key] = log->next;
+    log->fill[key] = change->value.len > 0 ? change->value.ptr[0] : 0;
+    log->causes[change->cause] += change->kind == FLX_CHANGE_KIND_DELETE;
+    return log->next++;
+}
+
+static void compare_with_log(flx_cache_shard *shard, const folding_log *log, uint64_t now_us)
+{
+    for (uint8_t key = 0; key < LOG_KEYS; key++) {
+        flx_cache_item item;
+        const bool is_there = flx_cache_shard_peek(shard, (flx_slice){&key, 1}, now_us, &item);
+        assert_int_equal(is_there, log->is_there[key]);
+        if (is_there) {
+            assert_int_equal(item.version, log->version[key]);
+            assert_int_equal(item.value.ptr[0], log->fill[key]);
+        }
+    }
+}
+
+/* Folding the log gives the cache, whatever was refused, expired and evicted on the way. */
+static void test_every_change_is_a_record(void **state)
+{
+    (void)state;
+    static uint8_t value[6000];
+    folding_log log = {.next = 5000};
+    const flx_change_log below = {log_reserve, log_append, &log};
+    flx_cache_pool *pool = pool_of(100 << 10);
+    flx_cache_shard *shard = NULL;
+    assert_int_equal(flx_cache_shard_new(pool, &below, &shard, NULL), FLX_OK);
+    uint64_t now_us = NOW_US;
+    srandom(5);
+    for (int i = 0; i < 20000; i++) {
+        const uint8_t key = (uint8_t)(random() % LOG_KEYS);
+        const flx_slice name = {&key, 1};
+        flx_cache_outcome outcome = {0};
+        memset(value, (int)(random() % 250) + 1, sizeof value);
+        const flx_cache_write write = {
+            .key = name,
+            .value = {value, 1 + (size_t)random() % 5000},
+            .expires_at_ms = random() % 2 == 0 ? 0 : now_us / 1000 + (uint64_t)random() % 2000,
+            .condition = random() % 4 == 0 ? FLX_CACHE_IF_ABSENT : FLX_CACHE_ALWAYS};
+        const long what = random() % 10;
+        const uint64_t before = log.next;
+        flx_status status = FLX_OK;
+        if (what < 7) {
+            status = flx_cache_shard_put(shard, &write, now_us, &outcome, NULL);
+            assert_true(status == FLX_ERR_AGAIN || !outcome.applied || outcome.version >= before);
+        } else if (what == 7) {
+            status = flx_cache_shard_delete(shard, name, now_us, NULL);
+        } else if (what == 8) {
+            status = flx_cache_shard_delete_if(shard, name, log.version[key], now_us, &outcome);
+        } else {
+            flx_cache_item item;
+            (void)flx_cache_shard_get(shard, name, now_us, &item);
+        }
+        assert_true(status == FLX_OK || status == FLX_ERR_AGAIN || status == FLX_ERR_NOT_FOUND);
+        log.is_reserved = false; /* what was reserved and not used is given back */
+        now_us += (uint64_t)random() % 2000;
+        if (i % 50 == 0) {
+            for (int pass = 0; pass < 50; pass++) { /* refusals are tried again */
+                (void)flx_cache_pool_expire(pool, now_us, 1000);
+            }
+            compare_with_log(shard, &log, now_us);
+        }
+    }
+    assert_true(log.refusals > 100 && log.causes[FLX_CHANGE_ASKED] > 100);
+    assert_true(log.causes[FLX_CHANGE_EXPIRED] > 100 && log.causes[FLX_CHANGE_EVICTED] > 100);
+    (void)flx_cache_shard_free(shard); /* the shard is gone with its log: no records */
+    (void)flx_cache_pool_free(pool);
+}
+
 /* --- growing, listing while it grows, what an entry costs ----------------------------------------- */
 
 static uint64_t number_expires_at_ms; /* of what put_number writes */
@@ -673,6 +779,7 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_large_values_are_shared),
         cmocka_unit_test(test_follows_the_model),
+        cmocka_unit_test(test_every_change_is_a_record),
         cmocka_unit_test(test_a_listing_survives_growth),
         {"overhead of an entry", test_overhead_of_an_entry, NULL, NULL, &never},
         {"overhead of one that expires", test_overhead_of_an_entry, NULL, NULL, &next_day_ms},

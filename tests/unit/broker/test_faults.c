@@ -38,6 +38,26 @@ static void script(hx *h, uint32_t workers)
                "\"cached\",\"key\":\"k\"}");
     hx_json(p, "{\"type\":\"stream_read\",\"tenant_id\":\"t1\",\"namespace\":\"default\","
                "\"stream\":\"demo\",\"shard\":0,\"from\":0,\"request_id\":1}");
+    char answer[512];
+    hx_stream *watch =
+        hx_watch(far, "cached", "\"prefix\":\"\",\"shard\":0,\"retained\":true", answer);
+    hx_stream *key = hx_watch(conn, "cached", "\"key\":\"k\",\"from_offset\":0", answer);
+    for (int i = 0; i < 3; i++) {
+        hx_json(p,
+                "{\"type\":\"cache_put\",\"tenant_id\":\"t1\",\"namespace\":\"default\",\"cache\":"
+                "\"cached\",\"key\":\"k\",\"value\":\"Y2FjaGVk\",\"ttl_ms\":%d}",
+                100 * i);
+        hx_json(p,
+                "{\"type\":\"counter_add\",\"tenant_id\":\"t1\",\"namespace\":\"default\","
+                "\"cache\":\"cached\",\"key\":\"c%d\",\"delta\":1,\"request_id\":1}",
+                i);
+        hx_advance_ms(h, 50);
+        (void)hx_run(h);
+    }
+    if (key != NULL) {
+        hx_stop(key);
+    }
+    (void)watch;
     (void)hx_run(h);
     hx_stream *old = hx_subscribe(far, "demo", ",\"start\":\"earliest\"", 0x27, 0);
     if (events != NULL) {

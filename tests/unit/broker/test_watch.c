@@ -438,6 +438,27 @@ static hx_stream *watch_stalled(scene *s, hx_stream **ret_request)
     return events;
 }
 
+/* More changes in one tick than the ring holds: nobody could look at all of them for an idle watch. */
+static void test_an_idle_watch_overrun_within_a_tick_is_told(void **state)
+{
+    (void)state;
+    hx *h = hx_new(&(hx_options){.limits = {.shard_ring_frames = 4, .frame_events_max = 1}});
+    hx_stream *writer = hx_open(hx_connect(h, 0), true);
+    hx_auth(writer);
+    char answer[512];
+    hx_stream *events = hx_watch(hx_connect(h, 0), "primary", "\"key\":\"a\"", answer);
+    const uint64_t first = number_in(answer, "resume_offset");
+    hx_json(writer, "{\"type\":\"cache_put\"," OF_PRIMARY ",\"key\":\"a\",\"value\":\"\"}");
+    for (int i = 0; i < 20; i++) {
+        hx_json(writer, "{\"type\":\"cache_put\"," OF_PRIMARY ",\"key\":\"b\",\"value\":\"\"}");
+    }
+    assert_true(hx_run(h));
+    const hx_change change = hx_next_change(events);
+    assert_true(change.is_lagged);
+    assert_int_equal(change.offset, first);
+    hx_free(h);
+}
+
 static void test_a_snapshot_is_read_as_its_reader_can(void **state)
 {
     (void)state;
@@ -646,6 +667,7 @@ int main(void)
         cmocka_unit_test(test_conditions_that_fail_are_no_changes),
         cmocka_unit_test(test_a_watch_that_lags_is_told),
         cmocka_unit_test(test_an_idle_watch_is_not_overrun_by_what_it_did_not_ask_for),
+        cmocka_unit_test(test_an_idle_watch_overrun_within_a_tick_is_told),
         cmocka_unit_test(test_a_snapshot_is_read_as_its_reader_can),
         cmocka_unit_test(test_a_lag_within_the_snapshot_begins_again),
         cmocka_unit_test(test_a_cache_that_goes_ends_its_watches),

@@ -377,7 +377,7 @@ static void run_walk(uint64_t seed, uint32_t workers, bool may_fail)
                                  .outbox_mails = 4,
                                  .pull_bytes = 1 + draw(&m, 30000),
                                  .frame_events_max = 1 + draw(&m, 8),
-                   .cache_bytes = (uint64_t)workers * (64 + draw(&m, 600)) * 1024}});
+                                 .cache_bytes = (uint64_t)workers * (64 + draw(&m, 600)) * 1024}});
     assert_non_null(m.h);
     for (uint32_t w = 0; w < workers; w++) {
         m.conns[w] = hx_connect(m.h, w);

@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 10
 UP_FLAGS ?=
 BENCH_FLAGS ?=
 
-.PHONY: help setup build up test lint fmt tsan fuzz cover demo bench bench-plot bench-check docs install \
+.PHONY: help setup build up test lint fmt tsan fuzz cover demo soak bench bench-plot bench-check docs install \
 	clean
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -61,6 +61,11 @@ cover: setup
 
 demo: build
 	@tools/demo build/release/bin
+
+# kill -9 by the thousand: FELIX_KILL_ROUNDS=10000 for longer.
+soak: build
+	@FELIX_KILL_ROUNDS=$${FELIX_KILL_ROUNDS:-2000} FELIX_BIN_DIR=build/release/bin PYTHONPATH=tests/support \
+		python3 tests/integration/test_durable.py
 
 bench: build
 	@bench/run $(BENCH_FLAGS) build/release/bin $(BENCH)

@@ -11,7 +11,7 @@
  * ticks, and one tick's completions are handled in the order of their offsets.
  *
  * Answers wait here, in the order of their offsets, with their budgets charged: what has not reached
- * the disk counts against its publisher, which is what bounds it (README.md, rule 16).
+ * the disk counts against its publisher, which is what bounds it (README.md, rule 18).
  *
  * Which producers an idempotent publish may come from is in the log. It is read back once, when the
  * first such publish arrives after a start, from the last `producer_memory_bytes` of what was there.
@@ -788,6 +788,42 @@ void flx_durables_rearm(flx_worker *worker)
             arm(durable);
         }
     }
+}
+
+static const char *state_word(const flx_durable *durable)
+{
+    if (durable->state == FLX_DURABLE_OPENING) {
+        return "opening";
+    }
+    if (durable->state == FLX_DURABLE_BROKEN) {
+        return durable->journal == NULL ? "damaged" : "failed";
+    }
+    return durable->is_full ? "full" : "open";
+}
+
+bool flx_worker_log_figures(flx_worker *worker, uint32_t id, uint32_t shard,
+                            flx_log_figures *ret_figures)
+{
+    const flx_slot *slot = flx_slot_get(worker, id);
+    const flx_owned *owned = slot == NULL || shard >= slot->shard_count ? NULL : slot->owned[shard];
+    if (owned == NULL || owned->durable == NULL) {
+        return false;
+    }
+    const flx_durable *durable = owned->durable;
+    *ret_figures = (flx_log_figures){.state = state_word(durable)};
+    if (durable->journal != NULL) {
+        flx_journal_marks marks;
+        flx_journal_get_marks(durable->journal, &marks);
+        ret_figures->head = marks.start;
+        ret_figures->tail = marks.end;
+        ret_figures->bytes = marks.bytes;
+        ret_figures->segments = marks.segments;
+        ret_figures->pending_bytes = marks.pending_bytes;
+        ret_figures->has_synced = marks.last_sync_ns > 0;
+        ret_figures->last_sync_ms =
+            worker->now_ns > marks.last_sync_ns ? (worker->now_ns - marks.last_sync_ns) / MS_NS : 0;
+    }
+    return true;
 }
 
 /* ---- the end ---- */

@@ -171,6 +171,8 @@ static flx_status append_copied(flx_shard *shard, const flx_batch *batch, uint64
     }
     memcpy(open_extend(shard, batch->count, batch->region.len, wall_us, batch->publisher),
            batch->region.ptr, batch->region.len);
+    shard->open_producer = batch->producer_id; /* alone in its frame when it has one */
+    shard->open_sequence = batch->sequence;
     return FLX_OK;
 }
 

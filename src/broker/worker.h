@@ -200,6 +200,22 @@ void flx_worker_close_all(flx_worker *worker);
 /* Valid as long as the worker; other threads may read it, each figure on its own. */
 const flx_worker_stats *flx_worker_stats_of(const flx_worker *worker);
 
+/* What the log of a durable shard holds. */
+typedef struct flx_log_figures {
+    const char *state; /* "opening", "open", "full", "failed", "damaged"; static */
+    uint64_t head;     /* offset of the oldest record kept */
+    uint64_t tail;     /* offset the next record gets */
+    uint64_t bytes;    /* on disk */
+    uint64_t pending_bytes;
+    uint64_t last_sync_ms; /* ago, with has_synced */
+    uint32_t segments;
+    bool has_synced; /* since it was opened */
+} flx_log_figures;
+
+/* False: the shard is not durable, not in use, or another worker's; *ret_figures is left alone. */
+bool flx_worker_log_figures(flx_worker *worker, uint32_t id, uint32_t shard,
+                            flx_log_figures *ret_figures);
+
 /* Which worker owns a shard. */
 uint32_t flx_worker_owner(uint32_t id, uint32_t shard, uint32_t count);
 /* Which worker a client should be connected to for this: the answer to PLACEMENT. */

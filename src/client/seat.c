@@ -99,7 +99,7 @@ flx_uplink *flx_seat_take(flx_seat *seat)
         flx_seat_leave(seat);
         sit_down(seat, uplink, FLX_SEAT_TAKEN);
     }
-    if (seat->state == FLX_SEAT_NONE && is_worth_asking(client)) {
+    if (seat->state == FLX_SEAT_NONE && seat->name != NULL && is_worth_asking(client)) {
         seat->state = FLX_SEAT_ASKING;
         seat->id = 0;
         list(&client->placer, seat);

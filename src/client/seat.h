@@ -37,8 +37,8 @@ typedef enum flx_seat_state {
 } flx_seat_state;
 
 struct flx_seat {
-    flx_member *member; /* poked when there is news */
-    const flx_scoped_name *name;
+    flx_member *member;          /* poked when there is news */
+    const flx_scoped_name *name; /* NULL: nothing to ask for, it sits at home */
     flx_placement_kind kind;
     uint32_t shard;
     flx_seat_state state;
@@ -50,7 +50,7 @@ struct flx_seat {
     flx_seat *prev, *next; /* ASKING: in the placer's list */
 };
 
-/* Borrows member and name until left for good. */
+/* Borrows member and name until left for good. `name` NULL: at home, always. */
 void flx_seat_init(flx_seat *seat, flx_member *member, const flx_scoped_name *name,
                    flx_placement_kind kind, uint32_t shard);
 /* The connection to open a channel on now; NULL: not yet, the member is poked when it is time. */

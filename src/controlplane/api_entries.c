@@ -236,7 +236,15 @@ static void reply_entry(flx_api *api, flx_kind kind, const flx_key *key,
         flx_http_reply_failure(response, &error);
         return;
     }
-    flx_http_reply_json(response, 200, flx_entry_to_json(&entry));
+    json_t *json = flx_entry_to_json(&entry);
+    if (json != NULL && kind == FLX_KIND_STREAM && entry.stream.durable &&
+        api->options.logs != NULL) {
+        json_t *logs = api->options.logs(api->options.arg, entry.stream.id, entry.stream.shards);
+        if (logs != NULL) {
+            (void)json_object_set_new(json, "log", logs);
+        }
+    }
+    flx_http_reply_json(response, 200, json);
 }
 
 static void get(flx_api *api, flx_kind kind, const flx_http_request *request,

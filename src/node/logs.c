@@ -11,7 +11,8 @@
 
 #include <stdio.h>
 
-#define LOG_DIRECTORY "log"
+#define LOG_DIRECTORY   "log"
+#define FIGURES_WAIT_MS 1000
 
 flx_status flx_node_open_logs(flx_node *node, flx_error *reterr)
 {
@@ -107,6 +108,19 @@ void flx_node_log_news(void *arg, const flx_log_news *news)
     }
 }
 
+json_t *flx_node_log_figures(void *arg, uint32_t stream_id, uint32_t shards)
+{
+    const flx_node *node = arg;
+    flx_log_query *query = flx_log_query_new(stream_id, shards, node->workers_made);
+    if (query == NULL) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < node->workers_made; i++) {
+        flx_worker_thread_ask_logs(node->workers[i], query);
+    }
+    return flx_log_query_wait(query, FIGURES_WAIT_MS);
+}
+
 /* ---- probes ----------------------------------------------------------------------------------- */
 
 typedef struct log_counts {
@@ -127,16 +141,19 @@ static log_counts count_logs(const flx_node *node)
     return counts;
 }
 
+bool flx_node_logs_are_open(flx_node *node)
+{
+    if (!atomic_load(&node->logs_opened) && count_logs(node).opening == 0) {
+        atomic_store(&node->logs_opened, true); /* those of streams made later open as they come */
+    }
+    return atomic_load(&node->logs_opened);
+}
+
 void flx_node_report_logs(flx_node *node, flx_health_report *report)
 {
     const log_counts counts = count_logs(node);
-    if (!atomic_load(&node->logs_opened)) {
-        if (counts.opening > 0) {
-            flx_health_add(report, "opening logs");
-        } else {
-            atomic_store(&node->logs_opened,
-                         true); /* those of streams made later open as they come */
-        }
+    if (!flx_node_logs_are_open(node)) {
+        flx_health_add(report, "opening logs");
     }
     if (counts.broken > 0) {
         flx_health_note(report, "logs refuse: see log.damaged and log.failed in the log");

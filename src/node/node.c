@@ -345,6 +345,7 @@ static flx_status start_api(flx_node *node, flx_error *reterr)
         .live = node->health.live,
         .ready = node->health.ready,
         .jwks = give_jwks,
+        .logs = flx_node_log_figures,
         .arg = node,
     };
     flx_status status = flx_api_new(&options, &node->api, reterr);

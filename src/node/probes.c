@@ -67,7 +67,7 @@ static flx_status render_metrics(void *arg, char **ret_text, flx_error *reterr)
         .config_reloads = atomic_load(&node->reloads),
         .config_reload_failures = atomic_load(&node->reload_failures),
         .ready = atomic_load(&node->started) && !atomic_load(&node->draining) &&
-                 atomic_load(&node->logs_opened),
+                 flx_node_logs_are_open(node),
     };
     flx_catalog *catalog = NULL;
     if (flx_catalog_store_snapshot(node->store, &catalog, NULL) == FLX_OK) {

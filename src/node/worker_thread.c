@@ -34,6 +34,7 @@
 typedef enum order_kind {
     ORDER_CATALOG, /* carries a flx_catalog reference */
     ORDER_KEYS,    /* carries a flx_keyset reference */
+    ORDER_LOGS,    /* carries one answer of a flx_log_query */
     ORDER_DRAIN,
     ORDER_CLOSE_ALL,
     ORDER_STRAY /* carries a flx_chunk of packets */
@@ -316,6 +317,9 @@ static void carry_out(void *arg, const void *message)
         flx_worker_set_keys(thread->worker, item->object);
         (void)flx_keyset_unref(item->object);
         return;
+    case ORDER_LOGS:
+        flx_log_query_answer(item->object, thread->worker);
+        return;
     case ORDER_DRAIN:
         flx_quic_endpoint_refuse_new(thread->endpoint);
         flx_worker_drain(thread->worker);
@@ -341,6 +345,9 @@ static void discard_order(void *arg, const void *message)
         return;
     case ORDER_KEYS:
         (void)flx_keyset_unref(item->object);
+        return;
+    case ORDER_LOGS:
+        flx_log_query_skip(item->object);
         return;
     case ORDER_STRAY:
         (void)flx_chunk_unref(item->object);
@@ -584,6 +591,11 @@ void flx_worker_thread_set_catalog(flx_worker_thread *thread, const flx_catalog 
 void flx_worker_thread_set_keys(flx_worker_thread *thread, flx_keyset *keys)
 {
     insist(thread, ORDER_KEYS, flx_keyset_ref(keys));
+}
+
+void flx_worker_thread_ask_logs(flx_worker_thread *thread, flx_log_query *query)
+{
+    insist(thread, ORDER_LOGS, query);
 }
 
 void flx_worker_thread_drain(flx_worker_thread *thread)

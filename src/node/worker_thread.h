@@ -15,6 +15,7 @@
 #include "authz/token.h"
 #include "broker/worker.h"
 #include "metadata/catalog.h"
+#include "node/log_query.h"
 #include "transport/quic.h"
 
 typedef struct flx_worker_thread flx_worker_thread;
@@ -57,6 +58,9 @@ void flx_worker_thread_address(const flx_worker_thread *thread,
 /* Each gives the worker one reference. */
 void flx_worker_thread_set_catalog(flx_worker_thread *thread, const flx_catalog *catalog);
 void flx_worker_thread_set_keys(flx_worker_thread *thread, flx_keyset *keys);
+
+/* Has the worker fill in what is its own; takes one answerer of the query. */
+void flx_worker_thread_ask_logs(flx_worker_thread *thread, flx_log_query *query);
 
 /* No new connections and no new work. */
 void flx_worker_thread_drain(flx_worker_thread *thread);

@@ -88,6 +88,7 @@ typedef struct flx_errand_job {
     flx_status refusal;                /* FLX_OK: it was begun */
 } flx_errand_job;
 
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): members stand by what they are about */
 struct flx_journal {
     flx_store *store;
     flx_disk *disk;
@@ -111,7 +112,7 @@ struct flx_journal {
     uint64_t synced;
     uint64_t visible_given;
     uint64_t visible_floor; /* was visible under the policy before */
-    uint64_t last_time_us; /* of the newest batch appended */
+    uint64_t last_time_us;  /* of the newest batch appended */
     uint64_t last_sync_ns;
 
     flx_sealed_segment *sealed; /* rising, without gaps between */

@@ -472,7 +472,7 @@ static flx_status active_make(flx_journal *journal, flx_error *reterr)
     if (journal->active != NULL) {
         return FLX_OK;
     }
-    uint64_t end = 0;
+    uint64_t end = journal->record.start;
     if (journal->sealed_count > 0) {
         end = journal->sealed[journal->sealed_count - 1].end;
     }

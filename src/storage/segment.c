@@ -57,7 +57,7 @@ void flx_segment_tally_add(flx_segment_tally *tally, const flx_stored *stored, u
     const flx_segment_mark *last =
         tally->mark_count == 0 ? NULL : &tally->marks[tally->mark_count - 1];
     if (last == NULL || tally->position - last->position >= block_bytes) {
-        FLX_ASSERT(tally->mark_count < tally->mark_cap);
+        FLX_ASSERT(tally->marks != NULL && tally->mark_count < tally->mark_cap);
         tally->marks[tally->mark_count] =
             (flx_segment_mark){stored->base_offset, stored->time_us, tally->position};
         tally->mark_count++;
@@ -154,7 +154,7 @@ static flx_status header_check(const flx_segment_header *header, uint64_t base,
     if (memcmp(header->store_id, store_id, FLX_DISK_ID_BYTES) != 0) {
         return flx_fail(reterr, FLX_ERR_CORRUPT, "it belongs to another store");
     }
-    if (memcmp(header->log_id, log_id, FLX_DISK_ID_BYTES) != 0) {
+    if (log_id != NULL && memcmp(header->log_id, log_id, FLX_DISK_ID_BYTES) != 0) {
         return flx_fail(reterr, FLX_ERR_CORRUPT, "it belongs to another log");
     }
     if (header->base_offset != base) {

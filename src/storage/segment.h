@@ -54,7 +54,8 @@ flx_status flx_segment_create(flx_disk *disk, const char *directory,
                               const flx_segment_header *header, flx_file **ret_file,
                               flx_error *reterr);
 
-/* Reads and checks the header, against the name and the ids. FLX_ERR_CORRUPT, ... */
+/* Reads and checks the header, against the name and the ids (`log_id` NULL: any log's).
+ * FLX_ERR_CORRUPT, FLX_ERR_UNSUPPORTED, FLX_ERR_NOT_FOUND, FLX_ERR_IO. */
 flx_status flx_segment_open(flx_disk *disk, const char *directory, uint64_t base,
                             const uint8_t *store_id, const uint8_t *log_id, flx_disk_open_how how,
                             flx_file **ret_file, flx_segment_header *ret_header, flx_error *reterr);

@@ -217,6 +217,28 @@ static flx_status make_folders(flx_disk *disk, flx_error *reterr)
     return status == FLX_OK ? disk->ops->sync_dir(disk, "", reterr) : status;
 }
 
+/* Everything that changes a store needs its lock. */
+static flx_status store_lock(flx_store *store, flx_store_how how, uint64_t now_us,
+                             flx_error *reterr)
+{
+    flx_disk *disk = store->disk;
+    flx_status status = disk->ops->open(disk, "lock", FLX_DISK_LOCK, &store->lock, reterr);
+    if (status == FLX_ERR_CONFLICT) {
+        (void)flx_fail(reterr, status, "another process has this data directory open");
+    }
+    if (status == FLX_OK) {
+        status = store_read(store, reterr);
+    }
+    if (status == FLX_ERR_NOT_FOUND && how == FLX_STORE_CREATE) {
+        status = make_folders(disk, reterr);
+        return status == FLX_OK ? store_make(store, now_us, reterr) : status;
+    }
+    if (status == FLX_OK) {
+        status = make_folders(disk, reterr); /* 'trash' may have been tidied away by hand */
+    }
+    return status == FLX_OK ? empty_trash(disk, reterr) : status;
+}
+
 flx_status flx_store_open(flx_disk *disk, flx_store_how how, uint64_t now_us, flx_store **ret_store,
                           flx_error *reterr)
 {
@@ -225,19 +247,12 @@ flx_status flx_store_open(flx_disk *disk, flx_store_how how, uint64_t now_us, fl
         return flx_fail(reterr, FLX_ERR_NOMEM, "open the store");
     }
     store->disk = disk;
-    flx_status status = disk->ops->open(disk, "lock", FLX_DISK_LOCK, &store->lock, reterr);
-    if (status == FLX_ERR_CONFLICT) {
-        (void)flx_fail(reterr, status, "another process has this data directory open");
+    flx_status status = FLX_OK;
+    if (how != FLX_STORE_CREATE) {
+        status = store_read(store, reterr); /* first: what is no store is left as it is */
     }
-    if (status == FLX_OK) {
-        status = store_read(store, reterr);
-        if (status == FLX_ERR_NOT_FOUND && how == FLX_STORE_CREATE) {
-            status = make_folders(disk, reterr);
-            status = status == FLX_OK ? store_make(store, now_us, reterr) : status;
-        } else if (status == FLX_OK) {
-            status = make_folders(disk, reterr); /* 'trash' may have been tidied away by hand */
-            status = status == FLX_OK ? empty_trash(disk, reterr) : status;
-        }
+    if (status == FLX_OK && how != FLX_STORE_LOOK) {
+        status = store_lock(store, how, now_us, reterr);
     }
     if (status != FLX_OK) {
         (void)flx_store_free(store);

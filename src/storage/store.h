@@ -26,8 +26,9 @@
 typedef struct flx_store flx_store;
 
 typedef enum flx_store_how {
-    FLX_STORE_CREATE,  /* made when the directory is empty */
-    FLX_STORE_EXISTING /* FLX_ERR_NOT_FOUND when there is none */
+    FLX_STORE_CREATE,   /* made when the directory is empty */
+    FLX_STORE_EXISTING, /* FLX_ERR_NOT_FOUND when there is none */
+    FLX_STORE_LOOK      /* the same, for reading only: no lock, nothing is changed */
 } flx_store_how;
 
 /*

@@ -19,6 +19,7 @@ def main():
         assert f"subscriber {i} has every line, in order" in done.stdout
     assert "the stopped one runs again" in done.stdout
     assert "and the cache says hello" in done.stdout
+    assert "nothing acknowledged is lost" in done.stdout
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ static const cli_column stream_upright[] = {{"Name", "stream", false, 0},
                                             {"Namespace", "namespace", false, 0},
                                             {"Durable", "durable", false, 0},
                                             {"An ack means", "ack", false, 0},
+                                            {"Synced", "fsync", false, 0},
                                             {"Slow subscribers", "slow_policy", false, 0},
                                             {"Shards", "shards", false, 0},
                                             {"Replicas", "replication_factor", false, 0},
@@ -156,6 +157,30 @@ static cli_exit not_there(const cli_run *run, const resource *kind, const cli_na
                      name->name, name->tenant, name->namespace_);
 }
 
+/* A line a shard: what is on the disk. */
+static void write_log(cli_run *run, const json_t *log)
+{
+    size_t index = 0;
+    json_t *row = NULL;
+    json_array_foreach(log, index, row)
+    {
+        const json_t *sync = json_object_get(row, "last_sync_ms_ago");
+        char ago[48] = "not synced since the start";
+        if (json_is_integer(sync)) {
+            (void)snprintf(ago, sizeof ago, "last sync %.1f s ago",
+                           (double)json_integer_value(sync) / 1000);
+        }
+        (void)fprintf(run->out,
+                      "Log of shard %lld  %s, head %lld, tail %lld, %lld bytes in %lld files, %s\n",
+                      (long long)json_integer_value(json_object_get(row, "shard")),
+                      json_string_value(json_object_get(row, "state")),
+                      (long long)json_integer_value(json_object_get(row, "head")),
+                      (long long)json_integer_value(json_object_get(row, "tail")),
+                      (long long)json_integer_value(json_object_get(row, "bytes")),
+                      (long long)json_integer_value(json_object_get(row, "segments")), ago);
+    }
+}
+
 static cli_exit show(cli_run *run, const resource *kind)
 {
     cli_exit code = CLI_EXIT_OK;
@@ -167,7 +192,13 @@ static cli_exit show(cli_run *run, const resource *kind)
     }
     cli_rest_call(run, "GET", path, NULL, &answer);
     if (answer.code == CLI_EXIT_OK) {
-        return write_one(run, kind, answer.body);
+        json_t *log = json_incref(json_object_get(answer.body, "log"));
+        code = write_one(run, kind, answer.body);
+        if (cli_run_format(run, CLI_FORMAT_TABLE, CLI_FORMAT_JSON) == CLI_FORMAT_TABLE) {
+            write_log(run, log);
+        }
+        json_decref(log);
+        return code;
     }
     json_decref(answer.body);
     return answer.code == CLI_EXIT_NOT_FOUND

@@ -11,6 +11,7 @@ const cli_noun cli_nouns[] = {
     {"stream", NULL, "streams: what is published, in order"},
     {"cache", NULL, "caches: the newest value under each key"},
     {"counter", NULL, "counters: sums beside the values of a cache"},
+    {"log", NULL, "the data directory of a node that does not run"},
     {"context", "ctx", "where commands talk to, and as whom"},
     {"bench", NULL, "how fast a node is from here"},
     {NULL, NULL, NULL},
@@ -64,6 +65,17 @@ static const cli_flag peek_flags[] = {
     {"from", "latest|earliest|OFFSET|@TIME|2h", "where to begin", "earliest", 'f'},
     {"count", "N", "end after so many records", "10", 0},
     {"shard", "N", "one shard only", NULL, 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag log_read_flags[] = {
+    {"from", "OFFSET", "where to begin", "0", 'f'},
+    {"count", "N", "end after so many; 0: all", "0", 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag log_repair_flags[] = {
+    {"yes", NULL, "do it", NULL, 'y'},
     {NULL, NULL, NULL, NULL, 0},
 };
 
@@ -286,6 +298,25 @@ const cli_command cli_commands[] = {
      "felix cache create settings --durable      # on disk", .run = cli_cmd_cache_create},
     {"cache", "rm", "CACHE", rm_flags, "remove a cache and its values", NULL,
      "felix cache rm sessions --yes              # without asking", .run = cli_cmd_cache_rm},
+    {"log", "ls", "DIR", NULL, "list the logs in a data directory", NULL,
+     "felix log ls /var/lib/felix/log           # names, offsets, sizes", .run = cli_cmd_log_ls},
+    {"log", "verify", "DIR [LOG]", NULL, "read every byte of the logs and say what is wrong",
+     "Changes nothing, and may be used while a node runs. Exits with 1 when something is damaged; "
+     "notes "
+     "are about what opening the log mends by itself.",
+     "felix log verify /var/lib/felix/log       # all of them", .run = cli_cmd_log_verify},
+    {"log", "dump", "DIR LOG", log_read_flags, "show the batches of a log", NULL,
+     "felix log dump /var/lib/felix/log stream-1-0 --from 1000 --count 10 # ten of them",
+     .run = cli_cmd_log_dump},
+    {"log", "export", "DIR LOG", log_read_flags, "write the payloads of a log, one a line", NULL,
+     "felix log export /var/lib/felix/log stream-1-0 > lines # into a file",
+     .run = cli_cmd_log_export},
+    {"log", "repair", "DIR LOG", log_repair_flags, "end a damaged log at its first damage",
+     "The node must not run. What is at or behind the damage is copied to DIR/aside and never "
+     "deleted; "
+     "the log serves again up to there.",
+     "felix log repair /var/lib/felix/log stream-1-0 --yes # after felix log verify",
+     .run = cli_cmd_log_repair},
     {"context", "ls", "", NULL, "list the contexts", NULL,
      "felix context ls                           # the current one has a star",
      .run = cli_cmd_context_ls},

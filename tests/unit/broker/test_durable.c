@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Durable streams: what an ack waits for, what a restart finds, how history and live join, and what
- * becomes of all that when the disk is late, full, broken or lost its power. README.md, rules 16 to 22.
+ * becomes of all that when the disk is late, full, broken or lost its power. README.md, rules 18 to 24.
  * The disk is simulated, and jobs complete when and in which order a test says.
  */
 #include "broker_harness.h"
@@ -154,7 +154,7 @@ static uint64_t stat(hx *h, uint32_t workers, size_t offset)
 }
 #define STAT(h, workers, field) stat(h, workers, offsetof(flx_worker_stats, field))
 
-/* ---- rule 16: an ack means what the stream says ---- */
+/* ---- rule 18: an ack means what the stream says ---- */
 
 static void an_ack_waits_for_its_mark(void **state)
 {
@@ -211,7 +211,7 @@ static void many_acks_share_a_sync(void **state)
     rig_free(r);
 }
 
-/* ---- rule 17: what was acknowledged is there after a restart ---- */
+/* ---- rule 19: what was acknowledged is there after a restart ---- */
 
 static void a_restart_keeps_all(void **state)
 {
@@ -295,7 +295,7 @@ static void a_crash_loses_nothing_acknowledged(void **state)
     }
 }
 
-/* ---- rule 18: history and live join ---- */
+/* ---- rule 20: history and live join ---- */
 
 static void a_slow_reader_loses_nothing(void **state)
 {
@@ -352,7 +352,7 @@ static void positions_that_are_none(void **state)
                 oldest = strtoull(answer + strlen(rows[0].answer), NULL, 10);
             }
         }
-        assert_true(oldest > 0 && oldest <= 360); /* rule 21: whole segments above the bound */
+        assert_true(oldest > 0 && oldest <= 360); /* rule 23: whole segments above the bound */
         hx_stream *all = hx_subscribe(conn, "bounded", ",\"start\":\"earliest\"", OFFSETS, 0);
         expect(all, oldest, 400 - oldest);
         hx_stream *tail = hx_subscribe(conn, "bounded", ",\"start\":{\"offset\":400}", OFFSETS, 0);
@@ -444,7 +444,7 @@ static void under_block_the_slow_are_let_go(void **state)
     }
 }
 
-/* ---- rule 19: producers are remembered ---- */
+/* ---- rule 21: producers are remembered ---- */
 
 static const char *idempotent(hx_stream *s, uint64_t producer, uint64_t sequence, const char *text)
 {
@@ -482,7 +482,7 @@ static void producers_survive_a_restart(void **state)
     }
 }
 
-/* ---- rule 20: when the disk does not play along ---- */
+/* ---- rule 22: when the disk does not play along ---- */
 
 static void a_full_disk_refuses_until_there_is_room(void **state)
 {
@@ -587,7 +587,7 @@ static void a_damaged_log_refuses_alone(void **state)
     }
 }
 
-/* ---- rule 22: a stream that goes takes its log with it ---- */
+/* ---- rule 24: a stream that goes takes its log with it ---- */
 
 static void count_segments(void *arg, const char *path, size_t len)
 {

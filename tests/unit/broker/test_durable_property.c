@@ -4,7 +4,7 @@
  * complete in any order, restarts and power cuts, with rings so small that readers fall out of them all
  * the time. Whatever happens, each subscriber sees every record from where it began in dense offsets,
  * all see the same record at an offset, what one saw is still there after a power cut, and so is what was
- * acknowledged (README.md, rules 16 to 18).
+ * acknowledged (README.md, rules 18 to 20).
  */
 #include "broker_harness.h"
 #include "sim_disk.h"

@@ -58,13 +58,12 @@ static inline flx_config_set *rig_config(const rig_dir *dir, const flx_config_pr
                                          size_t more_count)
 {
     flx_config_preset presets[16] = {
-        {"quic_bind", "127.0.0.1:5000"},
-        {"metrics_bind", "127.0.0.1:8080"},
-        {"controlplane_bind", "127.0.0.1:8443"},
-        {"ephemeral_ports", "true"},
+        {"quic_bind", "127.0.0.1:0"},
+        {"metrics_bind", "127.0.0.1:0"},
+        {"controlplane_bind", "127.0.0.1:0"},
         {"data_dir", dir->path},
     };
-    size_t count = 5;
+    size_t count = 4;
     for (size_t i = 0; i < more_count; i++)
         presets[count++] = more[i];
     const flx_config_inputs inputs = {.presets = presets, .preset_count = count};

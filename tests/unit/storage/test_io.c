@@ -2,6 +2,7 @@
 /* The executors on a real file system: every job comes back once, on the loop's thread; a journal
  * through each of them; a store is locked. */
 #include "common/clock.h"
+#include "common/loop.h"
 #include "folder.h"
 #include "journal_harness.h"
 #include "unit.h"

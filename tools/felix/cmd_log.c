@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd_log.c - felix log: the data directory of a node that does not run, looked at and mended. */
+#include "commands.h"
+#include "storage/inspect.h"
+#include "wire/records.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* The store in the directory of the first argument. */
+typedef struct opened {
+    flx_disk *disk;
+    flx_store *store;
+} opened;
+
+static cli_exit open_store(cli_run *run, flx_store_how how, opened *ret_opened)
+{
+    const char *directory = cli_args_at(&run->args, 0);
+    flx_error error = {0};
+    *ret_opened = (opened){NULL, NULL};
+    flx_status status = flx_disk_posix_new(directory, false, &ret_opened->disk, &error);
+    if (status == FLX_OK) {
+        status = flx_store_open(ret_opened->disk, how, 0, &ret_opened->store, &error);
+        if (status != FLX_OK) {
+            ret_opened->disk = flx_disk_free(ret_opened->disk);
+        }
+    }
+    if (status == FLX_ERR_NOT_FOUND) {
+        return cli_error(run, CLI_EXIT_NOT_FOUND,
+                         "it is the directory that has a file 'store' and a folder 'logs'",
+                         "no logs in '%s'", directory);
+    }
+    return status == FLX_OK ? CLI_EXIT_OK : cli_failed(run, &error, "open '%s'", directory);
+}
+
+static void close_store(opened *store)
+{
+    store->store = flx_store_free(store->store);
+    store->disk = flx_disk_free(store->disk);
+}
+
+/* ---- ls ------------------------------------------------------------------------------------- */
+
+typedef struct list {
+    const flx_store *store;
+    cli_out *out;
+    flx_error error;
+} list;
+
+static flx_status list_one(void *arg, const char *name)
+{
+    list *all = arg;
+    flx_inspect_summary summary;
+    const flx_status status = flx_inspect_glance(all->store, name, &summary, &all->error);
+    if (status != FLX_OK) {
+        return status;
+    }
+    cli_out_row(all->out,
+                json_pack("{s:s,s:s,s:I,s:I,s:I,s:i,s:I,s:b}", "name", name, "label", summary.label,
+                          "start", (json_int_t)summary.start, "checkpoint",
+                          (json_int_t)summary.checkpoint_end, "bytes", (json_int_t)summary.bytes,
+                          "segments", (int)summary.segments, "epoch", (json_int_t)summary.epoch,
+                          "readable", (int)summary.has_state));
+    return FLX_OK;
+}
+
+cli_exit cli_cmd_log_ls(cli_run *run)
+{
+    static const cli_column columns[] = {
+        {"NAME", "name", false, 0},   {"LABEL", "label", false, 0},
+        {"START", "start", false, 0}, {"CHECKPOINT", "checkpoint", false, 0},
+        {"BYTES", "bytes", false, 0}, {"SEGMENTS", "segments", false, 0},
+        {"EPOCH", "epoch", true, 0},  {"READABLE", "readable", true, 0},
+        {NULL, NULL, false, 0},
+    };
+    opened store;
+    cli_exit code = open_store(run, FLX_STORE_LOOK, &store);
+    if (code != CLI_EXIT_OK) {
+        return code;
+    }
+    cli_out out;
+    cli_out_begin(&out, run->out, cli_run_format(run, CLI_FORMAT_TABLE, CLI_FORMAT_JSONL),
+                  CLI_SHAPE_LIST, columns, "name", run->out_is_terminal);
+    list all = {store.store, &out, {0}};
+    const flx_status status = flx_store_list(store.store, list_one, &all, &all.error);
+    const bool is_written = cli_out_end(&out);
+    close_store(&store);
+    if (status != FLX_OK) {
+        return cli_failed(run, &all.error, "list the logs");
+    }
+    return is_written ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
+}
+
+/* ---- verify --------------------------------------------------------------------------------- */
+
+typedef struct verification {
+    cli_run *run;
+    const flx_inspect_visit *visit;
+    const flx_store *store;
+    uint32_t logs;
+    uint32_t problems;
+    flx_error error;
+} verification;
+
+static void problem_print(void *arg, const flx_inspect_problem *problem)
+{
+    const verification *all = arg;
+    (void)fprintf(all->run->out, "%s %s byte %" PRIu64 " offset %" PRIu64 ": %s\n",
+                  problem->is_harmless ? "note" : "DAMAGED", problem->file, problem->position,
+                  problem->offset, problem->what);
+}
+
+static flx_status verify_one(void *arg, const char *name)
+{
+    verification *all = arg;
+    flx_inspect_summary summary;
+    const flx_inspect_visit visit = {.problem = problem_print, .arg = all};
+    const flx_status status = flx_inspect_log(all->store, name, &visit, &summary, &all->error);
+    if (status != FLX_OK) {
+        return status;
+    }
+    all->logs++;
+    all->problems += summary.problems;
+    (void)fprintf(all->run->out,
+                  "%s %s %s: offsets %" PRIu64 " to %" PRIu64 ", %" PRIu64
+                  " bytes in %u segments\n",
+                  summary.problems == 0 ? "ok" : "BROKEN", name, summary.label, summary.start,
+                  summary.end, summary.bytes, summary.segments);
+    return FLX_OK;
+}
+
+cli_exit cli_cmd_log_verify(cli_run *run)
+{
+    opened store;
+    cli_exit code = open_store(run, FLX_STORE_LOOK, &store);
+    if (code != CLI_EXIT_OK) {
+        return code;
+    }
+    verification all = {.run = run, .store = store.store};
+    const char *name = cli_args_at(&run->args, 1);
+    const flx_status status = name != NULL
+                                  ? verify_one(&all, name)
+                                  : flx_store_list(store.store, verify_one, &all, &all.error);
+    close_store(&store);
+    if (status != FLX_OK) {
+        return cli_failed(run, &all.error, "verify");
+    }
+    if (all.problems > 0) {
+        return cli_error(run, CLI_EXIT_FAILURE,
+                         "'felix log repair DIR LOG --yes' keeps what is before the first damage",
+                         "%u problems in %u logs", all.problems, all.logs);
+    }
+    return CLI_EXIT_OK;
+}
+
+/* ---- dump, export --------------------------------------------------------------------------- */
+
+typedef struct dump {
+    cli_run *run;
+    cli_out *out; /* NULL: payloads */
+    uint64_t from;
+    uint64_t left; /* batches or records still to be written */
+} dump;
+
+static flx_status dump_batch(void *arg, const flx_stored *stored, uint64_t segment,
+                             uint64_t position)
+{
+    dump *all = arg;
+    if (flx_stored_end(stored) <= all->from) {
+        return FLX_OK;
+    }
+    if (all->left == 0) {
+        return FLX_ERR_CANCELED;
+    }
+    all->left--;
+    cli_out_row(all->out,
+                json_pack("{s:I,s:i,s:i,s:I,s:I,s:I,s:I,s:s%,s:I,s:I}", "offset",
+                          (json_int_t)stored->base_offset, "count", (int)stored->count, "kind",
+                          (int)stored->kind, "time_us", (json_int_t)stored->time_us, "epoch",
+                          (json_int_t)stored->epoch, "bytes", (json_int_t)flx_stored_bytes(stored),
+                          "skipped", (json_int_t)stored->skipped_before, "publisher",
+                          stored->publisher.len > 0 ? (const char *)stored->publisher.ptr : "",
+                          stored->publisher.len, "segment", (json_int_t)segment, "position",
+                          (json_int_t)position));
+    return FLX_OK;
+}
+
+static flx_status export_batch(void *arg, const flx_stored *stored, uint64_t segment,
+                               uint64_t position)
+{
+    (void)segment;
+    (void)position;
+    dump *all = arg;
+    flx_slice rest = stored->region;
+    flx_slice payload;
+    for (uint64_t offset = stored->base_offset; flx_records_next(&rest, &payload); offset++) {
+        if (offset < all->from) {
+            continue;
+        }
+        if (all->left == 0) {
+            return FLX_ERR_CANCELED;
+        }
+        all->left--;
+        (void)fwrite(payload.ptr, 1, payload.len, all->run->out);
+        (void)fputc('\n', all->run->out);
+    }
+    return ferror(all->run->out) != 0 ? FLX_ERR_IO : FLX_OK;
+}
+
+static cli_exit walk(cli_run *run, dump *all,
+                     flx_status (*batch)(void *arg, const flx_stored *stored, uint64_t segment,
+                                         uint64_t position))
+{
+    uint64_t count = 0;
+    if (!cli_flag_u64(run, "from", 0, UINT64_MAX, &all->from) ||
+        !cli_flag_u64(run, "count", 0, UINT64_MAX, &count)) {
+        return CLI_EXIT_USAGE;
+    }
+    all->left = count == 0 ? UINT64_MAX : count;
+    opened store;
+    const cli_exit code = open_store(run, FLX_STORE_LOOK, &store);
+    if (code != CLI_EXIT_OK) {
+        return code;
+    }
+    const char *name = cli_args_at(&run->args, 1);
+    flx_error error = {0};
+    flx_inspect_summary summary = {0};
+    const flx_inspect_visit visit = {.batch = batch, .arg = all};
+    const flx_status status = flx_inspect_log(store.store, name, &visit, &summary, &error);
+    close_store(&store);
+    if (status != FLX_OK && status != FLX_ERR_CANCELED) {
+        return cli_failed(run, &error, "read log '%s'", name);
+    }
+    if (summary.problems > 0) {
+        return cli_error(run, CLI_EXIT_PARTIAL, "'felix log verify' says where",
+                         "log '%s' is damaged: this is what is whole", name);
+    }
+    return CLI_EXIT_OK;
+}
+
+cli_exit cli_cmd_log_dump(cli_run *run)
+{
+    static const cli_column columns[] = {
+        {"OFFSET", "offset", false, 10},  {"COUNT", "count", false, 6},
+        {"KIND", "kind", false, 4},       {"TIME_US", "time_us", false, 16},
+        {"EPOCH", "epoch", false, 5},     {"BYTES", "bytes", false, 8},
+        {"SKIPPED", "skipped", true, 7},  {"PUBLISHER", "publisher", false, 12},
+        {"SEGMENT", "segment", true, 10}, {"POSITION", "position", true, 10},
+        {NULL, NULL, false, 0},
+    };
+    cli_out out;
+    cli_out_begin(&out, run->out, cli_run_format(run, CLI_FORMAT_TABLE, CLI_FORMAT_JSONL),
+                  CLI_SHAPE_STREAM, columns, "offset", run->out_is_terminal);
+    dump all = {.run = run, .out = &out};
+    const cli_exit code = walk(run, &all, dump_batch);
+    return cli_out_end(&out) ? code : CLI_EXIT_FAILURE;
+}
+
+cli_exit cli_cmd_log_export(cli_run *run)
+{
+    dump all = {.run = run};
+    return walk(run, &all, export_batch);
+}
+
+/* ---- repair --------------------------------------------------------------------------------- */
+
+cli_exit cli_cmd_log_repair(cli_run *run)
+{
+    const char *directory = cli_args_at(&run->args, 0);
+    const char *name = cli_args_at(&run->args, 1);
+    if (!cli_args_has(&run->args, "yes")) {
+        return cli_error(run, CLI_EXIT_USAGE, "say --yes when that is what you want",
+                         "repairing ends log '%s' at its first damage and moves the rest to "
+                         "'%s/aside'",
+                         name, directory);
+    }
+    opened store;
+    const cli_exit code = open_store(run, FLX_STORE_EXISTING, &store);
+    if (code != CLI_EXIT_OK) {
+        return code;
+    }
+    uint64_t end = 0;
+    char aside[FLX_DISK_PATH_MAX];
+    flx_error error = {0};
+    const flx_status status = flx_inspect_repair(store.store, name, &end, aside, &error);
+    close_store(&store);
+    if (status != FLX_OK) {
+        return cli_failed(run, &error, "repair log '%s'", name);
+    }
+    cli_say(run, "log '%s' now ends with offset %" PRIu64 "; what was behind is in '%s/%s'", name,
+            end, directory, aside);
+    return CLI_EXIT_OK;
+}

@@ -57,10 +57,10 @@ class Node(Server):
         return subprocess.run([self.bin / "felix", *map(str, args)], env=self.env, check=check,
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=WAIT_S)
 
-    def fresh(self, kind="stream"):
-        """A new stream or cache; its name."""
+    def fresh(self, kind="stream", *words):
+        """A new stream or cache, made with `words`; its name."""
         name = self.next_name("bench")
-        self.felix(kind, "create", name)
+        self.felix(kind, "create", name, *words)
         self.made.append((kind, name))
         return name
 

@@ -7,6 +7,8 @@ the figure's name says: a delivery for relay(), a message for latency() and acke
 cache().
 """
 import contextlib
+import os
+import time
 
 MB = 1e6
 
@@ -132,6 +134,33 @@ def requests(system, load, wrong):
                    rate=result["count"] / seconds_between(result["start_ns"], result["end_ns"]),
                    per_cpu_s=result["count"] / used["cpu_s"],
                    client_cpu_us=result["cpu_s"] * 1e6 / result["count"])
+    return figures
+
+
+def disk_floor(folder, size, seconds=0.5):
+    """Appends a second that pwrite and fdatasync alone manage, one after the other, in this folder."""
+    path = folder / "floor"
+    block = bytes(size)
+    with open(path, "wb", buffering=0) as file:
+        count, at, end = 0, 0, time.monotonic() + seconds
+        begin = time.monotonic()
+        while time.monotonic() < end:
+            at += os.pwrite(file.fileno(), block, at)
+            os.fdatasync(file.fileno())
+            count += 1
+        rate = count / (time.monotonic() - begin)
+    path.unlink()
+    return rate
+
+
+def durable(system, count, warm_up, inflight, size):
+    """acked() on a durable stream, synced; and what the disk does without a broker, as if all that is in
+    flight were one append."""
+    appends = disk_floor(system.folder, size * inflight)
+    figures = requests(system, system.pubsub("acked", "--stream", system.fresh("stream", "--durable"),
+                                             "--size", size, "--inflight", inflight, "--count",
+                                             count, "--warm-up", warm_up), "failed")
+    figures.update(sync_us=1e6 / appends, of_floor=figures["rate"] / (appends * inflight))
     return figures
 
 

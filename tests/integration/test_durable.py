@@ -79,8 +79,10 @@ class Publisher:
             self.child.stdin.close()
         except BrokenPipeError:
             pass
-        if self.child.poll() is None:
-            self.child.send_signal(signal.SIGINT)
+        for _ in range(2):  # the second one does not wait for answers of a node that is gone
+            time.sleep(0.05)
+            if self.child.poll() is None:
+                self.child.send_signal(signal.SIGINT)
         self.child.wait(WAIT_S)
         text = self.child.stderr_path.read_text()
         for row in text.splitlines()[::-1]:

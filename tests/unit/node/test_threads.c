@@ -27,6 +27,9 @@ static flx_slice text(const char *chars)
     return (flx_slice){(const uint8_t *)chars, strlen(chars)};
 }
 
+/* Whether streams have logs: publishes then wait for I/O threads, and readers may read the past. */
+static bool streams_are_durable;
+
 /* cmocka's checks jump, which only the main thread may: others count what went wrong. */
 static _Atomic int failures;
 
@@ -58,6 +61,11 @@ static void create_stream(const rig *r, const char *name, uint32_t shards)
     flx_entry entry = {.kind = FLX_KIND_STREAM};
     flx_stream_info_init(&entry.stream, FLX_DEV_TENANT, FLX_DEV_NAMESPACE, name);
     entry.stream.shards = shards;
+    if (streams_are_durable) {
+        entry.stream.durable = true;
+        entry.stream.ack = FLX_ACK_SYNCED;
+        entry.stream.fsync = FLX_FSYNC_ON_COMMIT;
+    }
     TRY(flx_catalog_store_create(r->node->store, &entry, 1, NULL, err));
 }
 
@@ -227,9 +235,8 @@ static void start_thread(pthread_t *thread, void *(*main)(void *arg), void *arg)
     assert_int_equal(pthread_create(thread, NULL, main, arg), 0);
 }
 
-static void test_everything_at_once(void **state)
+static void everything_at_once(void)
 {
-    (void)state;
     rig r;
     atomic_store(&failures, 0);
     OK(flx_http_client_init(err));
@@ -264,6 +271,20 @@ static void test_everything_at_once(void **state)
     rig_stop(&r);
 }
 
+static void test_everything_at_once(void **state)
+{
+    (void)state;
+    streams_are_durable = false;
+    everything_at_once();
+}
+
+static void test_everything_at_once_on_the_disk(void **state)
+{
+    (void)state;
+    streams_are_durable = true;
+    everything_at_once();
+}
+
 /* Ends with clients connected and subscribed on every worker: what closing them makes workers tell
  * each other must not reach a mailbox that is gone. */
 static void test_a_node_ends_with_its_clients_open(void **state)
@@ -288,6 +309,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything_at_once),
+        cmocka_unit_test(test_everything_at_once_on_the_disk),
         cmocka_unit_test(test_a_node_ends_with_its_clients_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,7 +16,8 @@ bool flx_lane_may_read(const flx_lane *lane)
     const flx_worker *worker = lane->peer->worker;
     return (lane->state == FLX_LANE_NEW || lane->state == FLX_LANE_OPEN) && !lane->has_job &&
            !lane->is_last && !lane->out_full && lane->held == 0 && !worker->is_congested &&
-           lane->ops_out < worker->limits.operation_window && flx_answers_has_room(lane);
+           lane->ops_out < worker->limits.operation_window && lane->ops_rest.len == 0 &&
+           flx_answers_has_room(lane);
 }
 
 /* Room for `len` more bytes behind the backlog. What was read is only closed up when it is more than
@@ -155,11 +156,13 @@ void flx_lane_run(flx_lane *lane)
 {
     flx_worker *worker = lane->peer->worker;
     flx_answers_write(lane);
+    flx_operations_resume(lane);
     if (lane->backlog_len > 0 && flx_lane_may_read(lane)) {
         lane_read_backlog(lane);
         flx_answers_write(lane);
     }
-    if (lane->backlog_len > 0 && worker->is_congested && !flx_list_is_linked(&lane->dirty)) {
+    if ((lane->backlog_len > 0 || lane->ops_rest.len > 0) && worker->is_congested &&
+        !flx_list_is_linked(&lane->dirty)) {
         flx_list_push_back(&worker->stalled_lanes, &lane->dirty);
     }
     flx_lane_settle(lane);
@@ -280,6 +283,7 @@ static void lane_to_closing(flx_lane *lane)
     lane_leave_new(lane);
     flx_list_remove(&lane->wait);
     lane->state = FLX_LANE_CLOSING;
+    flx_operations_drop_rest(lane);
     const size_t len = lane->backlog_len;
     backlog_free(lane);
     lane_consumed(lane, len);
@@ -335,7 +339,8 @@ void flx_lane_break(flx_lane *lane)
 void flx_lane_settle(flx_lane *lane)
 {
     if (lane->kind == FLX_LANE_EVENTS || lane->state == FLX_LANE_CLOSING || lane->has_job ||
-        lane->answers.head != lane->answers.tail || lane->held > 0 || lane->ops_out > 0) {
+        lane->answers.head != lane->answers.tail || lane->held > 0 || lane->ops_out > 0 ||
+        lane->ops_rest.len > 0) {
         return;
     }
     if (lane->is_last) {

@@ -69,6 +69,14 @@ typedef struct flx_op_batch {
     op_part parts[BATCH_PARTS];
 } flx_op_batch;
 
+/* Why an operation is not done. */
+typedef struct op_refusal {
+    uint16_t status; /* of the answer; 0: it is done */
+    const char *message;
+} op_refusal;
+
+static const op_refusal no_memory = {FLX_CODE_OVERLOADED, "out of memory"};
+
 /* ---- writing answers ---- */
 
 /* A frame of answers being written, at the end of the worker's scratch. It goes to the lane, or to
@@ -131,19 +139,18 @@ static uint8_t *output_take(op_output *output, size_t len)
     return to;
 }
 
-static void answer_failure(op_output *output, uint8_t opcode, uint32_t id, uint16_t status,
-                           const char *message)
+static void answer_failure(op_output *output, uint8_t opcode, uint32_t id, op_refusal refusal)
 {
-    const bool is_code = status != FLX_OPERATION_UNSUPPORTED;
+    const bool is_code = refusal.status != FLX_OPERATION_UNSUPPORTED;
     const flx_operation_answer answer = {
         .opcode = opcode,
-        .status = status,
+        .status = refusal.status,
         .id = id,
-        .retry = (uint8_t)(is_code ? flx_code_retry(status) : FLX_RETRY_FATAL),
-        .message = {(const uint8_t *)message, strlen(message)},
+        .retry = (uint8_t)(is_code ? flx_code_retry(refusal.status) : FLX_RETRY_FATAL),
+        .message = {(const uint8_t *)refusal.message, strlen(refusal.message)},
     };
     if (is_code) {
-        flx_stat_add(&output->worker->stats.errors[status], 1);
+        flx_stat_add(&output->worker->stats.errors[refusal.status], 1);
     }
     uint8_t *to = output_take(output, flx_operation_answer_bytes(&answer));
     if (to != NULL) {
@@ -194,8 +201,8 @@ static void answer_value(op_output *output, uint8_t opcode, uint32_t id,
                                      .id = id,
                                      .body = {NULL, len}};
     if (len > FLX_FRAME_BYTES_MAX - FLX_OPERATION_HEAD_BYTES) {
-        answer_failure(output, opcode, id, FLX_CODE_INVALID_REQUEST,
-                       "the value does not fit an answer");
+        answer_failure(output, opcode, id,
+                       (op_refusal){FLX_CODE_INVALID_REQUEST, "the value does not fit an answer"});
         return;
     }
     if (reply->chunk != NULL) {
@@ -215,9 +222,9 @@ static void answer_reply(op_output *output, uint8_t opcode, uint32_t id,
                          const flx_cache_reply *reply)
 {
     if (reply->status != FLX_OK) {
-        const char *message;
-        const flx_code code = flx_cache_refusal(reply->status, &message);
-        answer_failure(output, opcode, id, (uint16_t)code, message);
+        op_refusal refusal;
+        refusal.status = (uint16_t)flx_cache_refusal(reply->status, &refusal.message);
+        answer_failure(output, opcode, id, refusal);
         return;
     }
     if (opcode == FLX_OPCODE_CACHE_GET || opcode == FLX_OPCODE_CACHE_DELETE) {
@@ -319,109 +326,121 @@ static bool names_fit(const flx_operation *operation)
            operation->name.len <= FLX_NAME_MAX;
 }
 
-static void run_open(op_output *output, flx_lane *lane, const flx_operation *operation)
+static const char *not_there(bool is_cache)
+{
+    return is_cache ? "cache not found" : "stream not found";
+}
+
+/* Makes the handle stand for what the operation names. A name that is refused is kept all the same,
+ * so that what is asked by it is refused alike; one that can never be there is not. */
+static op_refusal open_name(flx_lane *lane, const flx_operation *operation,
+                            const flx_op_name **ret_name)
 {
     const bool is_cache = operation->kind == FLX_OPERATION_CACHE;
     const flx_object object = object_of(operation, is_cache);
-    const bool may_read = flx_session_allows(
-        lane, &object, is_cache ? FLX_ACTION_CACHE_READ : FLX_ACTION_STREAM_SUBSCRIBE);
-    const bool may_write = flx_session_allows(
-        lane, &object, is_cache ? FLX_ACTION_CACHE_WRITE : FLX_ACTION_STREAM_PUBLISH);
-    uint16_t status = FLX_CODE_INVALID_REQUEST;
-    const char *message = "a handle above 255";
     if (operation->handle > FLX_OPERATION_HANDLE_MAX) {
-        answer_failure(output, operation->opcode, operation->id, status, message);
-        return;
+        return (op_refusal){FLX_CODE_INVALID_REQUEST, "a handle above 255"};
     }
     name_drop(lane, operation->handle);
-    flx_op_name *name = NULL;
     if (!names_fit(operation)) {
-        status = FLX_CODE_NOT_FOUND;
-        message = is_cache ? "cache not found" : "stream not found";
-    } else if ((name = name_new(&object)) == NULL || !name_put(lane, operation->handle, name)) {
-        status = FLX_CODE_OVERLOADED;
-        message = "out of memory";
-    } else if (!may_read && !may_write) {
-        status = FLX_CODE_FORBIDDEN; /* and so are the operations on it */
-        message = "permission denied";
-    } else {
-        name->may_read = may_read;
-        name->may_write = may_write;
-        name->epoch = lane->peer->worker->catalog_epoch - 1;
-        name_resolve(lane->peer->worker, name);
-        status = name->cache != NULL || name->stream != NULL ? 0 : FLX_CODE_NOT_FOUND;
-        message = is_cache ? "cache not found" : "stream not found";
+        return (op_refusal){FLX_CODE_NOT_FOUND, not_there(is_cache)};
     }
-    if (status != 0) {
-        answer_failure(output, operation->opcode, operation->id, status, message);
+    flx_op_name *name = name_new(&object);
+    if (name == NULL || !name_put(lane, operation->handle, name)) {
+        return no_memory;
+    }
+    name->may_read = flx_session_allows(
+        lane, &object, is_cache ? FLX_ACTION_CACHE_READ : FLX_ACTION_STREAM_SUBSCRIBE);
+    name->may_write = flx_session_allows(
+        lane, &object, is_cache ? FLX_ACTION_CACHE_WRITE : FLX_ACTION_STREAM_PUBLISH);
+    name->epoch = lane->peer->worker->catalog_epoch - 1;
+    name_resolve(lane->peer->worker, name);
+    if (!name->may_read && !name->may_write) {
+        return (op_refusal){FLX_CODE_FORBIDDEN, "permission denied"};
+    }
+    if (name->cache == NULL && name->stream == NULL) {
+        return (op_refusal){FLX_CODE_NOT_FOUND, not_there(is_cache)};
+    }
+    *ret_name = name;
+    return (op_refusal){0};
+}
+
+static void run_open(op_output *output, flx_lane *lane, const flx_operation *operation)
+{
+    const flx_op_name *name = NULL;
+    const op_refusal refusal = open_name(lane, operation, &name);
+    if (refusal.status != 0) {
+        answer_failure(output, operation->opcode, operation->id, refusal);
         return;
     }
-    FLX_ASSERT(is_cache ? name->cache != NULL : name->stream != NULL); /* name_resolve */
-    const bool jumps = !is_cache && name->stream->routing == FLX_ROUTING_JUMP_HASH;
-    const flx_operation_answer answer = {.opcode = operation->opcode,
-                                         .id = operation->id,
-                                         .shards =
-                                             is_cache ? name->cache->shards : name->stream->shards,
-                                         .routing = jumps ? 1 : 0};
+    flx_operation_answer answer = {.opcode = operation->opcode, .id = operation->id};
+    if (name->cache != NULL) {
+        answer.shards = name->cache->shards;
+    } else {
+        answer.shards = name->stream->shards;
+        answer.routing = name->stream->routing == FLX_ROUTING_JUMP_HASH ? 1 : 0;
+    }
     answer_success(output, &answer);
 }
 
 /* ---- placement ---- */
 
-/* The shard that is asked about; false: the failure was written. */
-static bool placement_target(op_output *output, const flx_operation *operation, uint32_t *ret_id,
-                             uint32_t *ret_shard)
+/* The shard that is asked about, and the id of what it is of. */
+static op_refusal placement_target(const flx_worker *worker, const flx_operation *operation,
+                                   uint32_t *ret_id, uint32_t *ret_shard)
 {
-    const flx_catalog *catalog = output->worker->catalog;
     const bool is_cache = operation->kind == FLX_PLACEMENT_CACHE;
     flx_routing routing = FLX_ROUTING_MODULO;
     uint32_t shards = 0;
     if (is_cache) {
-        const flx_cache_info *info =
-            flx_catalog_cache(catalog, operation->tenant, operation->namespace_, operation->name);
+        const flx_cache_info *info = flx_catalog_cache(worker->catalog, operation->tenant,
+                                                       operation->namespace_, operation->name);
         *ret_id = info == NULL ? 0 : info->id;
         shards = info == NULL ? 0 : info->shards;
     } else {
-        const flx_stream_info *info =
-            flx_catalog_stream(catalog, operation->tenant, operation->namespace_, operation->name);
+        const flx_stream_info *info = flx_catalog_stream(worker->catalog, operation->tenant,
+                                                         operation->namespace_, operation->name);
         *ret_id = info == NULL ? 0 : info->id;
         shards = info == NULL ? 0 : info->shards;
         routing = info == NULL ? routing : (flx_routing)info->routing;
     }
     if (shards == 0) {
-        answer_failure(output, operation->opcode, operation->id, FLX_CODE_NOT_FOUND,
-                       is_cache ? "cache not found" : "stream not found");
-        return false;
+        return (op_refusal){FLX_CODE_NOT_FOUND, not_there(is_cache)};
     }
     *ret_shard = (operation->flags & FLX_OPERATION_KEYED) != 0
                      ? flx_route_shard(routing, operation->key, shards)
                      : operation->shard;
     if (*ret_shard >= shards) {
-        answer_failure(output, operation->opcode, operation->id, FLX_CODE_INVALID_REQUEST,
-                       "no such shard");
-        return false;
+        return (op_refusal){FLX_CODE_INVALID_REQUEST, "no such shard"};
     }
-    return true;
+    return (op_refusal){0};
+}
+
+static bool placement_is_allowed(const flx_lane *lane, const flx_operation *operation)
+{
+    const flx_object object = object_of(operation, operation->kind == FLX_PLACEMENT_CACHE);
+    switch ((flx_placement_kind)operation->kind) {
+    case FLX_PLACEMENT_PUBLISH:
+        return flx_session_allows(lane, &object, FLX_ACTION_STREAM_PUBLISH);
+    case FLX_PLACEMENT_SUBSCRIBE:
+        return flx_session_allows(lane, &object, FLX_ACTION_STREAM_SUBSCRIBE);
+    case FLX_PLACEMENT_CACHE:
+        return flx_session_allows(lane, &object, FLX_ACTION_CACHE_READ) ||
+               flx_session_allows(lane, &object, FLX_ACTION_CACHE_WRITE);
+    }
+    FLX_UNREACHABLE();
 }
 
 static void run_placement(op_output *output, const flx_lane *lane, const flx_operation *operation)
 {
     const flx_worker *worker = output->worker;
-    const flx_object object = object_of(operation, operation->kind == FLX_PLACEMENT_CACHE);
-    const bool is_allowed = operation->kind == FLX_PLACEMENT_PUBLISH
-                                ? flx_session_allows(lane, &object, FLX_ACTION_STREAM_PUBLISH)
-                            : operation->kind == FLX_PLACEMENT_SUBSCRIBE
-                                ? flx_session_allows(lane, &object, FLX_ACTION_STREAM_SUBSCRIBE)
-                                : flx_session_allows(lane, &object, FLX_ACTION_CACHE_READ) ||
-                                      flx_session_allows(lane, &object, FLX_ACTION_CACHE_WRITE);
-    uint32_t id;
-    uint32_t shard;
-    if (!is_allowed) {
-        answer_failure(output, operation->opcode, operation->id, FLX_CODE_FORBIDDEN,
-                       "permission denied");
-        return;
-    }
-    if (!placement_target(output, operation, &id, &shard)) {
+    uint32_t id = 0;
+    uint32_t shard = 0;
+    const op_refusal refusal = placement_is_allowed(lane, operation)
+                                   ? placement_target(worker, operation, &id, &shard)
+                                   : (op_refusal){FLX_CODE_FORBIDDEN, "permission denied"};
+    if (refusal.status != 0) {
+        answer_failure(output, operation->opcode, operation->id, refusal);
         return;
     }
     const flx_operation_answer answer = {
@@ -671,8 +690,8 @@ bool flx_operations_job(flx_worker *worker, flx_job *job)
 /* Answers what has no answer: there was no memory to send it, or its log failed. */
 static void batch_lost(flx_worker *worker, const flx_op_batch *batch, flx_status status)
 {
-    const char *message;
-    const flx_code code = flx_cache_refusal(status, &message);
+    op_refusal refusal;
+    refusal.status = (uint16_t)flx_cache_refusal(status, &refusal.message);
     for (uint32_t i = 0; i < batch->entry_count; i++) {
         const op_entry *entry = &batch->entries[i];
         op_output output = {.worker = worker,
@@ -680,7 +699,7 @@ static void batch_lost(flx_worker *worker, const flx_op_batch *batch, flx_status
         if (output.lane != NULL) {
             output.lane->ops_out--;
             flx_worker_mark_lane(worker, output.lane);
-            answer_failure(&output, entry->opcode, entry->id, (uint16_t)code, message);
+            answer_failure(&output, entry->opcode, entry->id, refusal);
             output_flush(&output);
         }
     }
@@ -767,47 +786,44 @@ static flx_cache_request request_of(const flx_worker *worker, const flx_operatio
     return request;
 }
 
-/* The cache of the operation's handle if it may be used so; NULL: ret_status and message say why. */
-static const flx_cache_info *cache_of(const flx_lane *lane, const flx_operation *operation,
-                                      uint16_t *ret_status, const char **ret_message)
+/* The cache of the operation's handle, if it may be used so. */
+static op_refusal cache_of(const flx_lane *lane, const flx_operation *operation,
+                           const flx_cache_info **ret_info)
 {
     flx_op_name *name = operation->handle < lane->name_cap ? lane->names[operation->handle] : NULL;
     const bool is_read =
         operation->opcode == FLX_OPCODE_CACHE_GET || operation->opcode == FLX_OPCODE_COUNTER_GET;
+    if (operation->handle > FLX_OPERATION_HANDLE_MAX) {
+        return (op_refusal){FLX_CODE_INVALID_REQUEST, "a handle above 255"};
+    }
     if (name == NULL) {
-        const bool is_high = operation->handle > FLX_OPERATION_HANDLE_MAX;
-        *ret_status = is_high ? FLX_CODE_INVALID_REQUEST : FLX_CODE_NOT_FOUND;
-        *ret_message = is_high ? "a handle above 255" : "the handle is not open";
-        return NULL;
+        return (op_refusal){FLX_CODE_NOT_FOUND, "the handle is not open"};
     }
     name_resolve(lane->peer->worker, name);
     if (name->object.kind != FLX_OBJECT_CACHE) {
-        *ret_status = FLX_CODE_INVALID_REQUEST;
-        *ret_message = "the handle is of a stream";
-    } else if (is_read ? !name->may_read : !name->may_write) {
-        *ret_status = FLX_CODE_FORBIDDEN;
-        *ret_message = "permission denied";
-    } else if (name->cache == NULL) {
-        *ret_status = FLX_CODE_NOT_FOUND;
-        *ret_message = "cache not found";
-    } else if (operation->key.len > FLX_CACHE_KEY_MAX) {
-        *ret_status = FLX_CODE_INVALID_REQUEST;
-        *ret_message = "the key is too long";
-    } else {
-        return name->cache;
+        return (op_refusal){FLX_CODE_INVALID_REQUEST, "the handle is of a stream"};
     }
-    return NULL;
+    if (is_read ? !name->may_read : !name->may_write) {
+        return (op_refusal){FLX_CODE_FORBIDDEN, "permission denied"};
+    }
+    if (name->cache == NULL) {
+        return (op_refusal){FLX_CODE_NOT_FOUND, not_there(true)};
+    }
+    if (operation->key.len > FLX_CACHE_KEY_MAX) {
+        return (op_refusal){FLX_CODE_INVALID_REQUEST, "the key is too long"};
+    }
+    *ret_info = name->cache;
+    return (op_refusal){0};
 }
 
 static void run_cache(op_output *output, flx_lane *lane, const flx_operation *operation,
                       flx_chunk *chunk)
 {
     flx_worker *worker = output->worker;
-    uint16_t status;
-    const char *message;
-    const flx_cache_info *info = cache_of(lane, operation, &status, &message);
-    if (info == NULL) {
-        answer_failure(output, operation->opcode, operation->id, status, message);
+    const flx_cache_info *info = NULL;
+    const op_refusal refusal = cache_of(lane, operation, &info);
+    if (refusal.status != 0) {
+        answer_failure(output, operation->opcode, operation->id, refusal);
         return;
     }
     flx_cache_request request = request_of(worker, operation, chunk);
@@ -818,8 +834,7 @@ static void run_cache(op_output *output, flx_lane *lane, const flx_operation *op
         flx_cache_serve(worker, &request, &reply);
         answer_reply(output, operation->opcode, operation->id, &reply);
     } else if (!send_elsewhere(output, lane, operation, owner, &request)) {
-        answer_failure(output, operation->opcode, operation->id, FLX_CODE_OVERLOADED,
-                       "out of memory");
+        answer_failure(output, operation->opcode, operation->id, no_memory);
     }
 }
 
@@ -831,18 +846,18 @@ static void run_operation(op_output *output, flx_lane *lane, const flx_operation
     flx_operation operation;
     const flx_status status = flx_operation_decode(head, &operation, NULL);
     if (status == FLX_ERR_UNSUPPORTED) {
-        answer_failure(output, head->opcode, head->id, FLX_OPERATION_UNSUPPORTED,
-                       "unknown operation");
+        answer_failure(output, head->opcode, head->id,
+                       (op_refusal){FLX_OPERATION_UNSUPPORTED, "unknown operation"});
         return;
     }
     if (status != FLX_OK) {
-        answer_failure(output, head->opcode, head->id, FLX_CODE_INVALID_REQUEST,
-                       "a malformed operation");
+        answer_failure(output, head->opcode, head->id,
+                       (op_refusal){FLX_CODE_INVALID_REQUEST, "a malformed operation"});
         return;
     }
     if (output->worker->is_draining) {
-        answer_failure(output, head->opcode, head->id, FLX_CODE_DRAINING,
-                       "the broker is shutting down");
+        answer_failure(output, head->opcode, head->id,
+                       (op_refusal){FLX_CODE_DRAINING, "the broker is shutting down"});
         return;
     }
     switch (head->opcode) {
@@ -862,34 +877,92 @@ static void run_operation(op_output *output, flx_lane *lane, const flx_operation
         run_cache(output, lane, &operation, chunk);
         break;
     default: /* groups, as their JSON forms */
-        answer_failure(output, head->opcode, head->id, FLX_OPERATION_UNSUPPORTED, "not served");
+        answer_failure(output, head->opcode, head->id,
+                       (op_refusal){FLX_OPERATION_UNSUPPORTED, "not served"});
         break;
     }
 }
 
+/* What a frame is left at: answers that nobody reads, or that others owe (rule 25). */
+static bool may_go_on(const flx_lane *lane)
+{
+    const flx_worker *worker = lane->peer->worker;
+    return lane->state == FLX_LANE_OPEN && !lane->out_full && !worker->is_congested &&
+           lane->ops_out < worker->limits.operation_window;
+}
+
+/* Takes operations off the front of `rest` and does them. A write that fails ends the lane, and with
+ * it the bytes that are read here. */
+static void run_operations(flx_lane *lane, flx_slice *rest, flx_chunk *chunk)
+{
+    op_output output = {.worker = lane->peer->worker, .lane = lane};
+    flx_operation_head head;
+    while (may_go_on(lane) && flx_operations_next(rest, &head)) {
+        run_operation(&output, lane, &head, chunk);
+    }
+    output_flush(&output);
+}
+
+/* Keeps what is left of a frame; it goes on when the lane runs. */
+static void keep_rest(flx_lane *lane, flx_slice rest, flx_chunk *chunk)
+{
+    if (rest.len == 0 || lane->state != FLX_LANE_OPEN) {
+        return;
+    }
+    if (chunk != NULL) {
+        lane->ops_chunk = flx_chunk_ref(chunk);
+    } else { /* they lie in bytes that are only lent */
+        lane->ops_chunk = flx_chunk_new(rest.len);
+        if (lane->ops_chunk == NULL) {
+            flx_lane_break(lane);
+            return;
+        }
+        memcpy(lane->ops_chunk->data, rest.ptr, rest.len);
+        lane->ops_chunk->len = (uint32_t)rest.len;
+        rest.ptr = lane->ops_chunk->data;
+    }
+    lane->ops_rest = rest;
+    flx_worker_mark_lane(lane->peer->worker, lane); /* or it waits, and for what */
+}
+
 void flx_operations_frame(flx_lane *lane, const flx_frame *frame)
 {
-    flx_worker *worker = lane->peer->worker;
+    flx_slice rest = frame->payload;
     uint32_t count;
-    if (flx_operations_check(frame->payload, worker->limits.operation_window, &count, NULL) !=
+    if (flx_operations_check(rest, lane->peer->worker->limits.operation_window, &count, NULL) !=
         FLX_OK) {
         flx_lane_break(lane);
         return;
     }
-    op_output output = {.worker = worker, .lane = lane};
-    flx_slice rest = frame->payload;
-    flx_operation_head head;
-    /* A write that fails ends the lane, and with it the bytes that are read here. */
-    while (lane->state == FLX_LANE_OPEN && flx_operations_next(&rest, &head)) {
-        run_operation(&output, lane, &head, frame->chunk);
+    run_operations(lane, &rest, frame->chunk);
+    keep_rest(lane, rest, frame->chunk);
+}
+
+void flx_operations_resume(flx_lane *lane)
+{
+    if (lane->ops_rest.len == 0 || !may_go_on(lane)) {
+        return;
     }
-    output_flush(&output);
+    flx_chunk *chunk = lane->ops_chunk;
+    flx_slice rest = lane->ops_rest;
+    lane->ops_chunk = NULL;
+    lane->ops_rest = (flx_slice){NULL, 0};
+    run_operations(lane, &rest, chunk);
+    keep_rest(lane, rest, chunk);
+    flx_chunk_unref(chunk);
+}
+
+void flx_operations_drop_rest(flx_lane *lane)
+{
+    lane->ops_chunk = flx_chunk_unref(lane->ops_chunk);
+    lane->ops_rest = (flx_slice){NULL, 0};
 }
 
 /* ---- life ---- */
 
 void flx_operations_lane_done(flx_lane *lane)
 {
+    flx_operations_drop_rest(lane);
     for (uint32_t handle = 0; handle < lane->name_cap; handle++) {
         flx_free(lane->names[handle]);
     }

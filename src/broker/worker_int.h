@@ -524,13 +524,15 @@ struct flx_lane {
     uint8_t state;
     bool fin; /* the client said its last byte */
     bool fin_sent;
-    bool out_full;       /* waits for pull before it reads on */
-    bool has_operations; /* negotiated */
-    bool is_last;        /* closes when what it owes is written */
-    uint32_t held;       /* un-acked publishes of it that wait at a `block` shard */
-    uint16_t flags;      /* negotiated: client's */
-    uint32_t features;   /* client's */
-    uint32_t ops_out;    /* operations other workers have not answered */
+    bool out_full;        /* waits for pull before it reads on */
+    bool has_operations;  /* negotiated */
+    bool is_last;         /* closes when what it owes is written */
+    uint32_t held;        /* un-acked publishes of it that wait at a `block` shard */
+    uint16_t flags;       /* negotiated: client's */
+    uint32_t features;    /* client's */
+    uint32_t ops_out;     /* operations other workers have not answered */
+    flx_slice ops_rest;   /* of an operation frame, not done yet; the lane is not read meanwhile */
+    flx_chunk *ops_chunk; /* what it lies in; owned */
     uint16_t name_cap;
     struct flx_op_name **names; /* [handle], what OPEN made; NULL: not opened */
     flx_frame_reader reader;
@@ -908,6 +910,8 @@ void flx_operations_frame(flx_lane *lane, const flx_frame *frame);
 bool flx_operations_job(flx_worker *worker, flx_job *job);  /* on the owner; true: answered */
 void flx_operations_done(flx_worker *worker, flx_job *job); /* back home */
 void flx_operations_post(flx_worker *worker);               /* what the tick gathered */
+void flx_operations_resume(flx_lane *lane);    /* with the rest of a frame, as far as it may */
+void flx_operations_drop_rest(flx_lane *lane); /* its stream is over */
 void flx_operations_lane_done(flx_lane *lane);
 void flx_operations_worker_done(flx_worker *worker);
 void flx_op_batch_free(struct flx_op_batch *batch);

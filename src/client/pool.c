@@ -14,7 +14,7 @@ size_t flx_pool_choose(const flx_berth *berths, size_t count, size_t free_from)
     size_t best = FLX_BERTH_NONE;
     for (size_t i = 0; i < count; i++) {
         if (berths[i].state == FLX_BERTH_ABROAD ||
-            (berths[i].state == FLX_BERTH_FREE && i < free_from))
+            (i < free_from && berths[i].state == FLX_BERTH_FREE))
             continue;
         if (best == FLX_BERTH_NONE || is_better(&berths[i], &berths[best]))
             best = i;

@@ -44,8 +44,8 @@ __attribute__((used)) int flx_require_active_ack(struct ngtcp2_acktr *acktr, ngt
 {
     if (delay == 0 || !flx_ngtcp2_known())
         return require_active_ack_real(acktr, delay, now_ns);
-    const ngtcp2_duration longer = delay > ACK_HOLD_NS ? delay : ACK_HOLD_NS;
-    const int due = require_active_ack_real(acktr, longer, now_ns);
+    /* Also where an eighth of the round trip is more: it must be due when ack_due_ns is. */
+    const int due = require_active_ack_real(acktr, ACK_HOLD_NS, now_ns);
     if (due == 0 && require_active_ack_real(acktr, 0, now_ns) != 0)
         is_held = true;
     return due;

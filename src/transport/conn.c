@@ -446,7 +446,7 @@ static bool client_start(flx_quic_conn *conn, const struct sockaddr *address, so
     flx_endpoint_new_cid(endpoint, &scid);
     settings.ack_thresh = flx_acks_packets(&scid);
     (void)gnutls_rnd(GNUTLS_RND_NONCE, dcid.data, dcid.datalen);
-    if (worker.count > 0) /* README rule 26 */
+    if (worker.count > 0) /* README rule 27 */
         dcid.data[0] = flx_steer_byte(dcid.data[0], worker.count, worker.index);
     ngtcp2_path_storage_init(&path, (const struct sockaddr *)&conn->socket->local,
                              conn->socket->local_len, address, len, NULL);

@@ -396,6 +396,9 @@ flx_status flx_operation_answer_decode(const flx_operation_head *head,
     }
     if (head->opcode == FLX_OPCODE_GROUP_POLL) {
         status = flx_group_records_check(ret_answer->records, reterr);
+    } else if (head->opcode == FLX_OPCODE_PLACEMENT && ret_answer->worker >= ret_answer->workers) {
+        status = flx_fail(reterr, FLX_ERR_PROTOCOL, "answer: worker %u of %u", ret_answer->worker,
+                          ret_answer->workers);
     } else if (head->opcode == FLX_OPCODE_GROUP_DEAD_LETTERS &&
                ret_answer->offsets.len % sizeof(uint64_t) != 0) {
         status = flx_fail(reterr, FLX_ERR_PROTOCOL, "answer: half an offset");
@@ -414,6 +417,8 @@ uint8_t *flx_operation_answer_encode(const flx_operation_answer *answer, uint8_t
 {
     const op_row *row = answer_row(answer->opcode, answer->status);
     FLX_ASSERT(row != NULL);
+    FLX_ASSERT(answer->opcode != FLX_OPCODE_PLACEMENT || answer->status != 0 ||
+               answer->worker < answer->workers);
     uint8_t *const body = to + FLX_OPERATION_HEAD_BYTES;
     uint8_t *const end = write_row(row, answer->flags, answer, body);
     const flx_operation_head head = {.opcode = answer->opcode,

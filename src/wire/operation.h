@@ -158,7 +158,7 @@ typedef struct flx_operation_answer {
     uint8_t retry;   /* flx_retry as sent, see flx_retry_from_byte */
     uint8_t routing; /* OPEN of a stream: 0 modulo, 1 jump hash */
     uint16_t workers;
-    uint16_t worker; /* below workers */
+    uint16_t worker; /* below workers, which is at least 1 */
     uint32_t shards;
     uint64_t version;
     uint64_t counter; /* two's complement */
@@ -193,7 +193,7 @@ bool flx_operations_next(flx_slice *payload, flx_operation_head *ret_head);
 
 /* Slices point into the body. FLX_ERR_UNSUPPORTED: an unknown opcode (opcode, id and handle are
  * set in any case); FLX_ERR_PROTOCOL: flags that the row does not have, a short body, bytes left
- * over, text that is not UTF-8, an unknown kind or start. */
+ * over, text that is not UTF-8, an unknown kind or start, a worker there is not. */
 flx_status flx_operation_decode(const flx_operation_head *head, flx_operation *ret_operation,
                                 flx_error *reterr);
 flx_status flx_operation_answer_decode(const flx_operation_head *head,

@@ -12,6 +12,7 @@
 #include "pki.h"
 #include "transport/quic.h"
 #include "wire/ack.h"
+#include "wire/bytes.h"
 #include "wire/event.h"
 #include "wire/frame.h"
 #include "wire/message.h"
@@ -569,6 +570,8 @@ static size_t answer_operation(mock_broker *broker, session *from, const flx_ope
     if (head->opcode == FLX_OPCODE_OPEN) {
         from->opened[head->handle] = true;
         answer.shards = 1;
+    } else if (head->opcode == FLX_OPCODE_PLACEMENT) {
+        answer.workers = 3;
     } else if (broker->rules.cache_silent ||
                (asked.key.len == 6 && memcmp(asked.key.ptr, "silent", 6) == 0)) {
         broker->counts.cache_requests++;
@@ -582,6 +585,8 @@ static size_t answer_operation(mock_broker *broker, session *from, const flx_ope
     }
     FLX_ASSERT(flx_operation_answer_bytes(&answer) <= cap);
     const size_t len = (size_t)(flx_operation_answer_encode(&answer, at) - at);
+    if (head->opcode == FLX_OPCODE_PLACEMENT && broker->rules.placement_astray)
+        (void)flx_put_u16(at + len - 2, 3); /* of 3 */
     if (head->opcode == FLX_OPCODE_CACHE_DELETE && answer.status == 0 &&
         (answer.flags & FLX_OPERATION_FOUND) != 0)
         erase(find_entry(broker, asked.key, false));

@@ -37,6 +37,7 @@ typedef struct mock_rules {
     uint32_t operation_window; /* 0: not offered */
     bool answers_backwards;    /* those of a frame, last one first */
     bool operations_unserved;  /* all of them answered "unsupported" */
+    bool placement_astray;     /* names a worker that the broker does not have */
 } mock_rules;
 
 typedef struct mock_counts {

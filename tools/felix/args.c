@@ -61,7 +61,7 @@ static flx_status unknown_flag(const cli_command *command, const char *word, siz
                     name, best);
 }
 
-static flx_status unknown_word(const char *noun, const char *word, flx_error *reterr)
+const char *cli_nearest_word(const char *noun, const char *word)
 {
     const char *best = NULL;
     unsigned distance = ~0u;
@@ -76,6 +76,12 @@ static flx_status unknown_word(const char *noun, const char *word, flx_error *re
     for (const cli_noun *row = cli_nouns; noun == NULL && row->noun != NULL; row++) {
         flx_nearest_offer(word, row->noun, &best, &distance);
     }
+    return best;
+}
+
+static flx_status unknown_word(const char *noun, const char *word, flx_error *reterr)
+{
+    const char *best = cli_nearest_word(noun, word);
     return flx_fail(reterr, FLX_ERR_INVALID, "unknown %s '%.60s'%s%s%s%s%s",
                     noun != NULL ? "verb" : "command", word, noun != NULL ? " of " : "",
                     noun != NULL ? noun : "", best != NULL ? ", did you mean '" : "",

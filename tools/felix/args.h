@@ -37,6 +37,9 @@ typedef struct cli_args {
  */
 flx_status cli_args_parse(int argc, char *const *argv, cli_args *ret_args, flx_error *reterr);
 
+/* The known word that was perhaps meant: a verb of `noun`, or with NULL a command or noun. NULL: none. */
+const char *cli_nearest_word(const char *noun, const char *word);
+
 /* The value of a flag: as given, else its preset, else NULL. The flag must be in the table. */
 const char *cli_args_flag(const cli_args *args, const char *name);
 /* Whether a switch is on, or a flag was given at all. */

@@ -1,27 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_meta.c - commands about the command: help, version, completion, docs. */
+#include "args.h"
 #include "commands.h"
 #include "common/config.h"
-#include "common/nearest.h"
 #include "help.h"
 
 #include <string.h>
 
 static cli_exit no_such_help(cli_run *run, const char *noun, const char *word)
 {
-    const char *best = NULL;
-    unsigned distance = ~0u;
-    for (size_t i = 0; i < cli_command_count; i++) {
-        const cli_command *command = &cli_commands[i];
-        const bool same = noun == NULL ? command->noun == NULL
-                                       : command->noun != NULL && strcmp(command->noun, noun) == 0;
-        if (same && !command->hidden) {
-            flx_nearest_offer(word, command->verb, &best, &distance);
-        }
-    }
-    for (const cli_noun *row = cli_nouns; noun == NULL && row->noun != NULL; row++) {
-        flx_nearest_offer(word, row->noun, &best, &distance);
-    }
+    const char *best = cli_nearest_word(noun, word);
     return cli_error(run, CLI_EXIT_USAGE, "'felix help' lists what there is",
                      "no help for '%s%s%.60s'%s%s%s", noun != NULL ? noun : "",
                      noun != NULL ? " " : "", word, best != NULL ? ", did you mean '" : "",

@@ -352,6 +352,83 @@ static void test_many_in_one_frame_and_large_values(void **state)
 }
 
 /* What comes in one frame leaves in one, as far as a chunk goes. */
+/* Who asks for much and reads nothing is not served on, not even within a frame (rule 25); nothing is
+ * lost or done twice when it reads again, and what was sent after the frame comes after it. */
+static void test_answers_that_nobody_reads(void **state)
+{
+    (void)state;
+    enum { VALUE = 600 * 1000, GETS = 64 };
+    static uint8_t value[VALUE];
+    for (uint32_t workers = 1; workers <= 4; workers += 3) {
+        hx *h = hx_new(&(hx_options){.workers = workers});
+        hx_stream *s = client(h, 0);
+        add_put(1, 1, "k", (flx_slice){value, VALUE});
+        send_added(s);
+        assert_int_equal(run(h, s), 1);
+        hx_stall(s, true);
+        for (uint32_t id = 1; id <= GETS; id++) {
+            add_get(1, id, "k");
+        }
+        add_put(1, GETS + 1, "k", slice_of("small"));
+        send_added(s);
+        add_get(1, GETS + 2, "k");
+        send_added(s);
+        hx_run(h);
+        if (workers == 1) {
+            assert_in_range(hx_queued(s), VALUE, FLX_LANE_OUT_BYTES_MAX + VALUE + 65536);
+        }
+        hx_stall(s, false);
+        assert_int_equal(run(h, s), GETS + 2);
+        for (uint32_t id = 1; id <= GETS; id++) {
+            assert_int_equal(answers[id].value_len, VALUE);
+        }
+        assert_int_equal(answers[GETS + 2].value_len, 5);
+        hx_free(h);
+    }
+}
+
+/* The rest of a frame that waits goes with its stream. */
+static void test_the_end_while_a_frame_waits(void **state)
+{
+    (void)state;
+    static uint8_t value[600 * 1000];
+    for (int how = 0; how < 3; how++) {
+        hx *h = hx_new(&(hx_options){.workers = 1});
+        hx_stream *s = client(h, 0);
+        hx_conn *other = hx_connect(h, 0);
+        add_put(1, 1, "k", (flx_slice){value, sizeof value});
+        send_added(s);
+        assert_int_equal(run(h, s), 1);
+        hx_stall(s, true);
+        for (uint32_t id = 1; id <= 16; id++) {
+            add_get(1, id, "k");
+        }
+        add_put(1, 17, "k", slice_of("last"));
+        send_added(s);
+        hx_run(h);
+        if (how == 0) {
+            hx_reset(s); /* it sends no more; what it asked for is done when it reads */
+            hx_stall(s, false);
+        } else if (how == 1) {
+            hx_stop(s); /* it reads no more: nothing holds the rest up */
+        } else {
+            hx_fin(s);
+            hx_run(h);
+            assert_false(hx_is_finished(s));
+            hx_stall(s, false);
+        }
+        assert_true(hx_run(h));
+        hx_stream *after = hx_open(other, true);
+        hx_auth_hi(after, 0x7fff, ALL_FEATURES, HI);
+        add_open(1, FLX_OPERATION_CACHE, "t1", "primary");
+        add_get(1, 2, "k");
+        send_added(after);
+        assert_int_equal(run(h, after), 2);
+        assert_int_equal(answers[2].value_len, 4);
+        hx_free(h);
+    }
+}
+
 static void test_answers_share_frames(void **state)
 {
     (void)state;
@@ -752,6 +829,8 @@ int main(void)
         cmocka_unit_test(test_all_cache_operations),
         cmocka_unit_test(test_json_sees_what_operations_wrote),
         cmocka_unit_test(test_many_in_one_frame_and_large_values),
+        cmocka_unit_test(test_answers_that_nobody_reads),
+        cmocka_unit_test(test_the_end_while_a_frame_waits),
         cmocka_unit_test(test_answers_share_frames),
         cmocka_unit_test(test_handles),
         cmocka_unit_test(test_the_catalog_changes),

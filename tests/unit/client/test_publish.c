@@ -279,6 +279,21 @@ static void not_offered(void **state)
     rig_stop(&r);
 }
 
+/* Advice that makes no sense costs the advice and nothing else (README rule 13). */
+static void placed_astray(void **state)
+{
+    (void)state;
+    const mock_rules rules = {.operation_window = 16, .placement_astray = true};
+    rig r = {0};
+    rig_start_with(&r, &rules);
+    flx_publisher *publisher;
+    RIG_OK(flx_publisher_new(r.client, "demo", NULL, &publisher, err));
+    RIG_OK(flx_publisher_publish_wait(publisher, NULL, rig_slice("x"), RIG_WAIT_MS, NULL, err));
+    assert_int_equal(mock_broker_counts(r.broker).operation_frames, 1); /* it was asked */
+    publisher = flx_publisher_free(publisher);
+    rig_stop(&r);
+}
+
 /* A callback frees its own publisher: its other callbacks still come, before free returns. */
 static void free_in_callback(void **state)
 {
@@ -321,12 +336,19 @@ static void client_freed_first(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_and_wait),     cmocka_unit_test(many_with_callbacks),
-        cmocka_unit_test(linger),           cmocka_unit_test(batches_and_keys),
-        cmocka_unit_test(ack_modes),        cmocka_unit_test(bound_is_told),
-        cmocka_unit_test(small_window),     cmocka_unit_test(refusals),
-        cmocka_unit_test(lost_connection),  cmocka_unit_test(not_offered),
-        cmocka_unit_test(free_in_callback), cmocka_unit_test(client_freed_first),
+        cmocka_unit_test(one_and_wait),
+        cmocka_unit_test(many_with_callbacks),
+        cmocka_unit_test(linger),
+        cmocka_unit_test(batches_and_keys),
+        cmocka_unit_test(ack_modes),
+        cmocka_unit_test(bound_is_told),
+        cmocka_unit_test(small_window),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(lost_connection),
+        cmocka_unit_test(not_offered),
+        cmocka_unit_test(placed_astray),
+        cmocka_unit_test(free_in_callback),
+        cmocka_unit_test(client_freed_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

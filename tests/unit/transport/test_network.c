@@ -410,10 +410,97 @@ static void test_rebinding(void **state)
     rig_stop(&r);
 }
 
+/* --- a long way ------------------------------------------------------------------------------- */
+
+#define FAR_NS (UINT64_C(60) * FLX_NS_PER_MS) /* each way: an eighth of both is more than 10 ms */
+
+typedef struct far_packet {
+    uint64_t due_ns;
+    bool to_server;
+    size_t len;
+    uint8_t bytes[RELAY_BYTES];
+} far_packet;
+
+/* Datagrams on their way, oldest first; a ring. */
+typedef struct far_way {
+    relay x;
+    flx_timer timer;
+    far_packet *packets;
+    unsigned head, tail;
+} far_way;
+
+enum { FAR_PACKETS = 256 };
+
+static void far_arm(far_way *way)
+{
+    if (way->head != way->tail)
+        (void)flx_loop_timer_set(way->x.r->loop, &way->timer,
+                                 way->packets[way->head % FAR_PACKETS].due_ns);
+}
+
+static void far_arrived(void *arg, uint64_t now_ns)
+{
+    far_way *way = arg;
+    for (; way->head != way->tail && way->packets[way->head % FAR_PACKETS].due_ns <= now_ns;
+         way->head++) {
+        far_packet *packet = &way->packets[way->head % FAR_PACKETS];
+        relay_pass(&way->x, packet->to_server, packet->bytes, packet->len);
+    }
+    far_arm(way);
+}
+
+static bool far_sent(relay *x, bool to_server, uint8_t *bytes, size_t len)
+{
+    far_way *way = x->arg;
+    far_packet *packet = &way->packets[way->tail % FAR_PACKETS];
+    assert_true(way->tail - way->head < FAR_PACKETS);
+    way->tail++;
+    packet->due_ns = flx_clock_monotonic_ns() + FAR_NS;
+    packet->to_server = to_server;
+    packet->len = len;
+    memcpy(packet->bytes, bytes, len);
+    far_arm(way);
+    return true;
+}
+
+/* Over a long round trip ngtcp2's own delay is longer than ours. Whoever waits, waits asleep: a
+ * deadline that has passed and lets nothing leave would keep the loop turning (README rule 24). */
+static void test_acknowledgements_wait_asleep(void **state)
+{
+    (void)state;
+    enum { MESSAGES = 5 };
+    rig r;
+    rig_conn c;
+    far_way way = {.timer = {.fire = far_arrived, .arg = &way}};
+    flx_quic_stream *stream = NULL;
+    unsigned turns = 0;
+    way.packets = calloc(FAR_PACKETS, sizeof *way.packets);
+    assert_non_null(way.packets);
+    rig_start(&r, NULL, NULL);
+    relay_start(&way.x, &r, 1);
+    way.x.edit = far_sent;
+    way.x.arg = &way;
+    rig_connect(&r, &c);
+    assert_int_equal(flx_quic_stream_open(c.conn, false, NULL, &stream, NULL), FLX_OK);
+    for (unsigned i = 0; i <= MESSAGES; i++) {
+        if (i == 1)
+            turns = 0; /* the first one's acknowledgement tells the rest of the handshake */
+        assert_int_equal(rig_write(stream, "hello", 5), FLX_OK);
+        for (; r.server_bytes < 5 * (i + 1) || c.conn->unacked > 0; turns++)
+            rig_step(&r);
+    }
+    assert_in_range(turns, 1, 40 * MESSAGES); /* asleep it is about ten a message */
+    flx_loop_timer_cancel(r.loop, &way.timer);
+    relay_stop(&way.x);
+    rig_stop(&r);
+    free(way.packets);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weather),
+        cmocka_unit_test(test_acknowledgements_wait_asleep),
         cmocka_unit_test(test_split_client_hello),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_rebinding),

@@ -114,7 +114,7 @@ static void test_kernel_steers(void **state)
     workers_stop(&w);
 }
 
-/* A client that knows how many workers there are chooses which of them accepts (rule 26). */
+/* A client that knows how many workers there are chooses which of them accepts (rule 27). */
 static void test_client_chooses_its_worker(void **state)
 {
     (void)state;

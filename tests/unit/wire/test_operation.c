@@ -123,6 +123,10 @@ static void malformed_answers(void **state)
          FLX_ERR_PROTOCOL},
         {"failure, detail missing", FLX_OPCODE_CACHE_PUT, 1, 3, 4, "\2\0\1x", FLX_ERR_PROTOCOL},
         {"success of an unknown opcode", 0x7F, 0, 0, 0, "", FLX_ERR_UNSUPPORTED},
+        {"placed on the last worker", FLX_OPCODE_PLACEMENT, 0, 0, 4, "\0\3\0\2", FLX_OK},
+        {"placed on a worker there is not", FLX_OPCODE_PLACEMENT, 0, 0, 4, "\0\3\0\3",
+         FLX_ERR_PROTOCOL},
+        {"placed among no workers", FLX_OPCODE_PLACEMENT, 0, 0, 4, "\0\0\0\0", FLX_ERR_PROTOCOL},
         {"half an offset", FLX_OPCODE_GROUP_DEAD_LETTERS, 0, 0, 4, "\0\0\0\1", FLX_ERR_PROTOCOL},
         {"half a record", FLX_OPCODE_GROUP_POLL, 0, 0, 4, "\0\0\0\1", FLX_ERR_PROTOCOL},
     };

@@ -10,7 +10,7 @@
  * What is kept are the newest records of keys and counters. Every key that is changed while offsets are
  * gathered has its newest record behind `below`, where nothing is taken away. That record may replace
  * one that is acknowledged, so nothing is taken before all that was appended by then is synced: a crash
- * in between would lose both (CACHE.md, rule 13).
+ * in between would lose both (CACHE.md, rule 21).
  *
  * Deletes are not kept. They go with, or after, the older records of their key, because segments are
  * rewritten from the first one on, and each rewrite is whole or not at all.

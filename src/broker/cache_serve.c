@@ -143,7 +143,7 @@ static void serve_delete_if(flx_worker *worker, flx_cache_shard *shard,
 }
 
 /* What the answer says is safe when all below this is: what was written, or what was found; that
- * nothing is there rests on every delete before (CACHE.md, rule 10). */
+ * nothing is there rests on every delete before (CACHE.md, rule 18). */
 static uint64_t wait_end(const flx_cache_state *state, const flx_cache_request *request,
                          const flx_cache_reply *reply)
 {

@@ -2,7 +2,7 @@
 /*
  * Durable caches: what an answer waits for, what a restart finds, values that are in the log only,
  * compaction, and what becomes of it when the disk is late, damaged or lost its power. CACHE.md, rules
- * 9 to 15. The disk is simulated, and jobs complete when and in which order a test says.
+ * 17 to 23. The disk is simulated, and jobs complete when and in which order a test says.
  */
 #include "broker_harness.h"
 #include "sim_disk.h"
@@ -148,7 +148,7 @@ static void expect_none(rig *r, const char *key)
     assert_string_equal(member(got, "value"), "null");
 }
 
-/* Rule 9: versions are offsets, from 1 on, and stay. */
+/* Rule 17: versions are offsets, from 1 on, and stay. */
 static void test_survives(void **state)
 {
     (void)state;
@@ -177,7 +177,7 @@ static void test_survives(void **state)
     }
 }
 
-/* Rule 10: no answer rests on what can be lost. */
+/* Rule 18: no answer rests on what can be lost. */
 static void test_answers_wait(void **state)
 {
     (void)state;
@@ -233,7 +233,7 @@ static void test_conditions(void **state)
     rig_free(r);
 }
 
-/* Rule 4 over restarts: an expiry is a moment, and what expired while nobody ran is gone. */
+/* Rules 4 and 17: an expiry is a moment, and what expired while nobody ran is gone. */
 static void test_expiry(void **state)
 {
     (void)state;
@@ -281,7 +281,7 @@ static const flx_worker_stats *stats_of(rig *r)
     return flx_worker_stats_of(hx_worker(r->h, 0));
 }
 
-/* Rule 11: eviction drops the value, not the entry, and is no change. */
+/* Rule 19: eviction drops the value, not the entry, and is no change. */
 static void test_values_away(void **state)
 {
     (void)state;
@@ -319,7 +319,7 @@ static hx_stream *watch(rig *r, const char *what, char answer[512])
     return events;
 }
 
-/* Rule 14: the whole history is there after a restart, and joins what is live. */
+/* Rule 22: the whole history is there after a restart, and joins what is live. */
 static void test_watch_history(void **state)
 {
     (void)state;
@@ -385,7 +385,7 @@ static void test_watch_retained(void **state)
     rig_free(r);
 }
 
-/* Rule 13: what compaction takes away is what nobody needs; offsets stay; who wants the history before
+/* Rule 21: what compaction takes away is what nobody needs; offsets stay; who wants the history before
  * is told what is there now instead. */
 static void test_compaction(void **state)
 {
@@ -431,7 +431,7 @@ static void flip_in_log(void *arg, const char *path, size_t len)
     }
 }
 
-/* Rule 15: a damaged log refuses its shard, and nothing else. */
+/* Rule 23: a damaged log refuses its shard, and nothing else. */
 static void test_damaged(void **state)
 {
     (void)state;

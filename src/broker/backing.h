@@ -30,7 +30,7 @@ typedef struct flx_pending_frame {
 typedef struct flx_backing {
     flx_shard *shard;
     flx_journal *journal;
-    uint8_t kind; /* flx_stored_kind of its batches */
+    uint8_t kind;            /* flx_stored_kind of its batches */
     flx_pending_frame *ring; /* [number & (cap - 1)] */
     uint32_t cap;            /* power of two, 0 before the first */
     uint32_t first;          /* numbers count up and wrap: oldest frame not released */

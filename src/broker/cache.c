@@ -179,9 +179,8 @@ static cache_entry *entry_new(const flx_cache_shard *shard, const flx_cache_writ
     if (has_chunk && !hold_value(write, &range)) {
         return NULL;
     }
-    cache_entry *entry =
-        entry_alloc(entry_size(has_expiry, write->key.len, has_chunk, write->value.len),
-                    write->expires_at_ms);
+    cache_entry *entry = entry_alloc(
+        entry_size(has_expiry, write->key.len, has_chunk, write->value.len), write->expires_at_ms);
     if (entry == NULL) {
         (void)flx_chunk_unref(range.chunk);
         return NULL;
@@ -809,8 +808,8 @@ static cache_entry *restored_entry(const flx_cache_shard *shard, const flx_chang
                                    uint64_t offset)
 {
     const flx_cache_pool *pool = shard->pool;
-    const size_t size = entry_size(change->expires_at_ms != 0, change->key.len, false,
-                                   change->value.len);
+    const size_t size =
+        entry_size(change->expires_at_ms != 0, change->key.len, false, change->value.len);
     if (bytes_used(pool) + size > pool->bytes_max) {
         return entry_new_away(shard, change->key, (uint32_t)change->value.len, offset,
                               change->expires_at_ms);

@@ -186,8 +186,7 @@ static bool is_too_long(const flx_cache_state *state)
 {
     flx_journal_marks marks;
     flx_journal_get_marks(state->owned->durable->journal, &marks);
-    const uint64_t live =
-        flx_cache_shard_record_bytes(state->shard) + state->counters.record_bytes;
+    const uint64_t live = flx_cache_shard_record_bytes(state->shard) + state->counters.record_bytes;
     /* Batches have heads, and short records weigh less than those: what compaction left is a measure. */
     return marks.bytes > FLOOR_BYTES && marks.bytes > LIVE_FACTOR * live &&
            marks.bytes > state->compacted_bytes + state->compacted_bytes / 2 &&
@@ -242,4 +241,15 @@ void flx_cache_state_stop(flx_cache_state *state)
     if (self->phase == GATHERING || self->phase == WAITING) {
         compaction_free(self);
     }
+}
+
+bool flx_cache_may_be_collapsed(const flx_durable *durable, uint64_t offset)
+{
+    if (offset < flx_journal_collapsed_below(durable->journal)) {
+        return true;
+    }
+    /* Files change before the mark does: what is read meanwhile may be of either. */
+    const flx_cache_state *state = durable->owned == NULL ? NULL : durable->owned->cache;
+    const flx_cache_compaction *self = state == NULL ? NULL : state->compaction;
+    return self != NULL && self->phase == RUNNING && offset < self->below;
 }

@@ -29,7 +29,8 @@ typedef struct cache_entry {
     unsigned is_main : 1;
     unsigned has_expiry : 1; /* a flx_wheel_timer lies in front */
     unsigned has_chunk : 1;  /* a flx_range lies where the value would be */
-    unsigned is_away : 1;    /* the value is in the log only; in no queue, value_len still says how long */
+    unsigned
+        is_away : 1; /* the value is in the log only; in no queue, value_len still says how long */
     uint8_t bytes[];
 } cache_entry;
 

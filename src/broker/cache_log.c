@@ -248,8 +248,8 @@ static flx_status fetch_take(const fetch *self, const flx_range *block)
     }
     if (change.value.len >= FLX_CACHE_CHUNK_BYTES) {
         const uint32_t start = (uint32_t)(change.value.ptr - block->chunk->data);
-        job->value = (flx_range){flx_chunk_ref(block->chunk), start,
-                                 start + (uint32_t)change.value.len};
+        job->value =
+            (flx_range){flx_chunk_ref(block->chunk), start, start + (uint32_t)change.value.len};
     } else if (change.value.len > 0 &&
                !flx_scratch_copy(&worker->transit, change.value, &job->value)) {
         return FLX_ERR_NOMEM;
@@ -268,8 +268,8 @@ static void fetch_end(fetch *self)
     flx_cache_state *state = flx_cache_state_find(worker, self->id, self->shard);
     job->status = self->read.status;
     if (job->status == FLX_OK) {
-        job->status = self->read.range.chunk == NULL ? FLX_ERR_CORRUPT
-                                                     : fetch_take(self, &self->read.range);
+        job->status =
+            self->read.range.chunk == NULL ? FLX_ERR_CORRUPT : fetch_take(self, &self->read.range);
     }
     if (self->read.status == FLX_OK) {
         flx_chunk_unref(self->read.range.chunk);
@@ -447,8 +447,7 @@ static bool away_read(flx_away *away)
     job->status = read->status;
     if (job->status == FLX_OK) {
         flx_stat_add(&away->durable->worker->stats.log_blocks_read, 1);
-        job->status =
-            read->range.chunk == NULL ? FLX_ERR_CORRUPT : away_take(away, &read->range);
+        job->status = read->range.chunk == NULL ? FLX_ERR_CORRUPT : away_take(away, &read->range);
         read->range.chunk = flx_chunk_unref(read->range.chunk);
     }
     if (job->status != FLX_OK || away->next == away->count) {

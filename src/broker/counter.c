@@ -103,8 +103,7 @@ flx_status flx_counters_add(flx_counters *counters, flx_slice key, int64_t delta
     return FLX_OK;
 }
 
-flx_status flx_counters_restore(flx_counters *counters, flx_slice key, int64_t sum,
-                                uint64_t offset)
+flx_status flx_counters_restore(flx_counters *counters, flx_slice key, int64_t sum, uint64_t offset)
 {
     counter *item = flx_map_get(&counters->map, key);
     const flx_status status = item == NULL ? counter_add(counters, key, &item) : FLX_OK;

@@ -24,14 +24,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WAITERS_FIRST     16
+#define WAITERS_FIRST       16
 #define CACHE_SEGMENT_BYTES (UINT64_C(2) << 20)
-#define CACHE_BLOCK_BYTES (32u << 10)
-#define MS_NS             UINT64_C(1000000)
-#define RECALL_RETRY_NS   (1000 * MS_NS)
-#define SEGMENT_BYTES_MIN (UINT64_C(1) << 20)
-#define WHEEL_STEPS       4096
-#define FULL_GRACE_NS     (2000 * MS_NS) /* a full disk may be cleared before publishers are told */
+#define CACHE_BLOCK_BYTES   (32u << 10)
+#define MS_NS               UINT64_C(1000000)
+#define RECALL_RETRY_NS     (1000 * MS_NS)
+#define SEGMENT_BYTES_MIN   (UINT64_C(1) << 20)
+#define WHEEL_STEPS         4096
+#define FULL_GRACE_NS       (2000 * MS_NS) /* a full disk may be cleared before publishers are told */
 
 void flx_durable_tell(const flx_durable *durable, flx_log_news_kind kind, const flx_error *error)
 {
@@ -237,8 +237,7 @@ static flx_journal_options options_of_cache(const flx_worker *worker)
     return (flx_journal_options){
         .sync = FLX_JOURNAL_SYNC_ON_COMMIT,
         .visible = FLX_JOURNAL_VISIBLE_BY_SYNC,
-        .segment_bytes =
-            segment_bytes < CACHE_SEGMENT_BYTES ? segment_bytes : CACHE_SEGMENT_BYTES,
+        .segment_bytes = segment_bytes < CACHE_SEGMENT_BYTES ? segment_bytes : CACHE_SEGMENT_BYTES,
         .block_bytes = CACHE_BLOCK_BYTES,
         .pending_bytes_max = worker->limits.log_pending_bytes,
     };
@@ -249,8 +248,8 @@ static void take_policy(flx_durable *durable, const flx_slot *slot)
 {
     const bool is_cache = slot->durable_cache != NULL;
     durable->ack = (uint8_t)(is_cache ? FLX_ACK_SYNCED : slot->info->ack);
-    durable->opening.options = is_cache ? options_of_cache(durable->worker)
-                                        : options_of(durable->worker, slot->info);
+    durable->opening.options =
+        is_cache ? options_of_cache(durable->worker) : options_of(durable->worker, slot->info);
     durable->opening.options.label = durable->label;
 }
 

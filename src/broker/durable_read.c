@@ -97,7 +97,7 @@ static void history_take(log_read *read)
     flx_job *job = read->job;
     const flx_journal *journal = read->durable->journal;
     const bool is_collapsed =
-        read->durable->is_cache && job->offset < flx_journal_collapsed_below(journal);
+        read->durable->is_cache && flx_cache_may_be_collapsed(read->durable, job->offset);
     job->status = read->read.status;
     job->value = read->read.range;
     job->offset = read->read.next;

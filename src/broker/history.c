@@ -25,6 +25,7 @@ typedef struct flx_history {
     flx_slice rest;  /* of it, from the frame below on */
     flx_range ahead; /* the block after it; owned */
     uint64_t next;   /* offset to ask for */
+    uint64_t asked;  /* offset that was asked for last */
     bool is_asked;
     bool is_at_end; /* the log had nothing at `next` that readers may see */
     flx_status status;
@@ -182,6 +183,8 @@ static bool ask(flx_worker *worker, const flx_sub *sub)
     job->id = sub->view->id;
     job->shard = sub->view->shard;
     job->offset = history->next;
+    job->end = history->next;
+    history->asked = history->next;
     history->is_asked = true;
     flx_job_send(worker, job, flx_log_owner(worker, job->id, job->shard));
     return true;
@@ -191,8 +194,8 @@ void flx_history_done(flx_worker *worker, flx_job *job)
 {
     const flx_sub *sub = flx_handles_get(&worker->handles, job->sub);
     flx_history *history = sub == NULL ? NULL : sub->history;
-    if (history == NULL || !history->is_asked) {
-        return;
+    if (history == NULL || !history->is_asked || history->asked != job->end) {
+        return; /* or it asked in an earlier history, which has met the ring since */
     }
     history->is_asked = false;
     history->status = job->status == FLX_ERR_IN_FUTURE ? FLX_OK : job->status;
@@ -305,9 +308,9 @@ flx_history_step flx_history_next(flx_worker *worker, flx_sub *sub, const flx_se
         }
         const flx_history_step step = at_a_loss(worker, sub);
         *ret_available = history->available;
-        if (step != FLX_HISTORY_ASKED || history->block.chunk == NULL) {
+        if (step != FLX_HISTORY_ASKED || history->is_asked || worker->is_draining) {
             return step;
         }
-        /* It was answered at once. */
+        /* It was answered at once: with a block, or with why there is none. */
     }
 }

@@ -19,7 +19,7 @@
 
 #define BATCH_ENTRIES 256
 #define BATCH_PARTS   (2 * BATCH_ENTRIES) /* an answer ends one frame and has one range besides */
-#define BATCH_LOGS    8               /* logs that answers of one batch may wait for at a time */
+#define BATCH_LOGS    8 /* logs that answers of one batch may wait for at a time */
 #define NAMES_FIRST   4
 #define ANSWER_HEAD   (FLX_OPERATION_HEAD_BYTES + sizeof(uint64_t)) /* with a version */
 

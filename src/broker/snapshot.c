@@ -25,10 +25,10 @@
 
 #include <string.h>
 
-#define PAGE_BYTES       (32u << 10) /* a page is full with the entry that reaches this */
-#define PAGE_ENTRIES     1024
-#define PAGE_KEPT_BYTES  (128u << 10) /* a larger one is not kept for others */
-#define EVENTS_KEPT      (1u << 20)   /* of the buffer between uses */
+#define PAGE_BYTES      (32u << 10) /* a page is full with the entry that reaches this */
+#define PAGE_ENTRIES    1024
+#define PAGE_KEPT_BYTES (128u << 10) /* a larger one is not kept for others */
+#define EVENTS_KEPT     (1u << 20)   /* of the buffer between uses */
 
 /* ---- events ---- */
 

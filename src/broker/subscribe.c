@@ -764,8 +764,7 @@ typedef enum pull_end {
 /* What was there comes before what changed since, wherever that is read from. */
 static bool is_before_changes(const flx_sub *sub)
 {
-    return sub->watch != NULL && sub->watch->is_snapshot &&
-           (has_log(sub) || sub->history != NULL);
+    return sub->watch != NULL && sub->watch->is_snapshot && (has_log(sub) || sub->history != NULL);
 }
 
 static pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)

@@ -479,7 +479,10 @@ static void wake_overrun(void *arg, flx_sub *sub)
     leave_idle(sub);
     if (sub->cursor < watchers->seen) {
         sub->cursor = watchers->seen;
-        sub->offset = watchers->seen_offset;
+        if (sub->offset <
+            watchers->seen_offset) { /* else it waits for what is not in the ring yet */
+            sub->offset = watchers->seen_offset;
+        }
     }
     worker->link.want_pull(sub->lane->link, true);
 }

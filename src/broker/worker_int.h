@@ -404,15 +404,16 @@ typedef struct flx_cache_state {
     flx_cache_shard *shard;
     flx_counters counters;
     /* Durable (cache_log.c): */
-    uint64_t delete_end;  /* offset behind the last delete somebody asked for */
-    uint64_t counter_end; /* offset behind the last change of a counter */
+    uint64_t delete_end;         /* offset behind the last delete somebody asked for */
+    uint64_t counter_end;        /* offset behind the last change of a counter */
     struct flx_cache_load *load; /* while LOADING */
     struct flx_cache_compaction *compaction;
-    uint64_t compacted_bytes; /* of the log when it was compacted last; 0: not since it was opened */
-    uint32_t reads;     /* of values that are away, on their way */
-    uint32_t old_reads; /* those begun before the last gathering for a compaction ended */
-    uint32_t round;     /* gatherings that ended */
-    bool is_loaded;           /* the index is whole */
+    uint64_t
+        compacted_bytes; /* of the log when it was compacted last; 0: not since it was opened */
+    uint32_t reads;      /* of values that are away, on their way */
+    uint32_t old_reads;  /* those begun before the last gathering for a compaction ended */
+    uint32_t round;      /* gatherings that ended */
+    bool is_loaded;      /* the index is whole */
 } flx_cache_state;
 
 /* One publish waiting at a `block` shard. */
@@ -435,12 +436,12 @@ typedef struct flx_mirror {
 
 /* A stream or a cache of the catalog. */
 typedef struct flx_slot {
-    const flx_stream_info *info; /* stream: of worker.catalog; NULL: not there (any more) */
-    bool has_cache;              /* a cache that is there */
+    const flx_stream_info *info;   /* stream: of worker.catalog; NULL: not there (any more) */
+    bool has_cache;                /* a cache that is there */
     flx_cache_info *durable_cache; /* what it is, when it is durable; a copy */
-    uint32_t shard_count;        /* of the arrays */
-    flx_owned **owned;           /* [shard], NULL: elsewhere or unused */
-    flx_mirror **mirrors;        /* [shard], NULL: nobody here reads it */
+    uint32_t shard_count;          /* of the arrays */
+    flx_owned **owned;             /* [shard], NULL: elsewhere or unused */
+    flx_mirror **mirrors;          /* [shard], NULL: nobody here reads it */
 } flx_slot;
 
 typedef struct flx_slots { /* [id] of the catalog */
@@ -927,8 +928,8 @@ void flx_cache_serve(flx_worker *worker, const flx_cache_request *request, flx_c
 flx_code flx_cache_refusal(flx_status status, const char **ret_message);
 
 /* cache_log.c: caches whose log is on disk. */
-void flx_cache_load_begin(flx_durable *durable);     /* OPEN so far; LOADING from here on */
-void flx_cache_load_go(flx_durable *durable);        /* a tick: goes on */
+void flx_cache_load_begin(flx_durable *durable); /* OPEN so far; LOADING from here on */
+void flx_cache_load_go(flx_durable *durable);    /* a tick: goes on */
 void flx_cache_load_cancel(flx_durable *durable);
 /* Keeps the answer until all below job.wait_end is safe; false: it is. The job is served again. */
 bool flx_cache_settle(flx_durable *durable, flx_job *job);
@@ -946,6 +947,8 @@ uint32_t flx_cache_read_hold(flx_cache_state *state);
 void flx_cache_read_release(flx_cache_state *state, uint32_t round);
 
 /* cache_compact.c */
+/* Whether what was read from `offset` on may not be every change. */
+bool flx_cache_may_be_collapsed(const flx_durable *durable, uint64_t offset);
 void flx_cache_compact_look(flx_durable *durable); /* a tick in which its log moved */
 void flx_cache_state_stop(flx_cache_state *state); /* before its log is closed */
 
@@ -985,7 +988,7 @@ typedef enum flx_page_step { FLX_PAGE_READ, FLX_PAGE_WAIT, FLX_PAGE_END } flx_pa
 /* The next part of a watch's snapshot: READ with a range (chunk NULL: an empty part). */
 flx_page_step flx_snapshot_next(flx_worker *worker, flx_sub *sub, flx_range *ret_range);
 flx_job_step flx_snapshot_job(flx_worker *worker, flx_job *job); /* a PAGE, on the owner */
-void flx_snapshot_done(flx_worker *worker, flx_job *job); /* back home */
+void flx_snapshot_done(flx_worker *worker, flx_job *job);        /* back home */
 /* Counts on; true: all that job.key asks for, of versions before job.offset, is in job.found. */
 bool flx_snapshot_count(flx_worker *worker, const flx_cache_shard *shard, flx_job *job);
 #define FLX_PAGES_A_PULL 4 /* then others have their turn */

@@ -179,9 +179,9 @@ json_t *flx_entry_to_json(const flx_entry *entry)
     case FLX_KIND_STREAM:
         return stream_to_json(&entry->stream);
     case FLX_KIND_CACHE:
-        return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:b}", "tenant_id", entry->cache.tenant,
-                         "namespace", entry->cache.namespace_, "cache", entry->cache.name,
-                         "display_name", entry->cache.display_name, "shards",
+        return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:b}", "tenant_id",
+                         entry->cache.tenant, "namespace", entry->cache.namespace_, "cache",
+                         entry->cache.name, "display_name", entry->cache.display_name, "shards",
                          (json_int_t)entry->cache.shards, "replication_factor",
                          (json_int_t)entry->cache.replication_factor, "consistency",
                          entry->cache.consistency, "durable", entry->cache.durable ? 1 : 0);

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 from felix_node import BIN, Node, wait_until
 
@@ -36,6 +35,9 @@ class Writer:
             env=node.env, stdin=subprocess.DEVNULL, stdout=open(self.path, "wb"),
             start_new_session=True)
 
+    def acked(self):
+        return self.path.read_text().count("ack ")
+
     def end(self):
         os.killpg(self.child.pid, signal.SIGKILL)  # a put under way must not wait for the next node
         self.child.wait()
@@ -54,7 +56,8 @@ def kill_rounds(node):
     acked = 0
     for round_ in range(ROUNDS):
         writers = [Writer(node, i, 1000 * round_) for i in range(WRITERS)]
-        time.sleep(0.6)
+        wait_until("some acknowledged changes",
+                   lambda: all(writer.acked() >= 4 for writer in writers))
         node.process.kill()
         node.process.wait()
         for writer in writers:
@@ -109,17 +112,17 @@ def main():
         # The whole history from its first change, and what is there now, both make the cache.
         retained = watch(node, "--retained", "--count", len(expected))
         assert fold(retained) == expected
-        end = node.felix("cache", "put", "kept", "end", "1").stdout
+        node.felix("cache", "put", "kept", "end", "1")
         expected["end"] = "1"
-        last = max(row["offset"] for row in watch(node, "--retained", "--count", len(expected)))
-        history = []
-        for row in watch(node, "--from", 1, "--count", 200):
-            history.append(row)
-            if row["offset"] == last:
-                break
+        path = node.folder / "history.jsonl"
+        node.spawn("cache", "watch", "kept", "--from", 1, "-o", "jsonl", stdout=open(path, "wb"))
+        wait_until("the history up to the last put", lambda: b'"end"' in path.read_bytes())
+        history = [row for row in map(json.loads, path.read_text().split("\n")[:-1])
+                   if "event" in row]
         offsets = [row["offset"] for row in history]
         assert offsets == sorted(set(offsets)), "each change once, in order"
-        print(f"{len(history)} changes of history; {end.strip()}")
+        assert fold(history) == expected
+        print(f"{len(history)} changes of history")
 
 
 if __name__ == "__main__":

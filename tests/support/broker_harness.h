@@ -38,9 +38,9 @@ typedef struct hx_options {
     const uint16_t *listener_ports;
     size_t listener_port_count;
     flx_worker_limits limits;
-    flx_disk *disk; /* borrowed; NULL: no durable streams */
+    flx_disk *disk;   /* borrowed; NULL: no durable streams */
     uint64_t wall_ms; /* how much later than usual it begins */
-    bool manual_io; /* nothing is written until hx_io says so; otherwise as soon as it is asked */
+    bool manual_io;   /* nothing is written until hx_io says so; otherwise as soon as it is asked */
 } hx_options;
 
 /* NULL only when an allocation was made to fail. */

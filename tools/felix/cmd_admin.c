@@ -356,11 +356,10 @@ cli_exit cli_cmd_cache_create(cli_run *run)
         return code;
     }
     const char *title = cli_args_flag(&run->args, "display-name");
-    json_t *body =
-        json_pack("{s:s, s:s, s:I, s:I, s:s, s:b}", "cache", name.name, "display_name",
-                  title != NULL ? title : name.name, "shards", (json_int_t)shards,
-                  "replication_factor", (json_int_t)replicas, "consistency", consistency_word(run),
-                  "durable", cli_args_has(&run->args, "durable"));
+    json_t *body = json_pack("{s:s, s:s, s:I, s:I, s:s, s:b}", "cache", name.name, "display_name",
+                             title != NULL ? title : name.name, "shards", (json_int_t)shards,
+                             "replication_factor", (json_int_t)replicas, "consistency",
+                             consistency_word(run), "durable", cli_args_has(&run->args, "durable"));
     return create(run, &caches, &name, body);
 }
 

@@ -295,7 +295,8 @@ const cli_command cli_commands[] = {
      "is durable keeps every value until it is deleted or expires, acknowledges what is synced to "
      "disk, and can be watched from any change that is kept.",
      "felix cache create sessions                # in memory\n"
-     "felix cache create settings --durable      # on disk", .run = cli_cmd_cache_create},
+     "felix cache create settings --durable      # on disk",
+     .run = cli_cmd_cache_create},
     {"cache", "rm", "CACHE", rm_flags, "remove a cache and its values", NULL,
      "felix cache rm sessions --yes              # without asking", .run = cli_cmd_cache_rm},
     {"log", "ls", "DIR", NULL, "list the logs in a data directory", NULL,

@@ -351,7 +351,8 @@ static void test_watch_history(void **state)
     for (uint64_t offset = 25; offset <= 31; offset++) {
         assert_int_equal(hx_next_change(live).offset, offset);
     }
-    assert_null(hx_watch(hx_connect(r->h, 0), "safe", "\"prefix\":\"\",\"from_offset\":33", answer));
+    assert_null(
+        hx_watch(hx_connect(r->h, 0), "safe", "\"prefix\":\"\",\"from_offset\":33", answer));
     rig_free(r);
 }
 

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 #define STEPS    1500
-#define KEYS     24
+#define KEYS     60
 #define WATCHES  6
 #define SEEDS    8
 #define ATTEMPTS 60000
@@ -36,7 +36,7 @@ typedef struct reader {
     hx_stream *events; /* NULL: to be opened again */
     uint64_t next;     /* where to go on */
     uint64_t resume;
-    bool is_whole; /* it has seen a change, or all of its snapshot */
+    bool is_whole;         /* it has seen a change, or all of its snapshot */
     uint64_t folded[KEYS]; /* version; 0: not there */
 } reader;
 
@@ -110,7 +110,7 @@ static void write_some(model *m)
         return;
     }
     l->tried[l->count++] = ++m->number;
-    const uint32_t pads = draw(m, 12) == 0 ? draw(m, 3000) : draw(m, 400);
+    const uint32_t pads = draw(m, 12) == 0 ? draw(m, 3000) : draw(m, 1600);
     memset(pad, 'A', (size_t)4 * pads);
     pad[4 * pads] = '\0';
     hx_json(m->writer,
@@ -149,6 +149,9 @@ static void read_answers(model *m)
 /* Asks for the key and checks the answer; its version, 0: it is not there. */
 static uint64_t read_key(model *m, uint32_t key)
 {
+    read_answers(m);
+    const uint32_t sure =
+        m->keys[key].sure; /* what is answered while it is read may come after it */
     hx_json(m->getter, "{\"type\":\"cache_get\"," WHERE ",\"key\":\"k%u\",\"request_id\":2}", key);
     run_all(m);
     read_answers(m);
@@ -160,16 +163,16 @@ static uint64_t read_key(model *m, uint32_t key)
     value += strlen("\"value\":");
     const uint32_t number = *value == '"' ? (uint32_t)strtoul(value + 1, NULL, 10) : GONE;
     line *l = &m->keys[key];
-    for (uint32_t i = l->sure == 0 ? 0 : l->sure - 1; i < l->count; i++) {
+    for (uint32_t i = sure == 0 ? 0 : sure - 1; i < l->count; i++) {
         if (l->tried[i] == number) {
             learn(m, key, i);
             const char *version = strstr(answer, "\"version\":");
             return number == GONE ? 0 : strtoull(version + strlen("\"version\":"), NULL, 10);
         }
     }
-    if (number != GONE || l->sure != 0) {
+    if (number != GONE || sure != 0) {
         fail_msg("seed %llu: k%u is %u, sure is %u (try %u of %u)", (unsigned long long)m->seed,
-                 key, number, l->sure == 0 ? 0 : l->tried[l->sure - 1], l->sure, l->count);
+                 key, number, sure == 0 ? 0 : l->tried[sure - 1], sure, l->count);
     }
     return 0;
 }
@@ -198,8 +201,8 @@ static void open_reader(model *m, reader *r)
         m->resnapshots++;
     }
     r->is_whole = r->next != 0 && strstr(answer, "\"resnapshot\":true") == NULL;
-    r->resume = strtoull(strstr(answer, "\"resume_offset\":") + strlen("\"resume_offset\":"), NULL,
-                         10);
+    r->resume =
+        strtoull(strstr(answer, "\"resume_offset\":") + strlen("\"resume_offset\":"), NULL, 10);
     r->next = r->resume;
 }
 
@@ -298,9 +301,12 @@ static void compare(model *m)
         const uint64_t version = read_key(m, key);
         for (uint32_t i = 0; i < m->reader_count; i++) {
             if (m->readers[i].folded[key] != version) {
-                fail_msg("seed %llu: k%u is at %llu, watch %u says %llu",
+                const reader *r = &m->readers[i];
+                fail_msg("seed %llu: k%u is at %llu, watch %u says %llu (resumed at %llu, now at "
+                         "%llu, %s)",
                          (unsigned long long)m->seed, key, (unsigned long long)version, i,
-                         (unsigned long long)m->readers[i].folded[key]);
+                         (unsigned long long)r->folded[key], (unsigned long long)r->resume,
+                         (unsigned long long)r->next, r->events == NULL ? "ended" : "live");
             }
         }
     }
@@ -380,6 +386,8 @@ static void walk(uint64_t seed)
                   (unsigned long long)m.restarts, (unsigned long long)m.compactions,
                   (unsigned long long)m.resnapshots,
                   (unsigned long long)flx_stat_get(&stats->cache_away));
+    assert_true(m.compactions > 0 && m.restarts > 0);
+    assert_true(flx_stat_get(&stats->cache_away) > 0);
     hx_free(m.h);
     flx_disk_free(sim_disk_of(m.sim));
 }

@@ -589,10 +589,13 @@ void flx_view_done(flx_view *view)
  * several, a subscription's when its form is nobody's own. */
 static flx_variants *variants_of(const flx_sub *sub)
 {
+    if (sub->history != NULL) {
+        return NULL;
+    }
     if (sub->watch != NULL) {
         return sub->watch->filter->refs > 1 ? &sub->watch->filter->variants : NULL;
     }
-    if (sub->history != NULL || (sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
+    if ((sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
         sub->form.flags == FLX_EVENT_PRIMARY_FLAGS) {
         return NULL;
     }
@@ -762,8 +765,17 @@ typedef enum pull_end {
     PULL_GONE       /* the subscription was told its last word */
 } pull_end;
 
+/* What was there comes before what changed since, wherever that is read from. */
+static bool is_before_changes(const flx_sub *sub)
+{
+    return sub->watch != NULL && sub->watch->is_snapshot && (has_log(sub) || sub->history != NULL);
+}
+
 HOT pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
 {
+    if (is_before_changes(sub)) {
+        return deliver_page(worker, sub, out) ? PULL_MORE : PULL_LATER;
+    }
     if (!settle_position(worker, sub, out)) {
         return PULL_GONE;
     }
@@ -854,7 +866,8 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
         sub->watch->asks_left = FLX_PAGES_A_PULL;
     }
     while (end == PULL_MORE && out.bytes < room) {
-        end = sub->history != NULL ? pull_history(worker, sub, &out) : pull_ring(worker, sub, &out);
+        end = sub->history != NULL && !is_before_changes(sub) ? pull_history(worker, sub, &out)
+                                                              : pull_ring(worker, sub, &out);
     }
     if (end == PULL_GONE) {
         return;
@@ -867,7 +880,8 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
         to_idle_or_pull(worker, sub);
     } else if (end == PULL_AHEAD) {
         flx_list_remove(&sub->node);
-        flx_list_push_back(&sub->view->idle, &sub->node);
+        flx_list_push_back(sub->watch != NULL ? flx_watch_idle_list(sub) : &sub->view->idle,
+                           &sub->node);
         worker->link.want_pull(lane->link, false);
     } else if (end == PULL_WAITS) {
         worker->link.want_pull(lane->link, false);

@@ -144,9 +144,10 @@ static flx_status check_consistency(const char *consistency, const flx_abilities
 static flx_status check_durable(bool durable, const flx_abilities *abilities, flx_error *reterr)
 {
     if (durable && abilities != NULL && !abilities->durable) {
-        return flx_fail(reterr, FLX_ERR_UNSUPPORTED,
-                        "durable: what is durable needs a data directory, which this node does "
-                        "not have");
+        return flx_fail(
+            reterr, FLX_ERR_UNSUPPORTED,
+            "durable: durable streams and caches need a data directory, which this node "
+            "does not have");
     }
     return FLX_OK;
 }

@@ -270,7 +270,7 @@ int main(int argc, char **argv)
     const uint64_t budget = (argc > 3 ? strtoull(argv[3], NULL, 10) : 1024) << 20;
     flx_disk *disk = NULL;
     b.entries -= b.entries % BATCH;
-    NEED(flx_loop_new(&b.loop, &error));
+    NEED(flx_loop_new(NULL, &b.loop, &error));
     NEED(flx_io_new(b.loop, NULL, &b.io, &error));
     NEED(flx_disk_posix_new(argv[1], true, &disk, &error));
     NEED(flx_store_open(disk, FLX_STORE_CREATE, flx_clock_wall_us(), &b.store, &error));

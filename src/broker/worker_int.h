@@ -672,7 +672,6 @@ struct flx_worker {
     flx_list moved_logs;    /* a mark moved, or the state changed */
     flx_list staged_logs;   /* to be written at the end of the tick */
     flx_wheel log_wheel;    /* when a journal is due, in ms of now_ns */
-    bool has_opened_logs;   /* the catalog was gone through once */
     flx_job *ready_first;   /* jobs whose log was read: finished in the next tick */
     flx_job *ready_last;
     flx_cache_pool *cache_pool; /* NULL until a cache is used */
@@ -689,6 +688,7 @@ struct flx_worker {
     flx_chunk *frame_chunk; /* of the JSON frame being handled; borrowed */
     bool is_congested;      /* a mailbox is full and mails wait: publishers are not read */
     bool is_draining;
+    bool has_opened_logs; /* the catalog was gone through once */
     bool record_publishers;
     flx_worker_stats stats;
 };

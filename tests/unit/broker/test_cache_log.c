@@ -261,7 +261,7 @@ static const char *long_value(char letter, uint32_t groups)
     for (uint32_t i = 0; i < groups * 4; i++) {
         text[i] = letter;
     }
-    text[4 * groups] = '\0';
+    text[(size_t)4 * groups] = '\0';
     return text;
 }
 
@@ -285,14 +285,14 @@ static const flx_worker_stats *stats_of(rig *r)
 static void test_values_away(void **state)
 {
     (void)state;
-    rig *r = rig_new(1, false, (flx_worker_limits){.cache_bytes = 64 << 10});
+    rig *r = rig_new(1, false, (flx_worker_limits){.cache_bytes = 65536});
     for (uint32_t i = 0; i < 100; i++) {
         put_long(r, i, (char)('A' + i % 26), i % 10 == 0 ? 2000 : 300);
     }
     for (int round = 0; round < 2; round++) {
         assert_int_equal(flx_stat_get(&stats_of(r)->cache_entries), 100);
         assert_true(flx_stat_get(&stats_of(r)->cache_away) > 40);
-        assert_true(flx_stat_get(&stats_of(r)->cache_bytes) <= 64 << 10);
+        assert_true(flx_stat_get(&stats_of(r)->cache_bytes) <= 65536);
         for (uint32_t i = 0; i < 100; i++) {
             char key[16];
             (void)snprintf(key, sizeof key, "k%u", i);
@@ -361,7 +361,7 @@ static void test_watch_retained(void **state)
 {
     (void)state;
     char answer[512];
-    rig *r = rig_new(2, false, (flx_worker_limits){.cache_bytes = 128 << 10});
+    rig *r = rig_new(2, false, (flx_worker_limits){.cache_bytes = 131072});
     for (uint32_t i = 0; i < 120; i++) {
         put_long(r, i, (char)('A' + i % 26), 500);
     }
@@ -401,7 +401,7 @@ static void test_compaction(void **state)
         put_long(r, i % 5, (char)('A' + i % 26), 300);
     }
     assert_true(flx_stat_get(&stats_of(r)->log_compactions) > 0);
-    assert_true(flx_stat_get(&stats_of(r)->log_bytes) < 1200 << 10);
+    assert_true(flx_stat_get(&stats_of(r)->log_bytes) < 1228800);
     for (int round = 0; round < 2; round++) {
         expect(r, "k90", long_value('Q', 10), 1);
         expect_none(r, "k91");
@@ -428,7 +428,7 @@ static void flip_in_log(void *arg, const char *path, size_t len)
 {
     sim_disk *sim = arg;
     if (strstr(path, "safe-c") != NULL && strstr(path, ".seg") != NULL && len > 1000) {
-        sim_disk_flip(sim, path, 8 * 700);
+        sim_disk_flip(sim, path, (uint64_t)5600);
     }
 }
 

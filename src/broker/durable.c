@@ -748,6 +748,9 @@ static void on_due(void *arg, flx_wheel_timer *timer)
 
 void flx_durables_write(flx_worker *worker)
 {
+    if (worker->logs == NULL) {
+        return;
+    }
     if (worker->log_wheel.count > 0) {
         (void)flx_wheel_advance(&worker->log_wheel, worker->now_ns / MS_NS, WHEEL_STEPS, on_due,
                                 NULL);

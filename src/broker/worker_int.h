@@ -652,6 +652,7 @@ struct flx_worker {
     uint32_t jobs_out;     /* answers awaited */
     uint32_t answers_out;
     flx_job *free_jobs;
+    uint32_t opening_count; /* logs on their way to be open */
     uint32_t free_job_count;
     flx_scratch scratch; /* answers and heads */
     flx_scratch transit; /* regions on their way to another worker, and decoded JSON publishes */
@@ -668,7 +669,6 @@ struct flx_worker {
     void *log_news_arg;
     flx_list durables;      /* all, those that are closing too */
     flx_list unopened_logs; /* wait for their turn */
-    uint32_t opening_count; /* on their way */
     flx_list moved_logs;    /* a mark moved, or the state changed */
     flx_list staged_logs;   /* to be written at the end of the tick */
     flx_wheel log_wheel;    /* when a journal is due, in ms of now_ns */

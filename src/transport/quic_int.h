@@ -438,7 +438,8 @@ struct flx_quic_endpoint {
     flx_tick_hook hook;
     flx_timer again; /* keeps the loop from sleeping while connections are dirty */
     bool again_set;
-    bool in_tick; /* work of ours comes before the hook of this tick */
+    uint32_t tick_packets; /* received and built in this tick */
+    bool in_tick;          /* work of ours comes before the hook of this tick */
     bool refusing;
     bool freeing;
     cidmap cids;

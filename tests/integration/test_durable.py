@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Durable streams through real programs: a restart keeps everything, `kill -9` loses no acknowledged
-line, a damaged log stops its shard and nothing else, and a subscriber goes on where it was.
+line, a damaged log stops its shard and nothing else until `felix log` has mended it, and a subscriber goes on
+where it was.
 
 FELIX_KILL_ROUNDS says how often the node is killed (20 unless said; `make soak` says thousands).
 """
@@ -180,6 +181,24 @@ def a_damaged_log_stops_its_shard_only(node):
     assert "t1/default/bad/0" in line and segment.name in line, line
 
 
+def felix_log_mends_it(node):
+    """`felix log` on the data directory: verify finds the damage, repair ends the log there, and what is
+    left serves again."""
+    assert node.stop() == 0
+    name = next((node.data / "log" / "logs").glob("bad-*")).name
+    found = node.felix("log", "verify", node.data, check=False)
+    assert found.returncode == 1 and "t1/default/bad/0" in found.stdout + found.stderr, found
+    assert node.felix("log", "repair", node.data, name, check=False).returncode == 2, "without --yes"
+    node.felix("log", "repair", node.data, name, "--yes")
+    node.felix("log", "verify", node.data)
+    left = node.felix("log", "export", node.data, name).stdout.splitlines()
+    assert left == [str(i) for i in range(len(left))], left
+    assert list((node.data / "log" / "aside").iterdir()), "what was taken out is kept"
+    node.start()
+    node.felix("pub", "bad", "after")
+    assert [line for _, line in offsets_and_lines(node, "bad")] == left + ["after"]
+
+
 def free_address():
     """A UDP address nobody has, which the node keeps over its restarts."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -193,6 +212,7 @@ def main():
         a_subscriber_goes_on(node)
         kill_rounds(node)
         a_damaged_log_stops_its_shard_only(node)
+        felix_log_mends_it(node)
 
 
 if __name__ == "__main__":

@@ -5,29 +5,48 @@
 #include "wire/records.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
-/* The store in the directory of the first argument. */
+/* The store of the first argument: the data directory of a node, or the folder of logs in it. */
 typedef struct opened {
+    char directory[FLX_DISK_PATH_MAX]; /* where it was found */
     flx_disk *disk;
     flx_store *store;
 } opened;
 
+#define LOG_FOLDER "log" /* of a node's data directory */
+
+static flx_status open_in(opened *store, flx_store_how how, flx_error *reterr)
+{
+    flx_status status = flx_disk_posix_new(store->directory, false, &store->disk, reterr);
+    if (status == FLX_OK) {
+        status = flx_store_open(store->disk, how, 0, &store->store, reterr);
+        if (status != FLX_OK) {
+            store->disk = flx_disk_free(store->disk);
+        }
+    }
+    return status;
+}
+
 static cli_exit open_store(cli_run *run, flx_store_how how, opened *ret_opened)
 {
     const char *directory = cli_args_at(&run->args, 0);
+    const char *const folders[] = {"", "/" LOG_FOLDER};
+    flx_status status = FLX_ERR_NOT_FOUND;
     flx_error error = {0};
-    *ret_opened = (opened){NULL, NULL};
-    flx_status status = flx_disk_posix_new(directory, false, &ret_opened->disk, &error);
-    if (status == FLX_OK) {
-        status = flx_store_open(ret_opened->disk, how, 0, &ret_opened->store, &error);
-        if (status != FLX_OK) {
-            ret_opened->disk = flx_disk_free(ret_opened->disk);
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0] && status == FLX_ERR_NOT_FOUND; i++) {
+        *ret_opened = (opened){.disk = NULL};
+        const int len = snprintf(ret_opened->directory, sizeof ret_opened->directory, "%s%s",
+                                 directory, folders[i]);
+        if (len < 0 || (size_t)len >= sizeof ret_opened->directory) {
+            return cli_error(run, CLI_EXIT_USAGE, "name a directory", "the name is too long");
         }
+        status = open_in(ret_opened, how, &error);
     }
     if (status == FLX_ERR_NOT_FOUND) {
         return cli_error(run, CLI_EXIT_NOT_FOUND,
-                         "it is the directory that has a file 'store' and a folder 'logs'",
+                         "name the data directory of a node (`felix up --data DIR`)",
                          "no logs in '%s'", directory);
     }
     return status == FLX_OK ? CLI_EXIT_OK : cli_failed(run, &error, "open '%s'", directory);
@@ -266,13 +285,12 @@ cli_exit cli_cmd_log_export(cli_run *run)
 
 cli_exit cli_cmd_log_repair(cli_run *run)
 {
-    const char *directory = cli_args_at(&run->args, 0);
     const char *name = cli_args_at(&run->args, 1);
     if (!cli_args_has(&run->args, "yes")) {
         return cli_error(run, CLI_EXIT_USAGE, "say --yes when that is what you want",
                          "repairing ends log '%s' at its first damage and moves the rest to "
-                         "'%s/aside'",
-                         name, directory);
+                         "'aside' beside the logs",
+                         name);
     }
     opened store;
     const cli_exit code = open_store(run, FLX_STORE_EXISTING, &store);
@@ -288,6 +306,6 @@ cli_exit cli_cmd_log_repair(cli_run *run)
         return cli_failed(run, &error, "repair log '%s'", name);
     }
     cli_say(run, "log '%s' now ends with offset %" PRIu64 "; what was behind is in '%s/%s'", name,
-            end, directory, aside);
+            end, store.directory, aside);
     return CLI_EXIT_OK;
 }

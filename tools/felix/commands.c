@@ -300,23 +300,22 @@ const cli_command cli_commands[] = {
     {"cache", "rm", "CACHE", rm_flags, "remove a cache and its values", NULL,
      "felix cache rm sessions --yes              # without asking", .run = cli_cmd_cache_rm},
     {"log", "ls", "DIR", NULL, "list the logs in a data directory", NULL,
-     "felix log ls /var/lib/felix/log           # names, offsets, sizes", .run = cli_cmd_log_ls},
+     "felix log ls /var/lib/felix                # names, offsets, sizes", .run = cli_cmd_log_ls},
     {"log", "verify", "DIR [LOG]", NULL, "read every byte of the logs and say what is wrong",
      "Changes nothing, and may be used while a node runs. Exits with 1 when something is damaged; "
      "notes "
      "are about what opening the log mends by itself.",
-     "felix log verify /var/lib/felix/log       # all of them", .run = cli_cmd_log_verify},
+     "felix log verify /var/lib/felix            # all of them", .run = cli_cmd_log_verify},
     {"log", "dump", "DIR LOG", log_read_flags, "show the batches of a log", NULL,
-     "felix log dump /var/lib/felix/log stream-1-0 --from 1000 --count 10 # ten of them",
+     "felix log dump /var/lib/felix stream-1-0 --from 1000 --count 10 # ten of them",
      .run = cli_cmd_log_dump},
     {"log", "export", "DIR LOG", log_read_flags, "write the payloads of a log, one a line", NULL,
-     "felix log export /var/lib/felix/log stream-1-0 > lines # into a file",
-     .run = cli_cmd_log_export},
+     "felix log export /var/lib/felix stream-1-0 > lines # into a file", .run = cli_cmd_log_export},
     {"log", "repair", "DIR LOG", log_repair_flags, "end a damaged log at its first damage",
      "The node must not run. What is at or behind the damage is copied to DIR/aside and never "
      "deleted; "
      "the log serves again up to there.",
-     "felix log repair /var/lib/felix/log stream-1-0 --yes # after felix log verify",
+     "felix log repair /var/lib/felix stream-1-0 --yes # after felix log verify",
      .run = cli_cmd_log_repair},
     {"context", "ls", "", NULL, "list the contexts", NULL,
      "felix context ls                           # the current one has a star",

@@ -5,6 +5,7 @@
  * 17 to 23. The disk is simulated, and jobs complete when and in which order a test says.
  */
 #include "broker_harness.h"
+#include "common/alloc.h"
 #include "sim_disk.h"
 #include "unit.h"
 #include "wire/flags.h"
@@ -477,6 +478,43 @@ static void test_failed_sync(void **state)
     rig_free(r);
 }
 
+/* C8: whichever allocation fails, under way or while the log is opened, what was acknowledged stays. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    for (uint32_t nth = 1; nth < 90; nth++) {
+        rig *r = rig_new(1, true, (flx_worker_limits){0});
+        put(r, "a", "QQ==");
+        flx_alloc_fail_nth(nth);
+        ask(r, "cache_put", "b", ",\"value\":\"Qg==\",\"request_id\":1");
+        ask(r, "cache_get", "a", ",\"request_id\":2");
+        ask(r, "cache_delete", "c", ",\"request_id\":3");
+        run_io(r);
+        flx_alloc_fail_nth(0);
+        const char *first = hx_read_json(r->client);
+        const bool is_acked = strstr(first, "cache_ok") != NULL;
+        r->client = client(r->h, 0);
+        expect(r, "a", "QQ==", 1);
+
+        hx_free(r->h); /* and again, without memory for the index */
+        r->h = hx_new(&r->options);
+        assert_non_null(r->h);
+        flx_alloc_fail_nth(nth);
+        run_io(r);
+        flx_alloc_fail_nth(0);
+        r->client = client(r->h, 0);
+        const char *got = ask_now(r, "cache_get", "a", ",\"request_id\":3");
+        assert_true(strcmp(member(got, "value"), "QQ==") == 0 ||
+                    strcmp(member(got, "type"), "error") == 0);
+        restart(r);
+        expect(r, "a", "QQ==", 1);
+        if (is_acked) {
+            expect(r, "b", "Qg==", 2);
+        }
+        rig_free(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_values_away),    cmocka_unit_test(test_watch_history),
         cmocka_unit_test(test_watch_retained), cmocka_unit_test(test_compaction),
         cmocka_unit_test(test_damaged),        cmocka_unit_test(test_failed_sync),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,7 @@
     } while (0)
 
 #define KEY_BYTES   16
+#define KEY_NUMBERS UINT64_C(1000000000000000) /* fifteen digits */
 #define VALUE_BYTES 100
 #define BATCH       64
 #define GETS        200000
@@ -61,7 +62,7 @@ static uint64_t draw(uint64_t below)
 
 static flx_slice key_of(uint64_t number, char to[KEY_BYTES + 1])
 {
-    (void)snprintf(to, KEY_BYTES + 1, "k%015" PRIu64, number % UINT64_C(1000000000000000));
+    (void)snprintf(to, KEY_BYTES + 1, "k%015" PRIu64, number % KEY_NUMBERS);
     return (flx_slice){(const uint8_t *)to, KEY_BYTES};
 }
 

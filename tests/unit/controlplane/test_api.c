@@ -281,7 +281,7 @@ static const struct row {
     /* caches */
     {"a cache", TENANT_T, "POST", C, "{\"cache\":\"c\"}", 201,
      "={\"tenant_id\":\"t\",\"namespace\":\"n\",\"cache\":\"c\",\"display_name\":\"c\","
-     "\"shards\":1,\"replication_factor\":1,\"consistency\":\"Leader\"}"},
+     "\"shards\":1,\"replication_factor\":1,\"consistency\":\"Leader\",\"durable\":false}"},
     {"by a stream's manager", STREAM_S, "POST", C, "{\"cache\":\"c\"}", 403, "cache.manage"},
     {"caches", TENANT_T, "GET", C, NULL, 200, "\"cache\":\"c\""},
     {"one cache", TENANT_T, "GET", C "/c", NULL, 200, "\"cache\":\"c\""},

@@ -11,6 +11,7 @@
 #include "broker_harness.h"
 #include "common/alloc.h"
 #include "unit.h"
+#include "wire/flags.h"
 
 #include <stdio.h>
 
@@ -59,6 +60,7 @@ typedef struct model {
     told log[LOG_MAX]; /* [offset % LOG_MAX] */
     uint64_t changes;
     uint64_t lags;
+    uint64_t notices;
     uint64_t resnapshots;
     uint64_t snapshots;
 } model;
@@ -240,8 +242,15 @@ static bool read_all(model *m, uint32_t i)
 {
     reader *r = &m->readers[i];
     hx_change change;
-    while ((change = hx_next_change(r->events)).is_change) {
-        take(m, r, &change);
+    while ((change = hx_next_change(r->events)).is_change || change.is_progress) {
+        if (change.is_change) {
+            take(m, r, &change);
+            continue;
+        }
+        assert_true(change.offset >= r->next && change.offset >= r->resume);
+        r->is_live = true;
+        r->next = change.offset; /* nothing of its keys comes below */
+        m->notices++;
     }
     if (!change.is_lagged) {
         /* Without memory a stream is reset: that is heard as well, and the client begins again. */
@@ -373,6 +382,7 @@ static void run_walk(uint64_t seed, uint32_t workers, bool may_fail)
     m.h = hx_new(
         &(hx_options){.workers = workers,
                       .mailbox = 4 + draw(&m, 60),
+                      .watch_features_hi = FLX_FEATURE_HI_WATCH_PROGRESS,
                       .limits = {.shard_ring_frames = 2 + draw(&m, 100),
                                  .outbox_mails = 4,
                                  .pull_bytes = 1 + draw(&m, 30000),
@@ -398,10 +408,11 @@ static void run_walk(uint64_t seed, uint32_t workers, bool may_fail)
             compare(&m);
         }
     }
-    print_message("seed %llu, %u workers: %llu changes, %llu lags, %llu resnapshots of %llu\n",
-                  (unsigned long long)seed, workers, (unsigned long long)m.changes,
-                  (unsigned long long)m.lags, (unsigned long long)m.resnapshots,
-                  (unsigned long long)m.snapshots);
+    print_message(
+        "seed %llu, %u workers: %llu changes, %llu notices, %llu lags, %llu resnapshots of %llu\n",
+        (unsigned long long)seed, workers, (unsigned long long)m.changes,
+        (unsigned long long)m.notices, (unsigned long long)m.lags,
+        (unsigned long long)m.resnapshots, (unsigned long long)m.snapshots);
     assert_true(m.changes > 100);
     hx_free(m.h);
 }

@@ -33,10 +33,11 @@
 /* ---- the catalog ------------------------------------------------------------------------------ */
 
 /* On the thread that made the change; workers learn of it before the change is answered. */
+/* Waits until all workers have it: who hears that a stream was created may publish to it at once, through
+ * any of them. */
 static void on_catalog_changed(void *arg, uint64_t version)
 {
     flx_node *node = arg;
-    (void)version;
     flx_catalog *catalog = NULL;
     flx_error error;
     if (flx_catalog_store_snapshot(node->store, &catalog, &error) != FLX_OK) {
@@ -46,6 +47,9 @@ static void on_catalog_changed(void *arg, uint64_t version)
     }
     for (uint32_t i = 0; i < node->workers_made; i++) {
         flx_worker_thread_set_catalog(node->workers[i], catalog);
+    }
+    for (uint32_t i = 0; i < node->workers_made; i++) {
+        flx_worker_thread_await_catalog(node->workers[i], version);
     }
     catalog = flx_catalog_unref(catalog);
 }

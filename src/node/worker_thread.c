@@ -26,10 +26,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAILS_MAX         8192 /* waiting for one worker; past that senders keep an outbox */
-#define MAILS_A_TICK      4096
-#define ORDERS_MAX        256
-#define CLOSE_CODE_NORMAL 0
+#define CATALOG_STEP_US    100
+#define CATALOG_WAIT_STEPS 20000 /* 2 s: a worker that is stuck does not hold the catalog up */
+#define MAILS_MAX          8192  /* waiting for one worker; past that senders keep an outbox */
+#define MAILS_A_TICK       4096
+#define ORDERS_MAX         256
+#define CLOSE_CODE_NORMAL  0
 
 typedef enum order_kind {
     ORDER_CATALOG, /* carries a flx_catalog reference */
@@ -59,10 +61,11 @@ struct flx_worker_thread {
     uint64_t clock_ns; /* the tick the worker was last told of */
     uint64_t peers_open;
     bool closing;
-    bool running;
+    _Atomic bool running;
     bool ended; /* its thread is gone, and others may be: nothing is posted any more */
     pthread_t thread;
     _Atomic uint64_t last_tick_ns;
+    _Atomic uint64_t catalog_version; /* of the newest it was given and took over */
     _Atomic bool drained;
     _Atomic bool closed;
 };
@@ -311,6 +314,8 @@ static void carry_out(void *arg, const void *message)
     switch (item->kind) {
     case ORDER_CATALOG:
         flx_worker_set_catalog(thread->worker, item->object);
+        atomic_store_explicit(&thread->catalog_version, flx_catalog_version(item->object),
+                              memory_order_release);
         (void)flx_catalog_unref(item->object);
         return;
     case ORDER_KEYS:
@@ -587,6 +592,16 @@ static void insist(flx_worker_thread *thread, order_kind kind, void *object)
 void flx_worker_thread_set_catalog(flx_worker_thread *thread, const flx_catalog *catalog)
 {
     insist(thread, ORDER_CATALOG, flx_catalog_ref(catalog));
+}
+
+void flx_worker_thread_await_catalog(const flx_worker_thread *thread, uint64_t version)
+{
+    for (int step = 0; step < CATALOG_WAIT_STEPS && thread->running; step++) {
+        if (atomic_load_explicit(&thread->catalog_version, memory_order_acquire) >= version) {
+            return;
+        }
+        (void)usleep(CATALOG_STEP_US);
+    }
 }
 
 void flx_worker_thread_set_keys(flx_worker_thread *thread, flx_keyset *keys)

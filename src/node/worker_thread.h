@@ -58,6 +58,9 @@ void flx_worker_thread_address(const flx_worker_thread *thread,
 
 /* Each gives the worker one reference. */
 void flx_worker_thread_set_catalog(flx_worker_thread *thread, const flx_catalog *catalog);
+/* Returns when the worker has taken over a catalog of that version or a later one, when it does not
+ * run, or after 2 s. Not from the worker's own thread. */
+void flx_worker_thread_await_catalog(const flx_worker_thread *thread, uint64_t version);
 void flx_worker_thread_set_keys(flx_worker_thread *thread, flx_keyset *keys);
 
 /* Has the worker fill in what is its own; takes one answerer of the query. */

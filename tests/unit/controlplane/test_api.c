@@ -257,7 +257,7 @@ static const struct row {
     {"a range", STREAM_S, "POST", S, "{\"stream\":\"s\",\"shards\":0}", 400,
      "shards: must be 1..1024"},
     {"durable", STREAM_S, "POST", S, "{\"stream\":\"s\",\"durable\":true}", 400,
-     "durable streams and caches need a data directory, which this node does not have"},
+     "durable streams need a data directory, which this node does not have"},
     {"in no namespace", TENANT_T, "POST", T "/t/namespaces/x/streams", "{\"stream\":\"s\"}", 404,
      "namespace 't/x' does not exist"},
     {"get", STREAM_S, "GET", S "/s", NULL, 200, "=" STREAM_S_JSON},

@@ -211,6 +211,8 @@ static void *run_node(void *arg)
     return NULL;
 }
 
+static atomic_bool is_publishing; /* the one into the drain */
+
 /* Publishes until the node drains. What was accepted before is answered, nothing waits for ever. */
 static void *publish_into_the_drain(void *arg)
 {
@@ -221,8 +223,10 @@ static void *publish_into_the_drain(void *arg)
     options.unsent_timeout_ms = 100; /* nobody comes back */
     TRY(flx_publisher_new(client, "wide", &options, &publisher, err));
     flx_status status = FLX_OK;
-    for (int i = 0; i < 200000 && status == FLX_OK; i++)
+    for (int i = 0; i < 200000 && status == FLX_OK; i++) {
         status = flx_publisher_publish_wait(publisher, NULL, text("last"), WAIT_MS, NULL, NULL);
+        atomic_store(&is_publishing, true);
+    }
     if (status == FLX_OK)
         (void)atomic_fetch_add(&failures, 1);
     (void)flx_publisher_free(publisher);
@@ -262,8 +266,10 @@ static void everything_at_once(void)
     assert_int_equal(atomic_load(&failures), 0);
 
     pthread_t late;
+    atomic_store(&is_publishing, false);
     start_thread(&late, publish_into_the_drain, &r);
-    (void)usleep(50000); /* so that it is in the middle of it; right either way */
+    while (!atomic_load(&is_publishing))
+        (void)usleep(1000);
     assert_int_equal(kill(getpid(), SIGTERM), 0);
     assert_int_equal(pthread_join(node, NULL), 0);
     assert_int_equal(pthread_join(late, NULL), 0);

@@ -57,11 +57,10 @@ static flx_status chunk_reserve(flx_shard *shard, size_t need)
 }
 
 /* A sealed frame goes where readers find it, or to who shows it to them later. */
-static void frame_out(flx_shard *shard, const flx_sealed *frame, uint64_t producer_id,
-                      uint64_t sequence)
+static void frame_out(flx_shard *shard, const flx_sealed *frame)
 {
     if (shard->sink.take != NULL) {
-        shard->sink.take(shard->sink.arg, frame, producer_id, sequence);
+        shard->sink.take(shard->sink.arg, frame, shard->producer_id, shard->sequence);
         return;
     }
     flx_feed_push_take(&shard->feed, frame);
@@ -91,8 +90,7 @@ void flx_shard_seal(flx_shard *shard)
                           flx_range_len(&frame.region));
     shard->open_count = 0;
     shard->open_publisher = NULL;
-    frame_out(shard, &frame, shard->open_producer, shard->open_sequence);
-    shard->open_producer = 0;
+    frame_out(shard, &frame);
     FLX_ASSERT(shard->sink.take != NULL || shard->feed.next_offset == shard->next_offset);
 }
 
@@ -138,7 +136,7 @@ static flx_status append_shared(flx_shard *shard, const flx_batch *batch, uint64
     };
     chunk->len += FLX_EVENT_PRIMARY_BYTES;
     shard->next_offset += batch->count;
-    frame_out(shard, &frame, batch->producer_id, batch->sequence);
+    frame_out(shard, &frame);
     return FLX_OK;
 }
 
@@ -171,8 +169,6 @@ static flx_status append_copied(flx_shard *shard, const flx_batch *batch, uint64
     }
     memcpy(open_extend(shard, batch->count, batch->region.len, wall_us, batch->publisher),
            batch->region.ptr, batch->region.len);
-    shard->open_producer = batch->producer_id; /* alone in its frame when it has one */
-    shard->open_sequence = batch->sequence;
     return FLX_OK;
 }
 
@@ -184,8 +180,7 @@ flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t w
     FLX_ASSERT(batch->region.len <= UINT32_MAX / 2);
 
     const uint64_t offset = shard->next_offset;
-    if (batch->producer_id != 0 || shard->open_producer != 0 ||
-        !open_takes(shard, batch->count, batch->region.len, batch->publisher)) {
+    if (!open_takes(shard, batch->count, batch->region.len, batch->publisher)) {
         flx_shard_seal(shard);
     }
     const bool is_shared =
@@ -198,6 +193,18 @@ flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t w
     FLX_ASSERT(shard->next_offset > offset); /* offsets never wrap */
     *ret_offset = offset;
     return FLX_OK;
+}
+
+flx_status flx_shard_append_from(flx_shard *shard, const flx_batch *batch, uint64_t producer_id,
+                                 uint64_t sequence, uint64_t wall_us, uint64_t *ret_offset)
+{
+    flx_shard_seal(shard);
+    shard->producer_id = producer_id;
+    shard->sequence = sequence;
+    const flx_status status = flx_shard_append(shard, batch, wall_us, ret_offset);
+    flx_shard_seal(shard);
+    shard->producer_id = 0;
+    return status;
 }
 
 flx_status flx_shard_reserve(flx_shard *shard, size_t payload_len)

@@ -20,11 +20,6 @@
 #define PROPOSED_KEPT (UINT64_MAX / 2) /* ids a client proposes below this move ours behind them */
 #define VARIANT_BYTES (8u << 20)       /* of rewritten frames a view keeps, and one more frame */
 
-/* What every pull does is one piece of code, and what only readers of a log do stands beside it: left
- * to itself the compiler shares them, and a delivery costs two fifths more (make bench-check). */
-#define HOT  static inline __attribute__((always_inline))
-#define COLD static __attribute__((noinline))
-
 static bool is_mirrored(const flx_worker *worker, const flx_view *view)
 {
     return flx_log_owner(worker, view->id, view->shard) != worker->index;
@@ -513,7 +508,7 @@ static void leave_ring(flx_worker *worker, flx_sub *sub)
 }
 
 /* Whether the subscription goes on at its cursor. False: it was told and is gone. */
-HOT bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
+FLX_HOT bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
 {
     const flx_feed *feed = sub->view->feed;
     const uint64_t behind = feed->end - sub->cursor;
@@ -692,7 +687,8 @@ static void pass_over(flx_worker *worker, flx_sub *sub, const flx_sealed *frame)
 
 /* Sends the frame, of the ring or of the log, from sub.offset on. FLX_ERR_NOMEM: nothing was sent;
  * FLX_ERR_TOO_LARGE: it does not fit this form. */
-HOT flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed *frame, outflow *out)
+FLX_HOT flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed *frame,
+                              outflow *out)
 {
     FLX_DEBUG_ASSERT(sub->offset >= frame->base_offset);
     const uint32_t skip = (uint32_t)(sub->offset - frame->base_offset);
@@ -723,7 +719,7 @@ HOT flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed *fr
 }
 
 /* Passed over or sent; false: no memory, try again when the transport asks again. */
-HOT bool deliver(flx_worker *worker, flx_sub *sub, const flx_sealed *frame, outflow *out)
+FLX_HOT bool deliver(flx_worker *worker, flx_sub *sub, const flx_sealed *frame, outflow *out)
 {
     const flx_status status = send_frame(worker, sub, frame, out);
     if (status != FLX_OK && status != FLX_ERR_NOMEM) {
@@ -771,7 +767,7 @@ static bool is_before_changes(const flx_sub *sub)
     return sub->watch != NULL && sub->watch->is_snapshot && (has_log(sub) || sub->history != NULL);
 }
 
-HOT pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
+FLX_HOT pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
 {
     if (is_before_changes(sub)) {
         return deliver_page(worker, sub, out) ? PULL_MORE : PULL_LATER;
@@ -816,7 +812,7 @@ static pull_end history_lost(flx_worker *worker, flx_sub *sub, uint64_t availabl
     return PULL_MORE;
 }
 
-COLD pull_end pull_history(flx_worker *worker, flx_sub *sub, outflow *out)
+FLX_COLD pull_end pull_history(flx_worker *worker, flx_sub *sub, outflow *out)
 {
     const flx_sealed *frame = NULL;
     uint64_t available = 0;

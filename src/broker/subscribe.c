@@ -401,6 +401,9 @@ typedef struct outflow {
     flx_lane *lane;
     flx_range range; /* chunk NULL: empty */
     uint64_t bytes;
+    uint64_t room; /* for as many; a frame that does not fit may go past it */
+    uint64_t frames;
+    uint64_t records;
 } outflow;
 
 static void outflow_flush(outflow *out)
@@ -712,8 +715,8 @@ FLX_HOT flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed
             outflow_take(out, ranges[i]);
         }
     }
-    flx_stat_add(&worker->stats.delivered_frames, 1);
-    flx_stat_add(&worker->stats.delivered_records, records);
+    out->frames++;
+    out->records += records;
     sub->offset = flx_sealed_end_offset(frame);
     return FLX_OK;
 }
@@ -767,6 +770,20 @@ static bool is_before_changes(const flx_sub *sub)
     return sub->watch != NULL && sub->watch->is_snapshot && (has_log(sub) || sub->history != NULL);
 }
 
+/* Frames of a stream up to `end`. The ring does not move while one reads, and who reads only gets
+ * nearer: where it stands was settled for all of them. */
+FLX_HOT pull_end pull_run(flx_worker *worker, flx_sub *sub, uint64_t end, outflow *out)
+{
+    const flx_feed *feed = sub->view->feed;
+    do {
+        if (!deliver(worker, sub, flx_feed_at(feed, sub->cursor), out)) {
+            return PULL_LATER;
+        }
+        sub->cursor++;
+    } while (sub->cursor != end && out->bytes < out->room);
+    return PULL_MORE;
+}
+
 FLX_HOT pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
 {
     if (is_before_changes(sub)) {
@@ -787,6 +804,9 @@ FLX_HOT pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
     }
     if (sub->cursor < feed->first) {
         return PULL_LATER; /* no memory to leave the ring */
+    }
+    if (sub->watch == NULL) {
+        return pull_run(worker, sub, sub->skip_from < feed->end ? sub->skip_from : feed->end, out);
     }
     const flx_sealed *frame = flx_feed_at(feed, sub->cursor);
     if (!deliver(worker, sub, frame, out)) {
@@ -851,25 +871,26 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
         return;
     }
     const size_t queued = worker->link.queued(lane->link);
-    const uint64_t room =
-        queued < worker->limits.pull_bytes ? worker->limits.pull_bytes - queued : 0;
     outflow out = {.lane = lane};
+    out.room = queued < worker->limits.pull_bytes ? worker->limits.pull_bytes - queued : 0;
     pull_end end = PULL_MORE;
-    if (room > 0 && sub->history == NULL) {
+    if (out.room > 0 && sub->history == NULL) {
         time_delivery(worker, sub);
     }
     if (sub->watch != NULL) {
         sub->watch->asks_left = FLX_PAGES_A_PULL;
     }
-    while (end == PULL_MORE && out.bytes < room) {
+    while (end == PULL_MORE && out.bytes < out.room) {
         end = sub->history != NULL && !is_before_changes(sub) ? pull_history(worker, sub, &out)
                                                               : pull_ring(worker, sub, &out);
     }
+    flx_stat_add(&worker->stats.delivered_frames, out.frames);
+    flx_stat_add(&worker->stats.delivered_records, out.records);
+    flx_stat_add(&worker->stats.delivered_bytes, out.bytes);
     if (end == PULL_GONE) {
         return;
     }
     outflow_flush(&out);
-    flx_stat_add(&worker->stats.delivered_bytes, out.bytes);
     if (lane->state == FLX_LANE_CLOSING) {
         flx_sub_end(worker, sub); /* a write failed and the stream was reset */
     } else if (end == PULL_CAUGHT_UP) {

@@ -4,6 +4,7 @@
 
 #include "broker/event.h"
 #include "common/assert.h"
+#include "common/inline.h"
 #include "wire/bytes.h"
 #include "wire/records.h"
 
@@ -37,7 +38,7 @@ void flx_shard_begin_at(flx_shard *shard, uint64_t offset)
 }
 
 /* Makes sure `need` bytes fit behind chunk->len. No frame may be open. */
-static flx_status chunk_reserve(flx_shard *shard, size_t need)
+FLX_HOT flx_status chunk_reserve(flx_shard *shard, size_t need)
 {
     FLX_ASSERT(shard->open_count == 0);
     if (shard->chunk != NULL && flx_chunk_room(shard->chunk) >= need) {
@@ -66,7 +67,7 @@ static void frame_out(flx_shard *shard, const flx_sealed *frame)
     flx_feed_push_take(&shard->feed, frame);
 }
 
-static uint32_t open_bytes(const flx_shard *shard)
+FLX_HOT uint32_t open_bytes(const flx_shard *shard)
 {
     return shard->chunk->len - shard->open_at - FLX_EVENT_PRIMARY_BYTES;
 }
@@ -104,8 +105,8 @@ static bool same_publisher(const flx_chunk *a, const flx_chunk *b)
 }
 
 /* Whether `count` records in `len` bytes belong behind what is open. */
-static bool open_takes(const flx_shard *shard, uint32_t count, size_t len,
-                       const flx_chunk *publisher)
+FLX_HOT bool open_takes(const flx_shard *shard, uint32_t count, size_t len,
+                        const flx_chunk *publisher)
 {
     return shard->open_count > 0 && shard->open_count + count <= shard->gather_events &&
            open_bytes(shard) + len <= shard->gather_bytes && flx_chunk_room(shard->chunk) >= len &&
@@ -113,7 +114,7 @@ static bool open_takes(const flx_shard *shard, uint32_t count, size_t len,
 }
 
 /* A frame of its own whose region stays where the transport put it. */
-static flx_status append_shared(flx_shard *shard, const flx_batch *batch, uint64_t wall_us)
+FLX_COLD flx_status append_shared(flx_shard *shard, const flx_batch *batch, uint64_t wall_us)
 {
     const flx_status status = chunk_reserve(shard, FLX_EVENT_PRIMARY_BYTES);
     if (status != FLX_OK) {
@@ -141,8 +142,8 @@ static flx_status append_shared(flx_shard *shard, const flx_batch *batch, uint64
 }
 
 /* `len` bytes of the open frame, which is opened when there is none; the room is there. */
-static uint8_t *open_extend(flx_shard *shard, uint32_t count, size_t len, uint64_t wall_us,
-                            flx_chunk *publisher)
+FLX_HOT uint8_t *open_extend(flx_shard *shard, uint32_t count, size_t len, uint64_t wall_us,
+                             flx_chunk *publisher)
 {
     flx_chunk *chunk = shard->chunk;
     if (shard->open_count == 0) {

@@ -20,6 +20,7 @@
 #include "broker/worker.h"
 #include "common/assert.h"
 #include "common/buffer.h"
+#include "common/inline.h"
 #include "common/list.h"
 #include "common/map.h"
 #include "common/wheel.h"
@@ -31,12 +32,6 @@
 #define FLX_LANE_OUT_BYTES_MAX  (1u << 20)   /* answers unsent at which a lane is not read on */
 #define FLX_LANE_READ_BYTES     (256u << 10) /* of a backlog at once; then others have their turn */
 #define FLX_TRANSIT_CHUNK_BYTES (256u << 10)
-
-/* What each publish and each pull does is one piece of code, and what only logs need stands beside
- * it: left to itself the compiler shares both, and a record costs up to two fifths more (make
- * bench-check). */
-#define FLX_HOT  static inline __attribute__((always_inline))
-#define FLX_COLD static __attribute__((noinline))
 
 /* ---- answers.c: the publishes of a lane that are not answered yet ---- */
 

@@ -32,6 +32,7 @@
     } while (0)
 
 #define KEY_BYTES   16
+#define KEY_NUMBERS UINT64_C(1000000000000000) /* fifteen digits */
 #define VALUE_BYTES 100
 #define BATCH       64
 #define GETS        200000
@@ -61,7 +62,7 @@ static uint64_t draw(uint64_t below)
 
 static flx_slice key_of(uint64_t number, char to[KEY_BYTES + 1])
 {
-    (void)snprintf(to, KEY_BYTES + 1, "k%015" PRIu64, number);
+    (void)snprintf(to, KEY_BYTES + 1, "k%015" PRIu64, number % KEY_NUMBERS);
     return (flx_slice){(const uint8_t *)to, KEY_BYTES};
 }
 
@@ -270,7 +271,7 @@ int main(int argc, char **argv)
     const uint64_t budget = (argc > 3 ? strtoull(argv[3], NULL, 10) : 1024) << 20;
     flx_disk *disk = NULL;
     b.entries -= b.entries % BATCH;
-    NEED(flx_loop_new(&b.loop, &error));
+    NEED(flx_loop_new(NULL, &b.loop, &error));
     NEED(flx_io_new(b.loop, NULL, &b.io, &error));
     NEED(flx_disk_posix_new(argv[1], true, &disk, &error));
     NEED(flx_store_open(disk, FLX_STORE_CREATE, flx_clock_wall_us(), &b.store, &error));

@@ -127,7 +127,7 @@ flx_status flx_cache_state_new(flx_worker *worker, flx_owned *owned)
 flx_status flx_cache_state_get(flx_worker *worker, const flx_cache_request *request,
                                flx_cache_state **ret_state)
 {
-    flx_owned *owned;
+    flx_owned *owned = NULL;
     flx_status status = FLX_OK;
     const uint32_t id = request->info->id | FLX_CACHE_LOG;
     if (flx_slot_get(worker, id) == NULL) {

@@ -185,7 +185,7 @@ static void name_log(flx_durable *durable, const flx_slot *slot, uint32_t shard)
     const unsigned id = cache != NULL ? cache->id : slot->info->id;
     char readable[65];
     size_t len = 0;
-    for (; name[len] != '\0' && len < sizeof readable - 1; len++) {
+    for (; len < sizeof readable - 1 && name[len] != '\0'; len++) {
         const char c = name[len];
         readable[len] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
     }

@@ -82,10 +82,14 @@ static void answer_auth(flx_lane *lane, bool is_negotiated)
             msg.auth_ok.has_publish_window = (lane->features & FLX_FEATURE_PUBLISH_PIPELINE) != 0;
             msg.auth_ok.publish_window = worker->limits.publish_window;
         }
-        if (lane->has_operations) {
+        if (lane->has_operations || lane->hears_progress) {
             msg.auth_ok.server_features |= FLX_FEATURE_EXTENDED;
             msg.auth_ok.has_server_features_hi = true;
-            msg.auth_ok.server_features_hi = FLX_FEATURE_HI_OPERATIONS;
+            msg.auth_ok.server_features_hi =
+                (lane->has_operations ? FLX_FEATURE_HI_OPERATIONS : 0) |
+                (lane->hears_progress ? FLX_FEATURE_HI_WATCH_PROGRESS : 0);
+        }
+        if (lane->has_operations) {
             msg.auth_ok.has_operation_window = true;
             msg.auth_ok.operation_window = worker->limits.operation_window;
         }
@@ -116,12 +120,12 @@ static void authenticated(flx_lane *lane, flx_identity *identity, bool is_negoti
 }
 
 /* The extended word counts with its marker, and a one-way lane negotiates nothing. */
-static bool offers_operations(const flx_lane *lane, const struct flx_msg_auth *auth)
+static uint32_t extended_offer(const flx_lane *lane, const struct flx_msg_auth *auth)
 {
-    return lane->peer->worker->limits.operation_window != UINT32_MAX &&
-           lane->kind == FLX_LANE_CONTROL && auth->has_client_flags &&
-           (lane->features & FLX_FEATURE_EXTENDED) != 0 && auth->has_client_features_hi &&
-           (auth->client_features_hi & FLX_FEATURE_HI_OPERATIONS) != 0;
+    const bool counts = lane->kind == FLX_LANE_CONTROL && auth->has_client_flags &&
+                        (lane->features & FLX_FEATURE_EXTENDED) != 0 &&
+                        auth->has_client_features_hi;
+    return counts ? auth->client_features_hi : 0;
 }
 
 static void session_auth(flx_lane *lane, const struct flx_msg_auth *auth)
@@ -135,7 +139,10 @@ static void session_auth(flx_lane *lane, const struct flx_msg_auth *auth)
     /* The offer is read first: it says whether a refusal may carry a code. */
     lane->flags = auth->has_client_flags ? auth->client_flags : (uint16_t)FLX_FLAGS_ORIGINAL_V1;
     lane->features = auth->has_client_features ? auth->client_features : 0;
-    lane->has_operations = offers_operations(lane, auth);
+    const uint32_t extended = extended_offer(lane, auth);
+    lane->has_operations = worker->limits.operation_window != UINT32_MAX &&
+                           (extended & FLX_FEATURE_HI_OPERATIONS) != 0;
+    lane->hears_progress = (extended & FLX_FEATURE_HI_WATCH_PROGRESS) != 0;
     if (worker->is_draining) {
         if ((lane->features & FLX_FEATURE_ERROR_CODES) != 0) {
             flx_lane_error(lane, FLX_CODE_DRAINING, "the broker is shutting down");

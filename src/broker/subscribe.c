@@ -870,6 +870,12 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
         worker->link.want_pull(lane->link, false); /* was reset: its end is on the way */
         return;
     }
+    if (sub->watch != NULL && sub->watch->is_idle) {
+        if (!flx_progress_tell(worker, sub)) {
+            flx_sub_end(worker, sub);
+        }
+        return;
+    }
     const size_t queued = worker->link.queued(lane->link);
     outflow out = {.lane = lane};
     out.room = queued < worker->limits.pull_bytes ? worker->limits.pull_bytes - queued : 0;

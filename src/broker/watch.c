@@ -55,6 +55,7 @@ static flx_status watchers_get(flx_view *view, flx_watchers **ret_watchers)
         }
         flx_map_init(&watchers->keys, filter_key);
         flx_list_init(&watchers->prefixes);
+        flx_list_init(&watchers->quiet);
         watchers->seen = view->feed->end;
         watchers->seen_offset = view->feed->next_offset;
         view->watchers = watchers;
@@ -218,6 +219,7 @@ static flx_status watch_sub_new(flx_lane *lane, const flx_cache_info *info,
         flx_sub_end(worker, sub);
         return status;
     }
+    sub->watch->hears_progress = lane->hears_progress;
     *ret_sub = sub;
     return FLX_OK;
 }
@@ -424,6 +426,7 @@ flx_list *flx_watch_idle_list(flx_sub *sub)
 {
     sub->watch->is_idle = true;
     sub->view->watchers->idle++;
+    flx_progress_idle(sub->view->watchers, sub->watch);
     return &sub->watch->filter->idle;
 }
 
@@ -432,6 +435,7 @@ static void leave_idle(flx_sub *sub)
     FLX_ASSERT(sub->watch->is_idle && sub->view->watchers->idle > 0);
     sub->watch->is_idle = false;
     sub->view->watchers->idle--;
+    flx_list_remove(&sub->watch->quiet);
     flx_list_remove(&sub->node);
     flx_list_push_back(&sub->view->active, &sub->node);
 }
@@ -532,6 +536,7 @@ void flx_watch_wake(flx_worker *worker, flx_view *view)
     }
     watchers->seen = feed->end;
     watchers->seen_offset = feed->next_offset;
+    flx_progress_moved(worker, watchers);
 }
 
 void flx_watch_activate_all(flx_view *view)
@@ -560,6 +565,8 @@ void flx_watchers_done(flx_view *view)
     if (view->watchers != NULL) {
         FLX_ASSERT(view->watchers->keys.count == 0);
         FLX_ASSERT(flx_list_is_empty(&view->watchers->prefixes));
+        FLX_ASSERT(flx_list_is_empty(&view->watchers->quiet));
+        flx_list_remove(&view->watchers->due);
         flx_map_done(&view->watchers->keys);
         flx_free(view->watchers);
         view->watchers = NULL;

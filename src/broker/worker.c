@@ -111,6 +111,7 @@ static void lists_init(flx_worker *worker)
     flx_list_init(&worker->moved_logs);
     flx_list_init(&worker->staged_logs);
     flx_list_init(&worker->paced_subs);
+    flx_list_init(&worker->progress_due);
 }
 
 flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_worker,
@@ -588,6 +589,7 @@ void flx_worker_tick(flx_worker *worker)
     flx_streams_tick(worker);
     flx_durables_write(worker);
     flx_snapshots_tick(worker);
+    flx_progress_tick(worker);
     post_credits(worker);
     flx_streams_report(worker);
     close_silent(worker);
@@ -626,6 +628,8 @@ uint64_t flx_worker_deadline_ns(const flx_worker *worker)
         const uint64_t soon = worker->now_ns + SECOND_NS / 1000;
         deadline = soon < deadline ? soon : deadline;
     }
+    const uint64_t progress = flx_progress_deadline_ns(worker);
+    deadline = progress < deadline ? progress : deadline;
     const uint64_t expiry = expiry_deadline_ns(worker);
     return expiry < deadline ? expiry : deadline;
 }

@@ -277,6 +277,12 @@ typedef struct flx_watchers {
     uint32_t idle;     /* watches in all idle lists */
     uint64_t seen;     /* frames before this sequence have been looked at for idle ones */
     uint64_t seen_offset;
+    flx_list quiet;       /* idle watches that hear progress; those of this round are behind */
+    flx_list due;         /* in worker.progress_due */
+    uint64_t due_ns;      /* linked: when the next round begins, or did */
+    uint64_t told_offset; /* where a round that has begun found the shard */
+    uint32_t round;
+    bool is_in_round;
 } flx_watchers;
 
 /* A shard as this worker's subscribers see it. */
@@ -528,6 +534,7 @@ struct flx_lane {
     bool fin_sent;
     bool out_full;        /* waits for pull before it reads on */
     bool has_operations;  /* negotiated */
+    bool hears_progress;  /* negotiated: of the watches it asks for */
     bool is_last;         /* closes when what it owes is written */
     uint32_t held;        /* un-acked publishes of it that wait at a `block` shard */
     uint16_t flags;       /* negotiated: client's */
@@ -563,6 +570,9 @@ typedef struct flx_watch {
     flx_cache_cursor walk; /* pages before it were read */
     flx_range page;        /* events; chunk NULL: it has none. Owned. */
     flx_list paced;        /* in worker.paced_subs */
+    flx_list quiet;        /* in watchers.quiet */
+    uint32_t round;        /* of notices it was last looked at in */
+    bool hears_progress;
 } flx_watch;
 
 typedef struct flx_sub {
@@ -680,6 +690,7 @@ struct flx_worker {
     flx_job *long_jobs;     /* those that go on in the next tick, oldest first */
     flx_job *long_job_last; /* of them */
     flx_list paced_subs;    /* watches that have read their share of a snapshot in this tick */
+    flx_list progress_due;  /* watchers of shards that moved, in the order of due_ns */
     flx_buffer events;      /* where events of a watch are written before their size is known */
     flx_page pages[FLX_PAGES];
     struct flx_op_batch *batches[FLX_WORKERS_MAX]; /* [owner], being filled; NULL: none */
@@ -979,6 +990,15 @@ flx_list *flx_watch_idle_list(flx_sub *sub);
 void flx_watch_wake(flx_worker *worker, flx_view *view);
 void flx_watch_activate_all(flx_view *view); /* before the view ends: into view.active */
 void flx_watchers_done(flx_view *view);
+
+/* watch_progress.c: how far an idle watch has heard of nothing. */
+void flx_progress_idle(flx_watchers *watchers, flx_watch *watch); /* may be told from now on */
+void flx_progress_moved(flx_worker *worker, flx_watchers *watchers);
+void flx_progress_tick(flx_worker *worker);
+uint64_t flx_progress_deadline_ns(const flx_worker *worker);
+/* An idle watch is pulled for nothing else. False: the stream broke. */
+bool flx_progress_tell(flx_worker *worker, flx_sub *sub);
+
 /* The changes of a frame that the watch asked for, from its offset on: 0 or 1 range.
  * FLX_ERR_NOMEM, FLX_ERR_TOO_LARGE. */
 flx_status flx_watch_ranges(flx_worker *worker, const flx_sub *sub, const flx_sealed *frame,

@@ -231,6 +231,15 @@ static void set_position(flx_shard_sub *sub, bool numbered, uint64_t next)
     sub->position = next;
 }
 
+/* What waits in the queue comes before: then the position moves with that, and later again. */
+void flx_subscriber_move(flx_shard_sub *sub, uint64_t next)
+{
+    flx_subscriber *subscriber = sub->subscriber;
+    (void)pthread_mutex_lock(&subscriber->mutex);
+    set_position(sub, subscriber->queue_first == subscriber->queue_next, next);
+    (void)pthread_mutex_unlock(&subscriber->mutex);
+}
+
 static void call_back(flx_shard_sub *sub, const flx_event_batch *batch, uint32_t skip,
                       size_t credit)
 {

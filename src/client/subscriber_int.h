@@ -95,6 +95,8 @@ void flx_subscriber_deliver_gap(flx_shard_sub *sub, flx_gap gap);
 /* The same as deliver for a batch that is known to be what comes next. */
 void flx_subscriber_hand_over(flx_shard_sub *sub, const flx_event_batch *batch, flx_chunk *chunk,
                               uint32_t skip, size_t credit);
+/* Nothing came, and the next record is at `next` or later. */
+void flx_subscriber_move(flx_shard_sub *sub, uint64_t next);
 void flx_subscriber_give_credit(flx_subscriber *subscriber);
 /* Ends the subscription for good. */
 void flx_subscriber_over(flx_subscriber *subscriber, const flx_error *why);

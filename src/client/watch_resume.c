@@ -66,6 +66,17 @@ flx_watch_news flx_watch_resume_event(flx_watch_resume *resume, uint64_t offset)
     return news;
 }
 
+flx_watch_news flx_watch_resume_progress(flx_watch_resume *resume, uint64_t resume_from)
+{
+    flx_watch_news news = {.is_skipped = resume_from < resume->next};
+    if (news.is_skipped)
+        return news;
+    resume->in_snapshot = false; /* it is told behind what was there */
+    resume->next = resume_from;
+    news.is_ready = take_ready(resume);
+    return news;
+}
+
 void flx_watch_resume_lagged(flx_watch_resume *resume, uint64_t resume_from)
 {
     if (resume->in_snapshot || resume_from < resume->next)

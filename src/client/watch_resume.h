@@ -11,6 +11,7 @@
  *   in_future(available)            we were there before: the broker lost its memory, from the
  *                                   beginning; asked for at first: that is the caller's mistake
  *   an event below next             seen already: skipped
+ *   progress(resume_from)           nothing of ours lies below: from there; below next: not news
  */
 #ifndef FLX_CLIENT_WATCH_RESUME_H
 #define FLX_CLIENT_WATCH_RESUME_H
@@ -42,6 +43,8 @@ void flx_watch_resume_init(flx_watch_resume *resume, flx_watch_from from, uint64
 flx_watch_news flx_watch_resume_started(flx_watch_resume *resume, uint64_t resume_offset,
                                         bool resnapshot, const uint64_t *count);
 flx_watch_news flx_watch_resume_event(flx_watch_resume *resume, uint64_t offset);
+/* Never retained. Skipped: it is behind. */
+flx_watch_news flx_watch_resume_progress(flx_watch_resume *resume, uint64_t resume_from);
 void flx_watch_resume_lagged(flx_watch_resume *resume, uint64_t resume_from);
 void flx_watch_resume_lost(flx_watch_resume *resume);
 /* False: it cannot be mended, report it. */

@@ -159,10 +159,22 @@ static void take_event(flx_shard_sub *sub, const struct flx_msg_cache_event *eve
         tell(sub, FLX_GAP_WATCH_READY);
 }
 
+static void take_progress(flx_shard_sub *sub, uint64_t resume_from, size_t credit)
+{
+    const flx_watch_news news = flx_watch_resume_progress(&sub->watch_resume, resume_from);
+    flx_reader_consume(&sub->reader, credit);
+    if (news.is_ready)
+        tell(sub, FLX_GAP_WATCH_READY);
+    if (!news.is_skipped)
+        flx_subscriber_move(sub, resume_from);
+}
+
 bool flx_watching_received(flx_shard_sub *sub, const flx_msg *msg, size_t credit)
 {
     if (msg->type == FLX_MSG_CACHE_EVENT) {
         take_event(sub, &msg->cache_event, credit);
+    } else if (msg->type == FLX_MSG_CACHE_WATCH_PROGRESS) {
+        take_progress(sub, msg->cache_watch_progress.resume_from, credit);
     } else if (msg->type == FLX_MSG_CACHE_WATCH_LAGGED) {
         flx_watch_resume_lagged(&sub->watch_resume, msg->cache_watch_lagged.resume_from);
         flx_shard_ask_again(sub, 0);

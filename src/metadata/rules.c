@@ -141,12 +141,13 @@ static flx_status check_consistency(const char *consistency, const flx_abilities
     return status;
 }
 
-static flx_status check_durable(bool durable, const flx_abilities *abilities, flx_error *reterr)
+static flx_status check_durable(const char *what, bool durable, const flx_abilities *abilities,
+                                flx_error *reterr)
 {
     if (durable && abilities != NULL && !abilities->durable) {
         return flx_fail(reterr, FLX_ERR_UNSUPPORTED,
-                        "durable: what is durable needs a data directory, which this node does "
-                        "not have");
+                        "durable: durable %s need a data directory, which this node does not have",
+                        what);
     }
     return FLX_OK;
 }
@@ -233,7 +234,7 @@ flx_status flx_stream_info_check(const flx_stream_info *info, const flx_abilitie
                           "slow_policy: must be lag, drop_new, drop_old or block");
     }
     if (status == FLX_OK) {
-        status = check_durable(info->durable, abilities, reterr);
+        status = check_durable("streams", info->durable, abilities, reterr);
     }
     if (status == FLX_OK) {
         status = check_consistency(info->consistency, abilities, reterr);
@@ -262,7 +263,7 @@ flx_status flx_cache_info_check(const flx_cache_info *info, const flx_abilities 
         status = flx_display_name_check(info->display_name, reterr);
     }
     if (status == FLX_OK) {
-        status = check_durable(info->durable, abilities, reterr);
+        status = check_durable("caches", info->durable, abilities, reterr);
     }
     return status == FLX_OK ? check_consistency(info->consistency, abilities, reterr) : status;
 }

@@ -79,7 +79,8 @@ enum {
 /* Row: NAME, bit of the extended word. */
 #define FLX_FEATURE_HI_MAP(X)                                                                      \
     X(INSPECT, 0x1)                                                                                \
-    X(OPERATIONS, 0x80000000) /* ours: docs/spec/extensions.md 1 */
+    X(WATCH_PROGRESS, 0x40000000) /* ours: docs/spec/extensions.md 2 */                            \
+    X(OPERATIONS, 0x80000000)     /* ours: docs/spec/extensions.md 1 */
 
 /* Macros, not an enum: the top bit does not fit an int. */
 #define FLX_FEATURE_TOPOLOGY              UINT32_C(0x1)
@@ -115,6 +116,7 @@ enum {
 #define FLX_FEATURE_SUBSCRIBE_QUEUE       UINT32_C(0x40000000)
 #define FLX_FEATURE_EXTENDED              UINT32_C(0x80000000)
 #define FLX_FEATURE_HI_INSPECT            UINT32_C(0x1)
+#define FLX_FEATURE_HI_WATCH_PROGRESS     UINT32_C(0x40000000)
 #define FLX_FEATURE_HI_OPERATIONS         UINT32_C(0x80000000)
 
 /* The bits of `flags` this version does not know; not 0: the frame must be refused, not masked. */

@@ -203,6 +203,7 @@
     M(CACHE_WATCH_STARTED, cache_watch_started, FLX_DIR_BROKER)                                    \
     M(CACHE_EVENT, cache_event, FLX_DIR_BROKER)                                                    \
     M(CACHE_WATCH_LAGGED, cache_watch_lagged, FLX_DIR_BROKER)                                      \
+    M(CACHE_WATCH_PROGRESS, cache_watch_progress, FLX_DIR_BROKER)                                  \
     M(COUNTER_ADD, counter_add, FLX_DIR_CLIENT)                                                    \
     M(COUNTER_GET, counter_get, FLX_DIR_CLIENT)                                                    \
     M(COUNTER_VALUE, counter_value, FLX_DIR_BROKER)                                                \
@@ -427,7 +428,8 @@
     F(OPT_B64, value, _)                                                                           \
     F(U64, offset, _)                                                                              \
     F(DEF_U64, expires_at_millis, _)
-#define FLX_FIELDS_cache_watch_lagged(F) F(U64, resume_from, _)
+#define FLX_FIELDS_cache_watch_lagged(F)   F(U64, resume_from, _)
+#define FLX_FIELDS_cache_watch_progress(F) F(U64, resume_from, _)
 #define FLX_FIELDS_counter_add(F)                                                                  \
     FLX_FIELDS_OF_KEY(F)                                                                           \
     F(I64, delta, _)                                                                               \

@@ -253,6 +253,9 @@ flx_msg_type flx_msg_find(flx_slice name)
         IS(SUBSCRIPTION_LAGGED, "subscription_lagged")
         IS(CACHE_WATCH_STARTED, "cache_watch_started")
         break;
+    case 20:
+        IS(CACHE_WATCH_PROGRESS, "cache_watch_progress")
+        break;
     case 22:
         IS(SUBSCRIBE_CURSOR_ERROR, "subscribe_cursor_error")
         IS(CACHE_CONDITION_RESULT, "cache_condition_result")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Durable caches through the real programs: what was acknowledged survives kill -9, expiries go on across
-restarts, a watch goes on where it was, and so does one that begins at an old change."""
+restarts, a watch goes on where it was, and so does one that begins at an old change.
+
+FELIX_CACHE_KILL_ROUNDS says how often the node is killed (6 unless said; `make soak` says hundreds)."""
 import json
 import os
 import signal
@@ -8,7 +10,7 @@ import subprocess
 
 from felix_node import BIN, Node, wait_until
 
-ROUNDS = 6
+ROUNDS = int(os.environ.get("FELIX_CACHE_KILL_ROUNDS", "6"))
 WRITERS = 3
 
 # Puts and deletes keys of its own, one after the other, and says what was acknowledged.

@@ -995,7 +995,7 @@ hx_event hx_next_event(hx_stream *s)
 hx_stream *hx_watch(hx_conn *conn, const char *cache, const char *what, char answer[512])
 {
     hx_stream *s = hx_open(conn, true);
-    hx_auth_as(s, 0x7fff, 0xffffffff);
+    hx_auth_hi(s, 0x7fff, 0xffffffff, conn->h->options.watch_features_hi);
     hx_json(s,
             "{\"type\":\"cache_watch\",\"tenant_id\":\"t1\",\"namespace\":\"default\","
             "\"cache\":\"%s\",%s}",
@@ -1040,7 +1040,10 @@ hx_change hx_next_change(hx_stream *s)
     flx_arena_init(&arena, 1 << 20);
     flx_msg msg;
     MUST(got.flags == 0 && flx_msg_decode(&arena, s->frame, got.len, &msg, NULL) == FLX_OK);
-    if (msg.type == FLX_MSG_CACHE_WATCH_LAGGED) {
+    if (msg.type == FLX_MSG_CACHE_WATCH_PROGRESS) {
+        change.is_progress = true;
+        change.offset = msg.cache_watch_progress.resume_from;
+    } else if (msg.type == FLX_MSG_CACHE_WATCH_LAGGED) {
         change.is_lagged = true;
         change.offset = msg.cache_watch_lagged.resume_from;
     } else {

@@ -35,6 +35,7 @@ typedef struct hx_options {
     uint32_t mailbox; /* mails a mailbox holds; 0: 1024 */
     bool count_only;  /* keep no bytes of what is sent (benches) */
     bool record_publishers;
+    uint32_t watch_features_hi; /* offered by hx_watch */
     const uint16_t *listener_ports;
     size_t listener_port_count;
     flx_worker_limits limits;
@@ -147,6 +148,7 @@ hx_stream *hx_watch(hx_conn *conn, const char *cache, const char *what, char ans
 typedef struct hx_change {
     bool is_change; /* false: nothing whole is there (or the stream ended) */
     bool is_lagged;
+    bool is_progress;
     bool has_value;   /* false: a delete */
     uint64_t offset;  /* of the change, or where to resume */
     uint64_t expires; /* ms; 0: never */

@@ -112,6 +112,7 @@ MESSAGES = [
     ("cache_event", "cache_event", {"key": "demo-key", "value": "Y2FjaGVk", "offset": 51, "expires_at_millis": 1700000000000}),
     ("cache_event_deleted", "cache_event", {"key": "demo-key", "offset": 52, "expires_at_millis": 0}),
     ("cache_watch_lagged", "cache_watch_lagged", {"resume_from": 52}),
+    ("cache_watch_progress", "cache_watch_progress", {"resume_from": 53}),
     ("counter_add", "counter_add", {**KEY, "delta": -9223372036854775808, "request_id": 5}),
     ("counter_get", "counter_get", {**KEY, "request_id": 5}),
     ("counter_value", "counter_value", {"value": 9223372036854775807, "request_id": 5}),

@@ -5,6 +5,7 @@
  * 17 to 23. The disk is simulated, and jobs complete when and in which order a test says.
  */
 #include "broker_harness.h"
+#include "common/alloc.h"
 #include "sim_disk.h"
 #include "unit.h"
 #include "wire/flags.h"
@@ -261,7 +262,7 @@ static const char *long_value(char letter, uint32_t groups)
     for (uint32_t i = 0; i < groups * 4; i++) {
         text[i] = letter;
     }
-    text[4 * groups] = '\0';
+    text[(size_t)4 * groups] = '\0';
     return text;
 }
 
@@ -285,14 +286,14 @@ static const flx_worker_stats *stats_of(rig *r)
 static void test_values_away(void **state)
 {
     (void)state;
-    rig *r = rig_new(1, false, (flx_worker_limits){.cache_bytes = 64 << 10});
+    rig *r = rig_new(1, false, (flx_worker_limits){.cache_bytes = 65536});
     for (uint32_t i = 0; i < 100; i++) {
         put_long(r, i, (char)('A' + i % 26), i % 10 == 0 ? 2000 : 300);
     }
     for (int round = 0; round < 2; round++) {
         assert_int_equal(flx_stat_get(&stats_of(r)->cache_entries), 100);
         assert_true(flx_stat_get(&stats_of(r)->cache_away) > 40);
-        assert_true(flx_stat_get(&stats_of(r)->cache_bytes) <= 64 << 10);
+        assert_true(flx_stat_get(&stats_of(r)->cache_bytes) <= 65536);
         for (uint32_t i = 0; i < 100; i++) {
             char key[16];
             (void)snprintf(key, sizeof key, "k%u", i);
@@ -361,7 +362,7 @@ static void test_watch_retained(void **state)
 {
     (void)state;
     char answer[512];
-    rig *r = rig_new(2, false, (flx_worker_limits){.cache_bytes = 128 << 10});
+    rig *r = rig_new(2, false, (flx_worker_limits){.cache_bytes = 131072});
     for (uint32_t i = 0; i < 120; i++) {
         put_long(r, i, (char)('A' + i % 26), 500);
     }
@@ -401,7 +402,7 @@ static void test_compaction(void **state)
         put_long(r, i % 5, (char)('A' + i % 26), 300);
     }
     assert_true(flx_stat_get(&stats_of(r)->log_compactions) > 0);
-    assert_true(flx_stat_get(&stats_of(r)->log_bytes) < 1200 << 10);
+    assert_true(flx_stat_get(&stats_of(r)->log_bytes) < 1228800);
     for (int round = 0; round < 2; round++) {
         expect(r, "k90", long_value('Q', 10), 1);
         expect_none(r, "k91");
@@ -428,7 +429,7 @@ static void flip_in_log(void *arg, const char *path, size_t len)
 {
     sim_disk *sim = arg;
     if (strstr(path, "safe-c") != NULL && strstr(path, ".seg") != NULL && len > 1000) {
-        sim_disk_flip(sim, path, 8 * 700);
+        sim_disk_flip(sim, path, (uint64_t)5600);
     }
 }
 
@@ -477,6 +478,43 @@ static void test_failed_sync(void **state)
     rig_free(r);
 }
 
+/* C8: whichever allocation fails, under way or while the log is opened, what was acknowledged stays. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    for (uint32_t nth = 1; nth < 90; nth++) {
+        rig *r = rig_new(1, true, (flx_worker_limits){0});
+        put(r, "a", "QQ==");
+        flx_alloc_fail_nth(nth);
+        ask(r, "cache_put", "b", ",\"value\":\"Qg==\",\"request_id\":1");
+        ask(r, "cache_get", "a", ",\"request_id\":2");
+        ask(r, "cache_delete", "c", ",\"request_id\":3");
+        run_io(r);
+        flx_alloc_fail_nth(0);
+        const char *first = hx_read_json(r->client);
+        const bool is_acked = strstr(first, "cache_ok") != NULL;
+        r->client = client(r->h, 0);
+        expect(r, "a", "QQ==", 1);
+
+        hx_free(r->h); /* and again, without memory for the index */
+        r->h = hx_new(&r->options);
+        assert_non_null(r->h);
+        flx_alloc_fail_nth(nth);
+        run_io(r);
+        flx_alloc_fail_nth(0);
+        r->client = client(r->h, 0);
+        const char *got = ask_now(r, "cache_get", "a", ",\"request_id\":3");
+        assert_true(strcmp(member(got, "value"), "QQ==") == 0 ||
+                    strcmp(member(got, "type"), "error") == 0);
+        restart(r);
+        expect(r, "a", "QQ==", 1);
+        if (is_acked) {
+            expect(r, "b", "Qg==", 2);
+        }
+        rig_free(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_values_away),    cmocka_unit_test(test_watch_history),
         cmocka_unit_test(test_watch_retained), cmocka_unit_test(test_compaction),
         cmocka_unit_test(test_damaged),        cmocka_unit_test(test_failed_sync),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,7 +112,7 @@ static void write_some(model *m)
     l->tried[l->count++] = ++m->number;
     const uint32_t pads = draw(m, 12) == 0 ? draw(m, 3000) : draw(m, 1600);
     memset(pad, 'A', (size_t)4 * pads);
-    pad[4 * pads] = '\0';
+    pad[(size_t)4 * pads] = '\0';
     hx_json(m->writer,
             "{\"type\":\"cache_put\"," WHERE ",\"key\":\"k%u\",\"value\":\"%08u%s\","
             "\"request_id\":1}",
@@ -159,6 +159,7 @@ static uint64_t read_key(model *m, uint32_t key)
     const char *value = strstr(answer, "\"value\":");
     if (value == NULL) {
         fail_msg("seed %llu: %s", (unsigned long long)m->seed, answer);
+        return 0;
     }
     value += strlen("\"value\":");
     const uint32_t number = *value == '"' ? (uint32_t)strtoul(value + 1, NULL, 10) : GONE;
@@ -276,8 +277,9 @@ static void end_life(model *m)
     hx_json(m->getter, "{\"type\":\"counter_get\"," WHERE ",\"key\":\"n\",\"request_id\":2}");
     run_all(m);
     const char *value = strstr(hx_read_json(m->getter), "\"value\":");
-    const int64_t sum =
-        value == NULL || strncmp(value, "\"value\":null", 12) == 0 ? 0 : atoll(value + 8);
+    const int64_t sum = value == NULL || strncmp(value, "\"value\":null", 12) == 0
+                            ? 0
+                            : strtoll(value + strlen("\"value\":"), NULL, 10);
     assert_true(sum >= m->sum_sure && sum <= m->sum);
     m->sum = sum;
     m->sum_sure = sum;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Watches and counters of a cache, as a client hears them: CACHE.md, rules 9 to 16. Each story is
+ * Watches and counters of a cache, as a client hears them: CACHE.md, rules 9 to 17. Each story is
  * told on one worker, and with the watch on another worker than the shard.
  */
 #include "broker_harness.h"
@@ -28,9 +28,10 @@ typedef struct scene {
     char answer[512];
 } scene;
 
-static scene at(const place *where, flx_worker_limits limits)
+static scene at_with(const place *where, hx_options options)
 {
-    scene s = {.h = hx_new(&(hx_options){.workers = where->workers, .limits = limits})};
+    options.workers = where->workers;
+    scene s = {.h = hx_new(&options)};
     assert_non_null(s.h);
     s.writer = hx_open(hx_connect(s.h, where->writer), true);
     hx_auth_as(s.writer, 0x7fff, 0xffffffff);
@@ -101,12 +102,14 @@ static uint64_t expect(hx_stream *events, const char *key, const char *value)
 static void expect_nothing(hx_stream *events)
 {
     const hx_change change = hx_next_change(events);
-    assert_false(change.is_change || change.is_lagged);
+    assert_false(change.is_change || change.is_lagged || change.is_progress);
 }
 
-#define EACH_PLACE(scene_, limits)                                                                 \
+#define EACH_PLACE(scene_, limits_) EACH_PLACE_WITH(scene_, ((hx_options){.limits = limits_}))
+
+#define EACH_PLACE_WITH(scene_, options)                                                           \
     for (size_t i_ = 0; i_ < PLACES; i_++)                                                         \
-        for (scene scene_ = at(&places[i_], limits); scene_.h != NULL;                             \
+        for (scene scene_ = at_with(&places[i_], options); scene_.h != NULL;                       \
              hx_free(scene_.h), scene_.h = NULL)
 
 #define NO_LIMITS                                                                                  \
@@ -529,6 +532,161 @@ static void test_a_lag_within_the_snapshot_begins_again(void **state)
     }
 }
 
+/* ---- progress ---- */
+
+/* A ring that soon forgets, and watches that hear how far they missed nothing. */
+#define WITH_PROGRESS                                                                              \
+    ((hx_options){.limits = {.shard_ring_frames = 4},                                              \
+                  .watch_features_hi = FLX_FEATURE_HI_WATCH_PROGRESS})
+#define INTERVAL_MS 5000
+
+static void wait_for_notices(scene *s)
+{
+    hx_advance_ms(s->h, INTERVAL_MS);
+    assert_true(hx_run(s->h));
+}
+
+static void expect_progress(hx_stream *events, uint64_t offset)
+{
+    const hx_change change = hx_next_change(events);
+    assert_true(change.is_progress);
+    assert_int_equal(change.offset, offset);
+    expect_nothing(events);
+}
+
+static void others_change(scene *s, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        put(s, "yours", "b25l");
+    }
+}
+
+static void test_an_idle_watch_hears_how_far_it_missed_nothing(void **state)
+{
+    (void)state;
+    EACH_PLACE_WITH(s, WITH_PROGRESS)
+    {
+        hx_stream *events = watch(&s, "\"key\":\"mine\"");
+        const uint64_t first = number_in(s.answer, "resume_offset");
+        others_change(&s, 50);
+        expect_nothing(events);
+        wait_for_notices(&s);
+        expect_progress(events, first + 50);
+        /* Which the ring still has: nothing needs to be told twice. */
+        char what[128];
+        (void)snprintf(what, sizeof what, "\"key\":\"mine\",\"from_offset\":%llu",
+                       (unsigned long long)first + 50);
+        hx_stream *again = watch(&s, what);
+        assert_non_null(strstr(s.answer, "\"resnapshot\":false"));
+        /* A shard that stands still has no news. */
+        wait_for_notices(&s);
+        wait_for_notices(&s);
+        expect_nothing(events);
+        others_change(&s, 1);
+        put(&s, "mine", "b25l");
+        (void)expect(events, "mine", "one");
+        (void)expect(again, "mine", "one");
+        others_change(&s, 1);
+        wait_for_notices(&s);
+        expect_progress(events, first + 53);
+    }
+}
+
+static void test_who_hears_everything_needs_no_notice(void **state)
+{
+    (void)state;
+    EACH_PLACE_WITH(s, WITH_PROGRESS)
+    {
+        hx_stream *events = watch(&s, "\"prefix\":\"\"");
+        others_change(&s, 1);
+        (void)expect(events, "yours", "one");
+        wait_for_notices(&s);
+        expect_nothing(events);
+    }
+}
+
+static void test_who_did_not_ask_hears_no_notice(void **state)
+{
+    (void)state;
+    EACH_PLACE(s, NO_LIMITS)
+    {
+        hx_stream *events = watch(&s, "\"key\":\"mine\"");
+        others_change(&s, 5);
+        wait_for_notices(&s);
+        expect_nothing(events);
+    }
+}
+
+/* However long, one notice waits for it, and what others write cannot overrun it. */
+static void test_a_stalled_watch_is_owed_one_notice(void **state)
+{
+    (void)state;
+    EACH_PLACE_WITH(s, WITH_PROGRESS)
+    {
+        hx_stream *events = watch(&s, "\"key\":\"mine\"");
+        const uint64_t first = number_in(s.answer, "resume_offset");
+        const uint64_t before = hx_bytes_out(events);
+        hx_stall(events, true);
+        for (int i = 0; i < 5; i++) {
+            others_change(&s, 10);
+            wait_for_notices(&s);
+        }
+        assert_int_equal(hx_bytes_out(events), before);
+        hx_stall(events, false);
+        assert_true(hx_run(s.h));
+        expect_progress(events, first + 50);
+        put(&s, "mine", "b25l");
+        (void)expect(events, "mine", "one");
+    }
+}
+
+#define MANY 300
+
+static unsigned count_told(hx_stream *const *events, const uint64_t *before)
+{
+    unsigned told = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        told += hx_bytes_out(events[i]) > before[i];
+    }
+    return told;
+}
+
+static void test_a_tick_looks_at_some_watches(void **state)
+{
+    (void)state;
+    scene s = at_with(&places[0], WITH_PROGRESS);
+    hx_stream *events[MANY];
+    uint64_t before[MANY];
+    for (unsigned i = 0; i < MANY; i++) {
+        if (i % 100 == 0) {
+            s.conn = hx_connect(s.h, 0);
+        }
+        events[i] = watch(&s, "\"key\":\"mine\"");
+        before[i] = hx_bytes_out(events[i]);
+    }
+    const uint64_t tail = number_in(s.answer, "resume_offset");
+    others_change(&s, 1);
+    hx_advance_ms(s.h, INTERVAL_MS);
+    hx_step(s.h);
+    assert_in_range(count_told(events, before), 1, MANY - 1);
+    others_change(&s, 1); /* in the middle of the round */
+    assert_true(hx_run(s.h));
+    assert_int_equal(count_told(events, before), MANY);
+    wait_for_notices(&s); /* and those that were told before it hear of it */
+    for (unsigned i = 0; i < MANY; i++) {
+        hx_change last = {0};
+        for (hx_change next; (next = hx_next_change(events[i])).is_progress;) {
+            last = next;
+        }
+        assert_int_equal(last.offset, tail + 2);
+    }
+    hx_disconnect(s.conn); /* some go while others are quiet */
+    others_change(&s, 1);
+    wait_for_notices(&s);
+    expect_progress(events[0], tail + 3);
+    hx_free(s.h);
+}
+
 /* ---- endings ---- */
 
 static void test_a_cache_that_goes_ends_its_watches(void **state)
@@ -670,6 +828,11 @@ int main(void)
         cmocka_unit_test(test_an_idle_watch_overrun_within_a_tick_is_told),
         cmocka_unit_test(test_a_snapshot_is_read_as_its_reader_can),
         cmocka_unit_test(test_a_lag_within_the_snapshot_begins_again),
+        cmocka_unit_test(test_an_idle_watch_hears_how_far_it_missed_nothing),
+        cmocka_unit_test(test_who_hears_everything_needs_no_notice),
+        cmocka_unit_test(test_who_did_not_ask_hears_no_notice),
+        cmocka_unit_test(test_a_stalled_watch_is_owed_one_notice),
+        cmocka_unit_test(test_a_tick_looks_at_some_watches),
         cmocka_unit_test(test_a_cache_that_goes_ends_its_watches),
         cmocka_unit_test(test_a_watch_that_is_stopped),
         cmocka_unit_test(test_counters),

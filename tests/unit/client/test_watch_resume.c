@@ -103,6 +103,32 @@ static void a_broker_that_lost_its_memory(void **state)
     assert_false(flx_watch_resume_event(&resume, 5).is_skipped);
 }
 
+static void progress_moves_where_it_goes_on(void **state)
+{
+    (void)state;
+    flx_watch_resume resume = begun(FLX_WATCH_FROM_LIVE, 100, false, NULL);
+    assert_false(flx_watch_resume_progress(&resume, 150).is_skipped);
+    assert_int_equal(resume.next, 150);
+    assert_true(flx_watch_resume_progress(&resume, 120).is_skipped); /* never back */
+    assert_int_equal(resume.next, 150);
+    assert_false(flx_watch_resume_event(&resume, 150).is_skipped);
+}
+
+static void progress_ends_what_was_there(void **state)
+{
+    (void)state;
+    flx_watch_resume resume = begun(FLX_WATCH_FROM_LIVE, 100, true, NULL); /* nobody counted */
+    assert_true(flx_watch_resume_event(&resume, 7).is_retained);
+    assert_true(flx_watch_resume_progress(&resume, 90).is_skipped);
+    assert_false(flx_watch_resume_is_placed(&resume));
+    (void)flx_watch_resume_progress(&resume, 100);
+    assert_true(flx_watch_resume_is_placed(&resume));
+    const uint64_t two = 2;
+    resume = begun(FLX_WATCH_FROM_RETAINED, 100, false, &two);
+    assert_true(flx_watch_resume_progress(&resume, 130).is_ready);
+    assert_int_equal(resume.next, 130);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +139,8 @@ int main(void)
         cmocka_unit_test(lost_within_what_was_there_begins_again),
         cmocka_unit_test(a_lag_goes_on_where_the_broker_says),
         cmocka_unit_test(a_broker_that_lost_its_memory),
+        cmocka_unit_test(progress_moves_where_it_goes_on),
+        cmocka_unit_test(progress_ends_what_was_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

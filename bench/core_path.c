@@ -21,7 +21,9 @@
 #include "broker_harness.h"
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "wire/flags.h"
 #include "wire/frame.h"
+#include "wire/operation.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -64,6 +66,7 @@ struct load {
     bool timed;       /* subscribers want times, as published clients do */
     uint32_t workers; /* 4: publisher, shard and subscribers are on three different ones */
     uint32_t idle;    /* subscriptions of another stream */
+    bool operations;  /* frames of operations on the cache */
     bool stalled;     /* one more subscriber that takes nothing */
 };
 
@@ -104,12 +107,54 @@ static size_t cache_miss(const load *what, uint8_t *to, size_t cap)
     return json(to, cap, "{\"type\":\"cache_get\"," PRIMARY ",\"key\":\"gone\"}");
 }
 
+static size_t operations(const flx_operation *operation, uint32_t count, uint8_t *to, size_t cap)
+{
+    uint8_t *end = to + FLX_FRAME_HEADER_BYTES;
+    if (cap < FLX_FRAME_HEADER_BYTES + count * flx_operation_bytes(operation)) {
+        abort();
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        end = flx_operation_encode(operation, end);
+    }
+    const size_t len = (size_t)(end - to) - FLX_FRAME_HEADER_BYTES;
+    flx_frame_header_encode(FLX_FLAG_OPERATIONS, (uint32_t)len, to);
+    return FLX_FRAME_HEADER_BYTES + len;
+}
+
+#define TEXT(literal) ((flx_slice){(const uint8_t *)(literal), sizeof(literal) - 1})
+
+static size_t operation_open(uint8_t *to, size_t cap)
+{
+    return operations(&(flx_operation){.opcode = FLX_OPCODE_OPEN,
+                                       .kind = FLX_OPERATION_CACHE,
+                                       .tenant = TEXT("t1"),
+                                       .namespace_ = TEXT("default"),
+                                       .name = TEXT("primary")},
+                      1, to, cap);
+}
+
+static size_t operation_put(const load *what, uint8_t *to, size_t cap)
+{
+    static const uint8_t value[100];
+    return operations(&(flx_operation){.opcode = FLX_OPCODE_CACHE_PUT,
+                                       .key = TEXT("here"),
+                                       .value = {value, sizeof value}},
+                      what->batch, to, cap);
+}
+
+static size_t operation_get(const load *what, uint8_t *to, size_t cap)
+{
+    return operations(&(flx_operation){.opcode = FLX_OPCODE_CACHE_GET, .key = TEXT("here")},
+                      what->batch, to, cap);
+}
+
 #define SINGLE .request = publish, .payload = 256, .batch = 1, .frames = 64, .streams = 1
 #define BATCHES(bytes)                                                                             \
     .request = publish, .payload = (bytes), .batch = 64, .frames = 16, .streams = 1
-#define ASKS(what)  .request = (what), .batch = 1, .frames = 1, .streams = 16
-#define ACKED_ALONE "publish 256 B, acked, 64 in flight"
-#define FAN_OUT_10  "publish 100 B x 64, fan-out 10"
+#define ASKS(what)   .request = (what), .batch = 1, .frames = 1, .streams = 16
+#define ASKS64(what) .request = (what), .batch = 64, .frames = 1, .streams = 16, .operations = true
+#define ACKED_ALONE  "publish 256 B, acked, 64 in flight"
+#define FAN_OUT_10   "publish 100 B x 64, fan-out 10"
 
 /* THE TABLE. */
 static const load loads[] = {
@@ -130,6 +175,8 @@ static const load loads[] = {
     {"cache put 100 B, JSON", ASKS(cache_put)},
     {"cache get 100 B, JSON, hit", ASKS(cache_hit)},
     {"cache get, JSON, miss", ASKS(cache_miss)},
+    {"cache put 100 B, operations x 64", ASKS64(operation_put)},
+    {"cache get 100 B, operations x 64, hit", ASKS64(operation_get)},
 };
 
 /* ---- copies, as the linker leads them here ---- */
@@ -231,7 +278,14 @@ static void senders_init(senders *all, hx *h, const load *what, uint32_t worker)
     hx_conn *conn = hx_connect(h, worker);
     for (uint32_t i = 0; i < what->streams; i++) {
         all->streams[i] = hx_open(conn, true);
-        hx_auth(all->streams[i]);
+        if (what->operations) {
+            hx_auth_hi(all->streams[i], PLAIN, FLX_FEATURE_EXTENDED, FLX_FEATURE_HI_OPERATIONS);
+            uint8_t open[256];
+            hx_feed(all->streams[i], open, operation_open(open, sizeof open));
+            (void)hx_run(h);
+        } else {
+            hx_auth(all->streams[i]);
+        }
     }
 }
 
@@ -276,7 +330,8 @@ static figures measure(const load *what, uint32_t rounds)
     if (what->stalled) {
         hx_stall(hx_accept(subscribe(h, readers, "demo", flags, 1)), true);
     }
-    if (what->request == cache_hit) { /* there must be something to hit */
+    const bool hits = what->request == cache_hit || what->request == operation_get;
+    if (hits) { /* there must be something to hit */
         senders writer;
         const load once = {.name = what->name, .request = cache_put, .frames = 1, .streams = 1};
         senders_init(&writer, h, &once, home);
@@ -307,8 +362,7 @@ static figures measure(const load *what, uint32_t rounds)
     must_be(what, "records", got.records,
             (uint64_t)rounds * what->streams * what->frames * what->batch);
     must_be(what, "deliveries", got.deliveries, got.records * what->fan_out);
-    must_be(what, "hits", stat_of(h, workers, offsetof(flx_worker_stats, cache_hits)) > 0,
-            what->request == cache_hit);
+    must_be(what, "hits", stat_of(h, workers, offsetof(flx_worker_stats, cache_hits)) > 0, hits);
     free(all.tick);
     hx_free(h);
     return got;

@@ -156,7 +156,9 @@ void flx_lane_run(flx_lane *lane)
 {
     flx_worker *worker = lane->peer->worker;
     flx_answers_write(lane);
-    flx_operations_resume(lane);
+    if (lane->ops_rest.len > 0) {
+        flx_operations_resume(lane);
+    }
     if (lane->backlog_len > 0 && flx_lane_may_read(lane)) {
         lane_read_backlog(lane);
         flx_answers_write(lane);

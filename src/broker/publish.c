@@ -78,7 +78,17 @@ static flx_outcome outcome_of_log(flx_status status)
     }
 }
 
-static flx_outcome append(flx_worker *worker, flx_owned *owned, const flx_batch *batch)
+FLX_HOT flx_outcome appended(flx_worker *worker, flx_owned *owned, const flx_batch *batch,
+                             uint64_t offset)
+{
+    flx_stat_add(&worker->stats.published_batches, 1);
+    flx_stat_add(&worker->stats.published_records, batch->count);
+    flx_stat_add(&worker->stats.published_bytes, batch->region.len);
+    flx_owned_touch(worker, owned);
+    return outcome_ok(offset);
+}
+
+FLX_HOT flx_outcome append(flx_worker *worker, flx_owned *owned, const flx_batch *batch)
 {
     uint64_t offset;
     if (owned->durable != NULL) {
@@ -90,15 +100,23 @@ static flx_outcome append(flx_worker *worker, flx_owned *owned, const flx_batch 
     if (flx_shard_append(&owned->shard, batch, worker->wall_us, &offset) != FLX_OK) {
         return outcome_overloaded(text_no_memory);
     }
-    flx_stat_add(&worker->stats.published_batches, 1);
-    flx_stat_add(&worker->stats.published_records, batch->count);
-    flx_stat_add(&worker->stats.published_bytes, batch->region.len);
-    flx_owned_touch(worker, owned);
-    return outcome_ok(offset);
+    return appended(worker, owned, batch, offset);
 }
 
-static flx_outcome append_idempotent(flx_worker *worker, flx_owned *owned, const flx_batch *batch,
-                                     uint64_t producer, uint64_t sequence)
+/* The same for a log that was prepared: it remembers who sent the batch. */
+static flx_outcome append_from(flx_worker *worker, flx_owned *owned, const flx_batch *batch,
+                               uint64_t producer, uint64_t sequence)
+{
+    uint64_t offset;
+    if (flx_shard_append_from(&owned->shard, batch, producer, sequence, worker->wall_us, &offset) !=
+        FLX_OK) {
+        return outcome_overloaded(text_no_memory);
+    }
+    return appended(worker, owned, batch, offset);
+}
+
+FLX_COLD flx_outcome append_idempotent(flx_worker *worker, flx_owned *owned, const flx_batch *batch,
+                                       uint64_t producer, uint64_t sequence)
 {
     flx_shard *shard = &owned->shard;
     if (owned->durable != NULL) {
@@ -131,20 +149,17 @@ static flx_outcome append_idempotent(flx_worker *worker, flx_owned *owned, const
     if (flx_producers_prepare(shard->producers, producer) != FLX_OK) {
         return outcome_overloaded(text_no_memory);
     }
-    flx_batch marked = *batch;
-    if (owned->durable != NULL) { /* the log remembers who sent it */
-        marked.producer_id = producer;
-        marked.sequence = sequence;
-    }
-    const flx_outcome outcome = append(worker, owned, &marked);
+    const flx_outcome outcome = owned->durable == NULL
+                                    ? append(worker, owned, batch)
+                                    : append_from(worker, owned, batch, producer, sequence);
     if (outcome.kind == FLX_ANSWER_OK) {
         flx_producers_record(shard->producers, producer, sequence, digest, outcome.value);
     }
     return outcome;
 }
 
-static flx_outcome apply(flx_worker *worker, flx_owned *owned, const flx_batch *batch,
-                         flx_publish_form form, uint64_t a, uint64_t b)
+FLX_HOT flx_outcome apply(flx_worker *worker, flx_owned *owned, const flx_batch *batch,
+                          flx_publish_form form, uint64_t a, uint64_t b)
 {
     if (form == FLX_PUBLISH_IDEMPOTENT) {
         return append_idempotent(worker, owned, batch, a, b);
@@ -157,17 +172,14 @@ static flx_outcome apply(flx_worker *worker, flx_owned *owned, const flx_batch *
 }
 
 /* Whether the log is not ready for a publish of this form. */
-static bool log_holds(const flx_owned *owned, uint8_t form)
+FLX_HOT bool log_holds(const flx_owned *owned, uint8_t form)
 {
     return owned->durable != NULL && flx_durable_holds(owned->durable, form);
 }
 
-/* `block`: whether the slowest reader leaves no room for one more frame. */
-static bool readers_hold(const flx_owned *owned)
+/* Whether the slowest reader of a `block` stream leaves no room for one more frame. */
+FLX_COLD bool slowest_holds(const flx_owned *owned)
 {
-    if (owned->view.policy != FLX_SLOW_BLOCK) {
-        return false;
-    }
     uint64_t allowance = flx_view_allowance(&owned->view);
     for (uint64_t left = owned->watchers; left != 0; left &= left - 1) {
         const uint64_t theirs = owned->progress[__builtin_ctzll(left)];
@@ -176,7 +188,12 @@ static bool readers_hold(const flx_owned *owned)
     return owned->shard.feed.end + 1 > allowance;
 }
 
-static bool must_hold(const flx_owned *owned, uint8_t form)
+FLX_HOT bool readers_hold(const flx_owned *owned)
+{
+    return owned->view.policy == FLX_SLOW_BLOCK && slowest_holds(owned);
+}
+
+FLX_HOT bool must_hold(const flx_owned *owned, uint8_t form)
 {
     return log_holds(owned, form) || readers_hold(owned);
 }
@@ -555,6 +572,24 @@ static void send_away(flx_lane *lane, const flx_publish_request *request, flx_an
     }
 }
 
+/* Whether the answer to what was appended waits for the log. */
+FLX_COLD bool wait_for_log(flx_lane *lane, const flx_publish_request *request, flx_answer *answer,
+                           const flx_owned *owned, const flx_outcome *outcome)
+{
+    const flx_asker asker = {.lane = lane->handle,
+                             .number = lane->answers.tail - 1,
+                             .bytes = (uint32_t)request->region.len,
+                             .count = request->count,
+                             .from = (uint8_t)lane->peer->worker->index,
+                             .is_acked = answer != NULL};
+    if (!must_wait(owned, &asker, outcome)) {
+        return false;
+    }
+    charge(lane, answer, asker.bytes);
+    lane->held += answer == NULL ? 1 : 0;
+    return true;
+}
+
 static void publish_local(flx_lane *lane, const flx_publish_request *request, flx_answer *answer,
                           uint32_t shard)
 {
@@ -582,22 +617,9 @@ static void publish_local(flx_lane *lane, const flx_publish_request *request, fl
         (lane->features & FLX_FEATURE_SEQUENCE_REUSED) == 0) {
         outcome.kind = FLX_ANSWER_OK;
     }
-    if (owned->durable == NULL) {
+    if (owned->durable == NULL || !wait_for_log(lane, request, answer, owned, &outcome)) {
         settle(lane, request, answer, &outcome, FLX_DROP_NOMEM);
-        return;
     }
-    const flx_asker asker = {.lane = lane->handle,
-                             .number = lane->answers.tail - 1,
-                             .bytes = (uint32_t)request->region.len,
-                             .count = request->count,
-                             .from = (uint8_t)worker->index,
-                             .is_acked = answer != NULL};
-    if (must_wait(owned, &asker, &outcome)) {
-        charge(lane, answer, asker.bytes);
-        lane->held += answer == NULL ? 1 : 0;
-        return;
-    }
-    settle(lane, request, answer, &outcome, FLX_DROP_NOMEM);
 }
 
 /* An outcome that no shard was asked for; FLX_ANSWER_WAITING when one must be. */

@@ -161,16 +161,16 @@ bool flx_cache_job(flx_worker *worker, flx_job *job)
     }
     const flx_cache_request *request = &job->request;
     flx_cache_serve(worker, request, &job->reply);
-    flx_durable *durable = flx_cache_durable(worker, request->info->id, request->shard);
     if (job->reply.is_parked) {
-        flx_durable_park(durable, job);
+        flx_durable_park(flx_cache_durable(worker, request->info->id, request->shard), job);
         return false;
     }
     job->step = FLX_CACHE_SERVED;
     job->status = job->reply.status;
     job->wait_end = job->reply.wait_end;
     if (job->reply.is_away) {
-        flx_cache_fetch(durable, job, job->reply.version);
+        flx_cache_fetch(flx_cache_durable(worker, request->info->id, request->shard), job,
+                        job->reply.version);
         return false;
     }
     keep_value(worker, job);

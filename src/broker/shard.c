@@ -4,6 +4,7 @@
 
 #include "broker/event.h"
 #include "common/assert.h"
+#include "common/inline.h"
 #include "wire/bytes.h"
 #include "wire/records.h"
 
@@ -37,7 +38,7 @@ void flx_shard_begin_at(flx_shard *shard, uint64_t offset)
 }
 
 /* Makes sure `need` bytes fit behind chunk->len. No frame may be open. */
-static flx_status chunk_reserve(flx_shard *shard, size_t need)
+FLX_HOT flx_status chunk_reserve(flx_shard *shard, size_t need)
 {
     FLX_ASSERT(shard->open_count == 0);
     if (shard->chunk != NULL && flx_chunk_room(shard->chunk) >= need) {
@@ -57,17 +58,16 @@ static flx_status chunk_reserve(flx_shard *shard, size_t need)
 }
 
 /* A sealed frame goes where readers find it, or to who shows it to them later. */
-static void frame_out(flx_shard *shard, const flx_sealed *frame, uint64_t producer_id,
-                      uint64_t sequence)
+static void frame_out(flx_shard *shard, const flx_sealed *frame)
 {
     if (shard->sink.take != NULL) {
-        shard->sink.take(shard->sink.arg, frame, producer_id, sequence);
+        shard->sink.take(shard->sink.arg, frame, shard->producer_id, shard->sequence);
         return;
     }
     flx_feed_push_take(&shard->feed, frame);
 }
 
-static uint32_t open_bytes(const flx_shard *shard)
+FLX_HOT uint32_t open_bytes(const flx_shard *shard)
 {
     return shard->chunk->len - shard->open_at - FLX_EVENT_PRIMARY_BYTES;
 }
@@ -91,8 +91,7 @@ void flx_shard_seal(flx_shard *shard)
                           flx_range_len(&frame.region));
     shard->open_count = 0;
     shard->open_publisher = NULL;
-    frame_out(shard, &frame, shard->open_producer, shard->open_sequence);
-    shard->open_producer = 0;
+    frame_out(shard, &frame);
     FLX_ASSERT(shard->sink.take != NULL || shard->feed.next_offset == shard->next_offset);
 }
 
@@ -106,8 +105,8 @@ static bool same_publisher(const flx_chunk *a, const flx_chunk *b)
 }
 
 /* Whether `count` records in `len` bytes belong behind what is open. */
-static bool open_takes(const flx_shard *shard, uint32_t count, size_t len,
-                       const flx_chunk *publisher)
+FLX_HOT bool open_takes(const flx_shard *shard, uint32_t count, size_t len,
+                        const flx_chunk *publisher)
 {
     return shard->open_count > 0 && shard->open_count + count <= shard->gather_events &&
            open_bytes(shard) + len <= shard->gather_bytes && flx_chunk_room(shard->chunk) >= len &&
@@ -115,7 +114,7 @@ static bool open_takes(const flx_shard *shard, uint32_t count, size_t len,
 }
 
 /* A frame of its own whose region stays where the transport put it. */
-static flx_status append_shared(flx_shard *shard, const flx_batch *batch, uint64_t wall_us)
+FLX_COLD flx_status append_shared(flx_shard *shard, const flx_batch *batch, uint64_t wall_us)
 {
     const flx_status status = chunk_reserve(shard, FLX_EVENT_PRIMARY_BYTES);
     if (status != FLX_OK) {
@@ -138,13 +137,13 @@ static flx_status append_shared(flx_shard *shard, const flx_batch *batch, uint64
     };
     chunk->len += FLX_EVENT_PRIMARY_BYTES;
     shard->next_offset += batch->count;
-    frame_out(shard, &frame, batch->producer_id, batch->sequence);
+    frame_out(shard, &frame);
     return FLX_OK;
 }
 
 /* `len` bytes of the open frame, which is opened when there is none; the room is there. */
-static uint8_t *open_extend(flx_shard *shard, uint32_t count, size_t len, uint64_t wall_us,
-                            flx_chunk *publisher)
+FLX_HOT uint8_t *open_extend(flx_shard *shard, uint32_t count, size_t len, uint64_t wall_us,
+                             flx_chunk *publisher)
 {
     flx_chunk *chunk = shard->chunk;
     if (shard->open_count == 0) {
@@ -171,8 +170,6 @@ static flx_status append_copied(flx_shard *shard, const flx_batch *batch, uint64
     }
     memcpy(open_extend(shard, batch->count, batch->region.len, wall_us, batch->publisher),
            batch->region.ptr, batch->region.len);
-    shard->open_producer = batch->producer_id; /* alone in its frame when it has one */
-    shard->open_sequence = batch->sequence;
     return FLX_OK;
 }
 
@@ -184,8 +181,7 @@ flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t w
     FLX_ASSERT(batch->region.len <= UINT32_MAX / 2);
 
     const uint64_t offset = shard->next_offset;
-    if (batch->producer_id != 0 || shard->open_producer != 0 ||
-        !open_takes(shard, batch->count, batch->region.len, batch->publisher)) {
+    if (!open_takes(shard, batch->count, batch->region.len, batch->publisher)) {
         flx_shard_seal(shard);
     }
     const bool is_shared =
@@ -198,6 +194,18 @@ flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t w
     FLX_ASSERT(shard->next_offset > offset); /* offsets never wrap */
     *ret_offset = offset;
     return FLX_OK;
+}
+
+flx_status flx_shard_append_from(flx_shard *shard, const flx_batch *batch, uint64_t producer_id,
+                                 uint64_t sequence, uint64_t wall_us, uint64_t *ret_offset)
+{
+    flx_shard_seal(shard);
+    shard->producer_id = producer_id;
+    shard->sequence = sequence;
+    const flx_status status = flx_shard_append(shard, batch, wall_us, ret_offset);
+    flx_shard_seal(shard);
+    shard->producer_id = 0;
+    return status;
 }
 
 flx_status flx_shard_reserve(flx_shard *shard, size_t payload_len)

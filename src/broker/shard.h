@@ -45,8 +45,6 @@ typedef struct flx_batch {
     flx_chunk *holder;    /* the chunk the region lies in; NULL when it must be copied. Borrowed. */
     flx_chunk *publisher; /* borrowed; NULL: not recorded */
     uint32_t count;       /* at least 1 */
-    uint64_t producer_id; /* the sink is told: the batch gets a frame of its own; 0: none */
-    uint64_t sequence;
 } flx_batch;
 
 typedef struct flx_shard_bounds {
@@ -65,9 +63,9 @@ typedef struct flx_shard {
     uint32_t open_count;       /* records in it; 0: none is open */
     uint64_t open_wall_us;
     flx_chunk *open_publisher; /* owned while a frame is open */
-    uint64_t open_producer;    /* of an idempotent batch, with its sequence; 0: none */
-    uint64_t open_sequence;
-    flx_shard_sink sink; /* take NULL: frames go into the feed when they are sealed */
+    flx_shard_sink sink;       /* take NULL: frames go into the feed when they are sealed */
+    uint64_t producer_id;      /* of the batch that is appended now, for the sink; 0: none */
+    uint64_t sequence;
     uint32_t gather_events;
     uint32_t gather_bytes;
     flx_producers *producers; /* NULL until an idempotent publish */
@@ -84,8 +82,11 @@ void flx_shard_begin_at(flx_shard *shard, uint64_t offset);
  */
 flx_status flx_shard_append(flx_shard *shard, const flx_batch *batch, uint64_t wall_us,
                             uint64_t *ret_offset);
+/* The same in a frame of its own, of which the sink is told who sent it. */
+flx_status flx_shard_append_from(flx_shard *shard, const flx_batch *batch, uint64_t producer_id,
+                                 uint64_t sequence, uint64_t wall_us, uint64_t *ret_offset);
 /*
- * The same in two steps, for one record that is written where it will lie: after a reserve of its
+ * An append in two steps, for one record that is written where it will lie: after a reserve of its
  * bytes the next place cannot fail. It answers where the payload goes, which is to be filled in
  * before anything else is asked of the shard. A reserve may seal. FLX_ERR_NOMEM.
  */

@@ -20,11 +20,6 @@
 #define PROPOSED_KEPT (UINT64_MAX / 2) /* ids a client proposes below this move ours behind them */
 #define VARIANT_BYTES (8u << 20)       /* of rewritten frames a view keeps, and one more frame */
 
-/* What every pull does is one piece of code, and what only readers of a log do stands beside it: left
- * to itself the compiler shares them, and a delivery costs two fifths more (make bench-check). */
-#define HOT  static inline __attribute__((always_inline))
-#define COLD static __attribute__((noinline))
-
 static bool is_mirrored(const flx_worker *worker, const flx_view *view)
 {
     return flx_log_owner(worker, view->id, view->shard) != worker->index;
@@ -406,6 +401,9 @@ typedef struct outflow {
     flx_lane *lane;
     flx_range range; /* chunk NULL: empty */
     uint64_t bytes;
+    uint64_t room; /* for as many; a frame that does not fit may go past it */
+    uint64_t frames;
+    uint64_t records;
 } outflow;
 
 static void outflow_flush(outflow *out)
@@ -513,7 +511,7 @@ static void leave_ring(flx_worker *worker, flx_sub *sub)
 }
 
 /* Whether the subscription goes on at its cursor. False: it was told and is gone. */
-HOT bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
+FLX_HOT bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
 {
     const flx_feed *feed = sub->view->feed;
     const uint64_t behind = feed->end - sub->cursor;
@@ -692,7 +690,8 @@ static void pass_over(flx_worker *worker, flx_sub *sub, const flx_sealed *frame)
 
 /* Sends the frame, of the ring or of the log, from sub.offset on. FLX_ERR_NOMEM: nothing was sent;
  * FLX_ERR_TOO_LARGE: it does not fit this form. */
-HOT flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed *frame, outflow *out)
+FLX_HOT flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed *frame,
+                              outflow *out)
 {
     FLX_DEBUG_ASSERT(sub->offset >= frame->base_offset);
     const uint32_t skip = (uint32_t)(sub->offset - frame->base_offset);
@@ -716,14 +715,14 @@ HOT flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed *fr
             outflow_take(out, ranges[i]);
         }
     }
-    flx_stat_add(&worker->stats.delivered_frames, 1);
-    flx_stat_add(&worker->stats.delivered_records, records);
+    out->frames++;
+    out->records += records;
     sub->offset = flx_sealed_end_offset(frame);
     return FLX_OK;
 }
 
 /* Passed over or sent; false: no memory, try again when the transport asks again. */
-HOT bool deliver(flx_worker *worker, flx_sub *sub, const flx_sealed *frame, outflow *out)
+FLX_HOT bool deliver(flx_worker *worker, flx_sub *sub, const flx_sealed *frame, outflow *out)
 {
     const flx_status status = send_frame(worker, sub, frame, out);
     if (status != FLX_OK && status != FLX_ERR_NOMEM) {
@@ -771,7 +770,21 @@ static bool is_before_changes(const flx_sub *sub)
     return sub->watch != NULL && sub->watch->is_snapshot && (has_log(sub) || sub->history != NULL);
 }
 
-HOT pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
+/* Frames of a stream up to `end`. The ring does not move while one reads, and who reads only gets
+ * nearer: where it stands was settled for all of them. */
+FLX_HOT pull_end pull_run(flx_worker *worker, flx_sub *sub, uint64_t end, outflow *out)
+{
+    const flx_feed *feed = sub->view->feed;
+    do {
+        if (!deliver(worker, sub, flx_feed_at(feed, sub->cursor), out)) {
+            return PULL_LATER;
+        }
+        sub->cursor++;
+    } while (sub->cursor != end && out->bytes < out->room);
+    return PULL_MORE;
+}
+
+FLX_HOT pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
 {
     if (is_before_changes(sub)) {
         return deliver_page(worker, sub, out) ? PULL_MORE : PULL_LATER;
@@ -791,6 +804,9 @@ HOT pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
     }
     if (sub->cursor < feed->first) {
         return PULL_LATER; /* no memory to leave the ring */
+    }
+    if (sub->watch == NULL) {
+        return pull_run(worker, sub, sub->skip_from < feed->end ? sub->skip_from : feed->end, out);
     }
     const flx_sealed *frame = flx_feed_at(feed, sub->cursor);
     if (!deliver(worker, sub, frame, out)) {
@@ -816,7 +832,7 @@ static pull_end history_lost(flx_worker *worker, flx_sub *sub, uint64_t availabl
     return PULL_MORE;
 }
 
-COLD pull_end pull_history(flx_worker *worker, flx_sub *sub, outflow *out)
+FLX_COLD pull_end pull_history(flx_worker *worker, flx_sub *sub, outflow *out)
 {
     const flx_sealed *frame = NULL;
     uint64_t available = 0;
@@ -861,25 +877,26 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
         return;
     }
     const size_t queued = worker->link.queued(lane->link);
-    const uint64_t room =
-        queued < worker->limits.pull_bytes ? worker->limits.pull_bytes - queued : 0;
     outflow out = {.lane = lane};
+    out.room = queued < worker->limits.pull_bytes ? worker->limits.pull_bytes - queued : 0;
     pull_end end = PULL_MORE;
-    if (room > 0 && sub->history == NULL) {
+    if (out.room > 0 && sub->history == NULL) {
         time_delivery(worker, sub);
     }
     if (sub->watch != NULL) {
         sub->watch->asks_left = FLX_PAGES_A_PULL;
     }
-    while (end == PULL_MORE && out.bytes < room) {
+    while (end == PULL_MORE && out.bytes < out.room) {
         end = sub->history != NULL && !is_before_changes(sub) ? pull_history(worker, sub, &out)
                                                               : pull_ring(worker, sub, &out);
     }
+    flx_stat_add(&worker->stats.delivered_frames, out.frames);
+    flx_stat_add(&worker->stats.delivered_records, out.records);
+    flx_stat_add(&worker->stats.delivered_bytes, out.bytes);
     if (end == PULL_GONE) {
         return;
     }
     outflow_flush(&out);
-    flx_stat_add(&worker->stats.delivered_bytes, out.bytes);
     if (lane->state == FLX_LANE_CLOSING) {
         flx_sub_end(worker, sub); /* a write failed and the stream was reset */
     } else if (end == PULL_CAUGHT_UP) {

@@ -20,6 +20,7 @@
 #include "broker/worker.h"
 #include "common/assert.h"
 #include "common/buffer.h"
+#include "common/inline.h"
 #include "common/list.h"
 #include "common/map.h"
 #include "common/wheel.h"

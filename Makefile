@@ -66,6 +66,8 @@ demo: build
 soak: build
 	@FELIX_KILL_ROUNDS=$${FELIX_KILL_ROUNDS:-2000} FELIX_BIN_DIR=build/release/bin PYTHONPATH=tests/support \
 		python3 tests/integration/test_durable.py
+	@FELIX_CACHE_KILL_ROUNDS=$${FELIX_CACHE_KILL_ROUNDS:-200} FELIX_BIN_DIR=build/release/bin \
+		PYTHONPATH=tests/support python3 tests/integration/test_durable_cache.py
 
 bench: build
 	@bench/run $(BENCH_FLAGS) build/release/bin $(BENCH)

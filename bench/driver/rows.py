@@ -7,7 +7,9 @@ what each is held against: a goal and a floor, each a number, or a function of t
 """
 import dataclasses
 import json
+import re
 import subprocess
+import tempfile
 import time
 import typing
 
@@ -372,6 +374,28 @@ def p10(watches, keys, changes, full_only=False):
                full_only=full_only)
 
 
+def cache_log(bench, entries, budget_mib):
+    with tempfile.TemporaryDirectory(prefix="felix-bench-") as folder:
+        done = subprocess.run([bench.bin / "bench_cache_log", folder, str(entries), str(budget_mib)],
+                              capture_output=True, text=True, check=True)
+    text = done.stdout
+
+    def figure(pattern):
+        return float(re.search(pattern, text).group(1))
+    return {"lost": 0, "reopen_s": figure(r"reopen: ([0-9.]+) s"),
+            "memory_b": figure(r"value: ([0-9.]+) B"),
+            "get_us": figure(r"in memory: .*p50 ([0-9.]+)"),
+            "away_us": figure(r"from the log: .*p50 ([0-9.]+)")}
+
+
+def p8_log(entries, budget_mib, full_only=False):
+    return Row(f"P8/log-{entries}", f"a durable cache of {entries} entries, half of the values on disk only",
+               (), lambda b: cache_log(b, entries, budget_mib),
+               [Measure("memory_b", "B/entry", 96.0), Measure("get_us", "us"),
+                Measure("away_us", "us"), Measure("reopen_s", "s")],
+               f"bench_cache_log DIR {entries} {budget_mib}", full_only=full_only)
+
+
 BUSY = ("--workers", "1", "--busy-poll-us", "1000")
 
 GOAL_ROWS = [
@@ -404,4 +428,5 @@ GOAL_ROWS = [
     p13("idle", 2000, among_idle(2000), "P13/idle-10"),
     p13("idle", 10000, among_idle(10000), "P13/idle-10", full_only=True),
     p10(100, 10000, 20000), p10(1000, 100000, 100000, full_only=True),
+    p8_log(1000000, 128), p8_log(10000000, 1280, full_only=True),
 ]

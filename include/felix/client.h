@@ -101,6 +101,9 @@ typedef struct flx_client_options {
      */
     uint32_t placed_connections_max; /* 16 beside `connections`; 64 together at the most */
     bool no_placement;               /* stay on `connections`, by turn */
+    /* Without busy_poll_us the loop thread still looks again for at most 100 us before it sleeps, while
+     * answers come so soon that this costs less than sleeping and waking. Set: it sleeps at once. */
+    bool no_adaptive_poll;
 } flx_client_options;
 
 #ifdef __cplusplus

@@ -43,11 +43,13 @@ static void take(void *arg, const flx_sealed *frame, uint64_t producer_id, uint6
     (void)flx_backing_hand(backing);
 }
 
-void flx_backing_init(flx_backing *backing, flx_shard *shard, flx_journal *journal)
+void flx_backing_init(flx_backing *backing, flx_shard *shard, flx_journal *journal,
+                      flx_stored_kind kind)
 {
     memset(backing, 0, sizeof *backing);
     backing->shard = shard;
     backing->journal = journal;
+    backing->kind = (uint8_t)kind;
     flx_shard_begin_at(shard, flx_journal_end(journal));
     shard->sink = (flx_shard_sink){take, backing};
 }
@@ -88,7 +90,7 @@ bool flx_backing_hand(flx_backing *backing)
         const flx_pending_frame *pending = frame_at(backing, backing->handed);
         const flx_sealed *frame = &pending->frame;
         const flx_journal_batch batch = {
-            .kind = FLX_STORED_DATA,
+            .kind = backing->kind,
             .count = frame->count,
             .region = flx_range_slice(&frame->region),
             .holder = frame->region.chunk,

@@ -30,6 +30,7 @@ typedef struct flx_pending_frame {
 typedef struct flx_backing {
     flx_shard *shard;
     flx_journal *journal;
+    uint8_t kind;            /* flx_stored_kind of its batches */
     flx_pending_frame *ring; /* [number & (cap - 1)] */
     uint32_t cap;            /* power of two, 0 before the first */
     uint32_t first;          /* numbers count up and wrap: oldest frame not released */
@@ -41,7 +42,8 @@ typedef struct flx_backing {
  * Puts an opened journal (borrowed until done) below an empty shard, which goes on at its end.
  * Frames the shard seals come here from now on.
  */
-void flx_backing_init(flx_backing *backing, flx_shard *shard, flx_journal *journal);
+void flx_backing_init(flx_backing *backing, flx_shard *shard, flx_journal *journal,
+                      flx_stored_kind kind);
 /* Drops what was not released; what the journal took it keeps. */
 void flx_backing_done(flx_backing *backing);
 

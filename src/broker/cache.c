@@ -30,10 +30,13 @@
 #define SHARDS_FIRST        16
 #define SHARDS_MAX          ((uint32_t)1 << 24)
 #define LIST_SEGMENTS_MAX   8 /* segments a page looks at */
+#define AWAY_PART_NUM       3 /* keys of values that are away may take 3/4 of the pool */
+#define AWAY_PART_DEN       4
 
 struct flx_cache_pool {
     uint64_t bytes_max;
     uint64_t entry_bytes; /* of all entries and indexes; the policy counts its own */
+    uint64_t away_bytes;  /* of entries that are away: nothing can evict them further */
     uint32_t value_bytes_max;
     uint32_t shard_cap;
     flx_cache_shard **shards; /* NULL where a number is free */
@@ -48,9 +51,15 @@ struct flx_cache_shard {
     flx_cache_pool *pool;
     uint32_t number; /* in pool->shards */
     cache_index index;
+    uint64_t record_bytes;
     flx_cache_stats stats;
     flx_change_log log; /* without functions: none */
 };
+
+static uint32_t hash_of(flx_slice key)
+{
+    return (uint32_t)(flx_hash(key) >> 32);
+}
 
 /* --- entries ------------------------------------------------------------------------------------ */
 
@@ -91,8 +100,9 @@ static size_t entry_size(bool has_expiry, size_t key_len, bool has_chunk, size_t
 
 size_t cache_entry_cost(const cache_entry *entry)
 {
-    const size_t cost = cache_heap_bytes(
-        entry_size(entry->has_expiry, entry->key_len, entry->has_chunk, entry->value_len));
+    const size_t cost =
+        cache_heap_bytes(entry_size(entry->has_expiry, entry->key_len, entry->has_chunk,
+                                    entry->is_away ? 0 : entry->value_len));
     return entry->has_chunk
                ? cost + cache_heap_bytes(sizeof(flx_chunk) + range_of(entry).chunk->cap)
                : cost;
@@ -111,8 +121,11 @@ static flx_cache_item item_of(const cache_entry *entry)
     flx_cache_item item = {.key = cache_entry_key(entry),
                            .value = {entry->bytes + entry->key_len, entry->value_len},
                            .version = entry->version,
-                           .expires_at_ms = expires_at_ms(entry)};
-    if (entry->has_chunk) {
+                           .expires_at_ms = expires_at_ms(entry),
+                           .is_away = entry->is_away};
+    if (entry->is_away) {
+        item.value.ptr = NULL;
+    } else if (entry->has_chunk) {
         const flx_range range = range_of(entry);
         item.value = flx_range_slice(&range);
         item.chunk = range.chunk;
@@ -143,6 +156,19 @@ static bool hold_value(const flx_cache_write *write, flx_range *ret_range)
     return true;
 }
 
+/* The allocation of an entry, its deadline set; NULL when memory is out. */
+static cache_entry *entry_alloc(size_t size, uint64_t expiry_ms)
+{
+    /* The allocator's rounding is ours to use: a value that grows into it is overwritten in place. */
+    uint8_t *memory = flx_alloc(cache_heap_bytes(size) - CACHE_HEAP_HEADER);
+    if (memory == NULL || expiry_ms == 0) {
+        return (cache_entry *)(void *)memory;
+    }
+    flx_wheel_timer *deadline = (flx_wheel_timer *)(void *)memory;
+    *deadline = (flx_wheel_timer){.due_ms = expiry_ms};
+    return entry_of(deadline);
+}
+
 /* Builds the entry of a write, in no structure yet; NULL when memory is out. */
 static cache_entry *entry_new(const flx_cache_shard *shard, const flx_cache_write *write,
                               uint32_t hash)
@@ -153,18 +179,11 @@ static cache_entry *entry_new(const flx_cache_shard *shard, const flx_cache_writ
     if (has_chunk && !hold_value(write, &range)) {
         return NULL;
     }
-    /* The allocator's rounding is ours to use: a value that grows into it is overwritten in place. */
-    const size_t size = entry_size(has_expiry, write->key.len, has_chunk, write->value.len);
-    uint8_t *memory = flx_alloc(cache_heap_bytes(size) - CACHE_HEAP_HEADER);
-    if (memory == NULL) {
+    cache_entry *entry = entry_alloc(
+        entry_size(has_expiry, write->key.len, has_chunk, write->value.len), write->expires_at_ms);
+    if (entry == NULL) {
         (void)flx_chunk_unref(range.chunk);
         return NULL;
-    }
-    cache_entry *entry = (cache_entry *)(void *)memory;
-    if (has_expiry) {
-        flx_wheel_timer *deadline = (flx_wheel_timer *)(void *)memory;
-        *deadline = (flx_wheel_timer){.due_ms = write->expires_at_ms};
-        entry = entry_of(deadline);
     }
     *entry = (cache_entry){.hash = hash,
                            .shard = shard->number,
@@ -183,11 +202,44 @@ static cache_entry *entry_new(const flx_cache_shard *shard, const flx_cache_writ
     return entry;
 }
 
+/* The same key without its value, which the log has. */
+static cache_entry *entry_new_away(const flx_cache_shard *shard, flx_slice key, uint32_t value_len,
+                                   uint64_t version, uint64_t expiry_ms)
+{
+    const bool has_expiry = expiry_ms != 0;
+    cache_entry *entry = entry_alloc(entry_size(has_expiry, key.len, false, 0), expiry_ms);
+    if (entry != NULL) {
+        *entry = (cache_entry){.version = version,
+                               .hash = hash_of(key),
+                               .shard = shard->number,
+                               .value_len = value_len,
+                               .key_len = key.len & 0x1ffff,
+                               .has_expiry = has_expiry,
+                               .is_away = true};
+        if (key.len > 0) {
+            memcpy(entry->bytes, key.ptr, key.len);
+        }
+    }
+    return entry;
+}
+
 /* --- entering and leaving the structures --------------------------------------------------------- */
+
+/* What the put of an entry takes in the log. */
+static size_t record_bytes(const cache_entry *entry)
+{
+    return sizeof(uint32_t) + FLX_CHANGE_HEAD_BYTES + entry->key_len + entry->value_len;
+}
 
 static void count_in(flx_cache_shard *shard, const cache_entry *entry)
 {
     const size_t cost = cache_entry_cost(entry);
+    if (entry->is_away) {
+        shard->pool->away_bytes += cost;
+        shard->stats.away++;
+        shard->pool->stats.away++;
+    }
+    shard->record_bytes += record_bytes(entry);
     shard->pool->entry_bytes += cost;
     shard->stats.bytes += cost;
     shard->stats.entries++;
@@ -199,6 +251,14 @@ static void count_out(flx_cache_shard *shard, const cache_entry *entry)
     const size_t cost = cache_entry_cost(entry);
     FLX_ASSERT(shard->pool->entry_bytes >= cost && shard->stats.bytes >= cost);
     FLX_ASSERT(shard->stats.entries > 0 && shard->pool->stats.entries > 0);
+    if (entry->is_away) {
+        FLX_ASSERT(shard->pool->away_bytes >= cost && shard->stats.away > 0);
+        shard->pool->away_bytes -= cost;
+        shard->stats.away--;
+        shard->pool->stats.away--;
+    }
+    FLX_ASSERT(shard->record_bytes >= record_bytes(entry));
+    shard->record_bytes -= record_bytes(entry);
     shard->pool->entry_bytes -= cost;
     shard->stats.bytes -= cost;
     shard->stats.entries--;
@@ -231,7 +291,9 @@ static bool index_reserve(flx_cache_shard *shard, uint32_t hash)
 static void link_entry(flx_cache_shard *shard, cache_entry *entry)
 {
     cache_index_insert(&shard->index, entry);
-    cache_policy_admit(&shard->pool->policy, entry);
+    if (!entry->is_away) {
+        cache_policy_admit(&shard->pool->policy, entry);
+    }
     set_deadline(shard->pool, entry);
     count_in(shard, entry);
 }
@@ -240,7 +302,9 @@ static void unlink_entry(flx_cache_shard *shard, cache_entry *entry)
 {
     flx_cache_pool *pool = shard->pool;
     cache_index_remove(&shard->index, entry);
-    cache_policy_forget(&pool->policy, entry);
+    if (!entry->is_away) {
+        cache_policy_forget(&pool->policy, entry);
+    }
     cancel_deadline(pool, entry);
     count_out(shard, entry);
     if (shard->index.count == 0) { /* a cache that ran empty costs nothing */
@@ -251,8 +315,15 @@ static void unlink_entry(flx_cache_shard *shard, cache_entry *entry)
 
 static void exchange_entry(flx_cache_shard *shard, cache_entry *old, cache_entry *entry)
 {
+    cache_policy *policy = &shard->pool->policy;
     cache_index_replace(&shard->index, old, entry);
-    cache_policy_replace(&shard->pool->policy, old, entry);
+    if (old->is_away && !entry->is_away) {
+        cache_policy_admit(policy, entry);
+    } else if (!old->is_away && entry->is_away) {
+        cache_policy_forget(policy, old);
+    } else if (!entry->is_away) {
+        cache_policy_replace(policy, old, entry);
+    }
     cancel_deadline(shard->pool, old);
     set_deadline(shard->pool, entry);
     count_out(shard, old);
@@ -315,11 +386,6 @@ static bool expire_entry(flx_cache_shard *shard, cache_entry *entry)
     return true;
 }
 
-static uint32_t hash_of(flx_slice key)
-{
-    return (uint32_t)(flx_hash(key) >> 32);
-}
-
 /* The living entry of a key, NULL when there is none; removes one that has expired. */
 static cache_entry *find_living(flx_cache_shard *shard, uint32_t hash, flx_slice key,
                                 uint64_t now_us)
@@ -337,6 +403,39 @@ static uint64_t bytes_used(const flx_cache_pool *pool)
     return pool->entry_bytes + cache_policy_bytes(&pool->policy);
 }
 
+/* Gives up the value of an entry whose record can be read back. False: not now. */
+static bool send_away(flx_cache_shard *shard, cache_entry *entry)
+{
+    if (entry->version >= shard->log.kept_end(shard->log.arg)) {
+        return false;
+    }
+    cache_entry *away = entry_new_away(shard, cache_entry_key(entry), entry->value_len,
+                                       entry->version, expires_at_ms(entry));
+    if (away == NULL) {
+        return false;
+    }
+    exchange_entry(shard, entry, away);
+    return true;
+}
+
+/* Evicts one entry. False: the log does not let it go now. */
+static bool evict(flx_cache_shard *shard, cache_entry *victim)
+{
+    if (shard->log.kept_end != NULL) {
+        if (!send_away(shard, victim)) {
+            return false;
+        }
+    } else {
+        if (remove_entry(shard, victim, FLX_CHANGE_EVICTED) != FLX_OK) {
+            return false;
+        }
+        entry_free(victim);
+    }
+    shard->stats.evictions++;
+    shard->pool->stats.evictions++;
+    return true;
+}
+
 /* Evicts until the budget holds; `keep` was just written and stays. The work is in proportion to the
  * bytes that were written: every entry evicted makes room for as many. When a log refuses to hear of
  * it the budget does not hold until the next put. */
@@ -344,16 +443,9 @@ static void make_room(flx_cache_pool *pool, const cache_entry *keep)
 {
     while (bytes_used(pool) > pool->bytes_max) {
         cache_entry *victim = cache_policy_victim(&pool->policy, keep);
-        if (victim == NULL) {
+        if (victim == NULL || !evict(pool->shards[victim->shard], victim)) {
             return;
         }
-        flx_cache_shard *shard = pool->shards[victim->shard];
-        if (remove_entry(shard, victim, FLX_CHANGE_EVICTED) != FLX_OK) {
-            return;
-        }
-        entry_free(victim);
-        shard->stats.evictions++;
-        pool->stats.evictions++;
     }
 }
 
@@ -581,11 +673,19 @@ static bool is_condition_met(const flx_cache_write *write, const cache_entry *en
     FLX_UNREACHABLE();
 }
 
+/* Whether another key of this log would leave too little of the pool for values. */
+static bool is_full_of_keys(const flx_cache_shard *shard)
+{
+    const flx_cache_pool *pool = shard->pool;
+    return shard->log.kept_end != NULL &&
+           pool->away_bytes > pool->bytes_max / AWAY_PART_DEN * AWAY_PART_NUM;
+}
+
 /* Overwrites the value where it is, when it fits the allocation and costs the same. */
 static bool overwrite(flx_cache_shard *shard, cache_entry *entry, const flx_cache_write *write)
 {
     const bool has_expiry = write->expires_at_ms != 0;
-    if (entry->has_chunk || write->value.len >= FLX_CACHE_CHUNK_BYTES ||
+    if (entry->is_away || entry->has_chunk || write->value.len >= FLX_CACHE_CHUNK_BYTES ||
         entry->has_expiry != has_expiry ||
         cache_heap_bytes(entry_size(has_expiry, write->key.len, false, write->value.len)) !=
             cache_entry_cost(entry)) {
@@ -594,7 +694,9 @@ static bool overwrite(flx_cache_shard *shard, cache_entry *entry, const flx_cach
     if (write->value.len > 0) {
         memmove(entry->bytes + entry->key_len, write->value.ptr, write->value.len);
     }
+    shard->record_bytes -= record_bytes(entry);
     entry->value_len = (uint32_t)write->value.len;
+    shard->record_bytes += record_bytes(entry);
     if (has_expiry) {
         flx_wheel_set(&shard->pool->wheel, deadline_of(entry), write->expires_at_ms);
     }
@@ -680,6 +782,9 @@ flx_status flx_cache_shard_put(flx_cache_shard *shard, const flx_cache_write *wr
         *ret_outcome = (flx_cache_outcome){false, living == NULL ? 0 : living->version};
         return FLX_OK;
     }
+    if (entry == NULL && is_full_of_keys(shard)) {
+        return flx_fail(reterr, FLX_ERR_UNAVAILABLE, "no room for more keys");
+    }
     const bool is_late = write->expires_at_ms != 0 && write->expires_at_ms <= now_us / 1000;
     status = log_reserve(shard, write->key.len, is_late ? 0 : write->value.len);
     if (status != FLX_OK) {
@@ -694,6 +799,86 @@ flx_status flx_cache_shard_put(flx_cache_shard *shard, const flx_cache_write *wr
         count_write(shard);
     }
     return status;
+}
+
+/* --- what the log has -------------------------------------------------------------------------------- */
+
+/* An entry of the put at `offset`: with its value while there is room. */
+static cache_entry *restored_entry(const flx_cache_shard *shard, const flx_change *change,
+                                   uint64_t offset)
+{
+    const flx_cache_pool *pool = shard->pool;
+    const size_t size =
+        entry_size(change->expires_at_ms != 0, change->key.len, false, change->value.len);
+    if (bytes_used(pool) + size > pool->bytes_max) {
+        return entry_new_away(shard, change->key, (uint32_t)change->value.len, offset,
+                              change->expires_at_ms);
+    }
+    const flx_cache_write write = {
+        .key = change->key, .value = change->value, .expires_at_ms = change->expires_at_ms};
+    cache_entry *entry = entry_new(shard, &write, hash_of(change->key));
+    if (entry != NULL) {
+        entry->version = offset;
+    }
+    return entry;
+}
+
+static flx_status restore_put(flx_cache_shard *shard, cache_entry *old, const flx_change *change,
+                              uint64_t offset)
+{
+    cache_entry *entry = restored_entry(shard, change, offset);
+    if (entry == NULL) {
+        return FLX_ERR_NOMEM;
+    }
+    if (old != NULL) {
+        exchange_entry(shard, old, entry);
+        return FLX_OK;
+    }
+    if (!index_reserve(shard, entry->hash)) {
+        entry_free(entry);
+        return FLX_ERR_NOMEM;
+    }
+    link_entry(shard, entry);
+    return FLX_OK;
+}
+
+flx_status flx_cache_shard_restore(flx_cache_shard *shard, const flx_change *change,
+                                   uint64_t offset)
+{
+    unpark(shard->pool);
+    cache_entry *old = cache_index_find(&shard->index, hash_of(change->key), change->key);
+    if (change->kind == FLX_CHANGE_KIND_PUT) {
+        return restore_put(shard, old, change, offset);
+    }
+    if (old != NULL) {
+        unlink_entry(shard, old);
+        entry_free(old);
+    }
+    return FLX_OK;
+}
+
+void flx_cache_shard_bring(flx_cache_shard *shard, flx_slice key, uint64_t version, flx_slice value,
+                           flx_chunk *chunk)
+{
+    unpark(shard->pool);
+    const uint32_t hash = hash_of(key);
+    cache_entry *old = cache_index_find(&shard->index, hash, key);
+    if (old == NULL || !old->is_away || old->version != version) {
+        return;
+    }
+    const flx_cache_write write = {
+        .key = key, .value = value, .chunk = chunk, .expires_at_ms = expires_at_ms(old)};
+    cache_entry *entry = entry_new(shard, &write, hash);
+    if (entry != NULL) { /* else it stays away */
+        entry->version = version;
+        exchange_entry(shard, old, entry);
+        make_room(shard->pool, entry);
+    }
+}
+
+uint64_t flx_cache_shard_record_bytes(const flx_cache_shard *shard)
+{
+    return shard->record_bytes;
 }
 
 /* --- listing ------------------------------------------------------------------------------------ */
@@ -778,6 +963,12 @@ bool flx_cache_pool_expire(flx_cache_pool *pool, uint64_t now_us, uint32_t limit
 {
     unpark(pool);
     return flx_wheel_advance(&pool->wheel, now_us / 1000, limit, expire_due, pool) == limit;
+}
+
+void flx_cache_pool_trim(flx_cache_pool *pool)
+{
+    unpark(pool);
+    make_room(pool, NULL);
 }
 
 uint64_t flx_cache_pool_next_expiry_ms(const flx_cache_pool *pool)

@@ -59,6 +59,9 @@ typedef struct flx_change_log {
     /* Writes the record; returns its offset, which grows. */
     uint64_t (*append)(void *arg, const flx_change *change);
     void *arg;
+    /* Set when a record can be read back: then an eviction drops the value only, is no change, and the
+     * entry is `away` from then on. Records at or behind what it answers cannot be read yet. */
+    uint64_t (*kept_end)(void *arg);
 } flx_change_log;
 
 /* Copies `log` (NULL: none), whose arg must outlive the shard. FLX_ERR_NOMEM. */
@@ -77,6 +80,7 @@ typedef struct flx_cache_item {
     flx_chunk *chunk; /* what the value lies in, the value being chunk bytes; NULL: inline */
     uint64_t version;
     uint64_t expires_at_ms; /* 0: never */
+    bool is_away; /* the value is in the record at offset `version` only: value.ptr is NULL */
 } flx_cache_item;
 
 /* False: not there, or expired (and then removed). A hit counts for staying. */
@@ -86,6 +90,21 @@ bool flx_cache_shard_get(flx_cache_shard *shard, flx_slice key, uint64_t now_us,
 /* The same without a trace: nothing is counted or removed. */
 bool flx_cache_shard_peek(const flx_cache_shard *shard, flx_slice key, uint64_t now_us,
                           flx_cache_item *ret_item);
+
+/*
+ * A change the log holds already, as it is read back when the log is opened: in the order of offsets,
+ * on a shard that was empty before. Values stay in memory while the pool has room. FLX_ERR_NOMEM.
+ */
+flx_status flx_cache_shard_restore(flx_cache_shard *shard, const flx_change *change,
+                                   uint64_t offset);
+
+/* The value of an entry that is away was read back, and may stay; nothing when the entry is another by
+ * now. Copies, or takes a reference to the chunk, as a put. */
+void flx_cache_shard_bring(flx_cache_shard *shard, flx_slice key, uint64_t version, flx_slice value,
+                           flx_chunk *chunk);
+
+/* Bytes of the records that hold what is there now: what compaction would leave. */
+uint64_t flx_cache_shard_record_bytes(const flx_cache_shard *shard);
 
 /* Removes the key; ret_item (may be NULL) gets what was removed. FLX_ERR_NOT_FOUND: it was not
  * there; or what the log answered. */
@@ -117,7 +136,8 @@ typedef struct flx_cache_outcome {
  * Writes one key; both value and expiry are replaced. Other entries may be evicted to make room.
  * An expiry that has passed leaves the key absent, and counts as applied.
  *
- * FLX_ERR_TOO_LARGE  the key or the value is above its limit
+ * FLX_ERR_TOO_LARGE    the key or the value is above its limit
+ * FLX_ERR_UNAVAILABLE  the key is new, and keys whose values are away take what the pool may give them
  * FLX_ERR_NOMEM, or what the log answered: the entry that was there is still there
  */
 flx_status flx_cache_shard_put(flx_cache_shard *shard, const flx_cache_write *write,
@@ -149,6 +169,8 @@ uint32_t flx_cache_shard_list(const flx_cache_shard *shard, flx_slice prefix, ui
 /* Removes expired entries, in at most `limit` steps; true: there may be more to do now. Reads never
  * show an expired entry in any case; this gives its memory back, and lets who watches hear of it. */
 bool flx_cache_pool_expire(flx_cache_pool *pool, uint64_t now_us, uint32_t limit);
+/* Evicts until the budget holds: values whose records could not be read back before. */
+void flx_cache_pool_trim(flx_cache_pool *pool);
 /* When to call it again, in ms of the wall clock; UINT64_MAX: nothing has an expiry. */
 uint64_t flx_cache_pool_next_expiry_ms(const flx_cache_pool *pool);
 
@@ -160,6 +182,7 @@ typedef struct flx_cache_stats {
     uint64_t misses;
     uint64_t writes; /* applied puts and deletes */
     uint64_t evictions;
+    uint64_t away; /* entries whose value is in the log only */
     uint64_t expirations;
 } flx_cache_stats;
 void flx_cache_pool_stats(const flx_cache_pool *pool, flx_cache_stats *ret_stats);

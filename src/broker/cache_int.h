@@ -2,7 +2,7 @@
 /*
  * broker/cache_int.h - the entry, and the three parts of a cache that meet in it.
  *
- *      allocation:  [ deadline 24, only with an expiry ] entry 40 | key | value or its flx_range
+ *      allocation:  [ deadline 24, only with an expiry ] entry 40 | key | value, its flx_range, or nothing
  *
  *      cache.c          what a put, get or delete does
  *      cache_index.c    key -> entry of one shard
@@ -29,6 +29,8 @@ typedef struct cache_entry {
     unsigned is_main : 1;
     unsigned has_expiry : 1; /* a flx_wheel_timer lies in front */
     unsigned has_chunk : 1;  /* a flx_range lies where the value would be */
+    unsigned
+        is_away : 1; /* the value is in the log only; in no queue, value_len still says how long */
     uint8_t bytes[];
 } cache_entry;
 

@@ -60,8 +60,17 @@ flx_code flx_cache_refusal(flx_status status, const char **ret_message)
         *ret_message = "the counter would leave 64 bits";
         return FLX_CODE_INVALID_REQUEST;
     case FLX_ERR_AGAIN:
-        *ret_message = "there is no room for more counters";
+        *ret_message = "the disk has no room, or too much waits for it";
         return FLX_CODE_OVERLOADED;
+    case FLX_ERR_UNAVAILABLE:
+        *ret_message = "there is no room for more keys";
+        return FLX_CODE_OVERLOADED;
+    case FLX_ERR_IO:
+    case FLX_ERR_CORRUPT:
+    case FLX_ERR_UNSUPPORTED:
+    case FLX_ERR_CLOSED:
+        *ret_message = "the log of the cache is damaged, or failed";
+        return FLX_CODE_STORAGE;
     default:
         *ret_message = "out of memory";
         return FLX_CODE_OVERLOADED;
@@ -76,6 +85,7 @@ static void reply_item(const flx_cache_item *item, flx_cache_reply *reply)
     reply->version = item->version;
     reply->value = item->value;
     reply->chunk = item->chunk;
+    reply->is_away = item->is_away;
 }
 
 static void serve_put(flx_worker *worker, flx_cache_shard *shard, const flx_cache_request *request,
@@ -132,14 +142,30 @@ static void serve_delete_if(flx_worker *worker, flx_cache_shard *shard,
     reply->version = outcome.version;
 }
 
-void flx_cache_serve(flx_worker *worker, const flx_cache_request *request, flx_cache_reply *reply)
+/* What the answer says is safe when all below this is: what was written, or what was found; that
+ * nothing is there rests on every delete before (CACHE.md, rule 18). */
+static uint64_t wait_end(const flx_cache_state *state, const flx_cache_request *request,
+                         const flx_cache_reply *reply)
 {
-    flx_cache_state *state;
-    *reply = (flx_cache_reply){0};
-    reply->status = flx_cache_state_get(worker, request, &state);
-    if (reply->status != FLX_OK) {
-        return;
+    switch ((flx_cache_op)request->op) {
+    case FLX_CACHE_OP_COUNTER_ADD:
+    case FLX_CACHE_OP_COUNTER_GET:
+        return state->counter_end;
+    case FLX_CACHE_OP_DELETE:
+    case FLX_CACHE_OP_DELETE_VERSION:
+        return reply->applied || reply->version == 0 ? state->delete_end : reply->version + 1;
+    case FLX_CACHE_OP_GET:
+    case FLX_CACHE_OP_PUT:
+    case FLX_CACHE_OP_PUT_ABSENT:
+    case FLX_CACHE_OP_PUT_VERSION:
+        return reply->version == 0 ? state->delete_end : reply->version + 1;
     }
+    FLX_UNREACHABLE();
+}
+
+static void serve(flx_worker *worker, flx_cache_state *state, const flx_cache_request *request,
+                  flx_cache_reply *reply)
+{
     switch ((flx_cache_op)request->op) {
     case FLX_CACHE_OP_GET:
         serve_get(worker, state->shard, request->key, reply);
@@ -166,4 +192,21 @@ void flx_cache_serve(flx_worker *worker, const flx_cache_request *request, flx_c
         return;
     }
     flx_stat_add(&worker->stats.cache_writes, reply->applied ? 1 : 0);
+}
+
+void flx_cache_serve(flx_worker *worker, const flx_cache_request *request, flx_cache_reply *reply)
+{
+    flx_cache_state *state;
+    *reply = (flx_cache_reply){0};
+    reply->status = flx_cache_state_get(worker, request, &state);
+    if (reply->status == FLX_ERR_UNAVAILABLE) {
+        reply->is_parked = true;
+    }
+    if (reply->status != FLX_OK) {
+        return;
+    }
+    serve(worker, state, request, reply);
+    if (state->owned->durable != NULL && reply->status == FLX_OK) {
+        reply->wait_end = wait_end(state, request, reply);
+    }
 }

@@ -28,7 +28,14 @@
 static flx_status changes_reserve(void *arg, size_t key_len, size_t value_len)
 {
     const flx_cache_state *state = arg;
-    if (!state->owned->is_kept) {
+    flx_durable *durable = state->owned->durable;
+    if (durable != NULL) {
+        const flx_status status =
+            state->is_loaded ? flx_durable_prepare(durable) : FLX_ERR_UNAVAILABLE;
+        if (status != FLX_OK) {
+            return status;
+        }
+    } else if (!state->owned->is_kept) {
         return FLX_OK;
     }
     return flx_shard_reserve(&state->owned->shard, FLX_CHANGE_HEAD_BYTES + key_len + value_len);
@@ -36,9 +43,9 @@ static flx_status changes_reserve(void *arg, size_t key_len, size_t value_len)
 
 static uint64_t changes_append(void *arg, const flx_change *change)
 {
-    const flx_cache_state *state = arg;
+    flx_cache_state *state = arg;
     flx_owned *owned = state->owned;
-    if (!owned->is_kept) {
+    if (owned->durable == NULL && !owned->is_kept) {
         return flx_shard_pass(&owned->shard);
     }
     uint64_t offset;
@@ -46,7 +53,21 @@ static uint64_t changes_append(void *arg, const flx_change *change)
         flx_shard_place(&owned->shard, flx_change_bytes(change), state->worker->wall_us, &offset);
     (void)flx_change_write(to, change);
     flx_owned_mark(state->worker, owned);
+    if (owned->durable != NULL) {
+        flx_durable_staged(owned->durable);
+        if (change->kind == FLX_CHANGE_KIND_COUNTER) {
+            state->counter_end = offset + 1;
+        } else if (change->kind == FLX_CHANGE_KIND_DELETE && change->cause == FLX_CHANGE_ASKED) {
+            state->delete_end = offset + 1;
+        }
+    }
     return offset;
+}
+
+static uint64_t changes_kept_end(void *arg)
+{
+    const flx_cache_state *state = arg;
+    return flx_journal_visible_end(state->owned->durable->journal);
 }
 
 /* ---- shards ---- */
@@ -81,14 +102,17 @@ static flx_status pool_get(flx_worker *worker)
     return flx_cache_pool_new(&options, worker->wall_us, &worker->cache_pool, NULL);
 }
 
-static flx_status state_new(flx_worker *worker, flx_owned *owned)
+flx_status flx_cache_state_new(flx_worker *worker, flx_owned *owned)
 {
     flx_cache_state *state = flx_calloc(1, sizeof *state);
     if (state == NULL || pool_get(worker) != FLX_OK) {
         flx_free(state);
         return FLX_ERR_NOMEM;
     }
-    const flx_change_log log = {changes_reserve, changes_append, state};
+    const flx_change_log log = {.reserve = changes_reserve,
+                                .append = changes_append,
+                                .arg = state,
+                                .kept_end = owned->durable == NULL ? NULL : changes_kept_end};
     state->worker = worker;
     state->owned = owned;
     if (flx_cache_shard_new(worker->cache_pool, &log, &state->shard, NULL) != FLX_OK) {
@@ -103,7 +127,7 @@ static flx_status state_new(flx_worker *worker, flx_owned *owned)
 flx_status flx_cache_state_get(flx_worker *worker, const flx_cache_request *request,
                                flx_cache_state **ret_state)
 {
-    flx_owned *owned;
+    flx_owned *owned = NULL;
     flx_status status = FLX_OK;
     const uint32_t id = request->info->id | FLX_CACHE_LOG;
     if (flx_slot_get(worker, id) == NULL) {
@@ -113,8 +137,13 @@ flx_status flx_cache_state_get(flx_worker *worker, const flx_cache_request *requ
     if (status == FLX_OK) {
         status = flx_owned_get(worker, id, request->shard, &owned);
     }
-    if (status == FLX_OK && owned->cache == NULL) {
-        status = state_new(worker, owned);
+    if (status == FLX_OK && owned->cache == NULL && owned->durable == NULL) {
+        status = flx_cache_state_new(worker, owned);
+    }
+    if (status == FLX_OK && owned->durable != NULL &&
+        (owned->cache == NULL || !owned->cache->is_loaded)) {
+        status = owned->durable->state == FLX_DURABLE_BROKEN ? owned->durable->status
+                                                             : FLX_ERR_UNAVAILABLE;
     }
     if (status == FLX_OK) {
         *ret_state = owned->cache;
@@ -127,6 +156,13 @@ flx_cache_state *flx_cache_state_find(flx_worker *worker, uint32_t id, uint32_t 
     const flx_slot *slot = flx_slot_get(worker, id | FLX_CACHE_LOG);
     const flx_owned *owned = slot == NULL || shard >= slot->shard_count ? NULL : slot->owned[shard];
     return owned == NULL ? NULL : owned->cache;
+}
+
+flx_durable *flx_cache_durable(flx_worker *worker, uint32_t id, uint32_t shard)
+{
+    const flx_slot *slot = flx_slot_get(worker, id | FLX_CACHE_LOG);
+    const flx_owned *owned = slot == NULL || shard >= slot->shard_count ? NULL : slot->owned[shard];
+    return owned == NULL ? NULL : owned->durable;
 }
 
 flx_cache_state *flx_cache_state_free(flx_cache_state *state)
@@ -151,6 +187,7 @@ void flx_caches_tick(flx_worker *worker)
     flx_cache_pool_stats(worker->cache_pool, &stats);
     flx_stat_set(&worker->stats.cache_entries, stats.entries);
     flx_stat_set(&worker->stats.cache_bytes, stats.bytes);
+    flx_stat_set(&worker->stats.cache_away, stats.away);
     flx_stat_set(&worker->stats.cache_evictions, stats.evictions);
     flx_stat_set(&worker->stats.cache_expirations, stats.expirations);
     flx_stat_set(&worker->stats.counters, worker->counters.count);

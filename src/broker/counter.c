@@ -10,6 +10,7 @@
 
 typedef struct counter {
     int64_t sum;
+    uint64_t offset; /* of the record that says so */
     uint32_t key_len;
     uint8_t key[];
 } counter;
@@ -18,6 +19,11 @@ static flx_slice counter_key(const void *item)
 {
     const counter *self = item;
     return (flx_slice){self->key, self->key_len};
+}
+
+static uint64_t counter_record_bytes(size_t key_len)
+{
+    return sizeof(uint32_t) + FLX_CHANGE_HEAD_BYTES + key_len + FLX_CHANGE_COUNT_BYTES;
 }
 
 static uint64_t counter_cost(size_t key_len)
@@ -46,12 +52,9 @@ void flx_counters_done(flx_counters *counters)
 }
 
 /* A counter of 0, in the map. */
-static flx_status counter_new(flx_counters *counters, flx_slice key, counter **ret_counter)
+static flx_status counter_add(flx_counters *counters, flx_slice key, counter **ret_counter)
 {
     flx_counter_budget *budget = counters->budget;
-    if (budget->bytes + counter_cost(key.len) > budget->bytes_max) {
-        return FLX_ERR_AGAIN;
-    }
     counter *item = flx_calloc(1, sizeof *item + key.len);
     if (item == NULL) {
         return FLX_ERR_NOMEM;
@@ -66,8 +69,17 @@ static flx_status counter_new(flx_counters *counters, flx_slice key, counter **r
     }
     budget->bytes += counter_cost(key.len);
     budget->count++;
+    counters->record_bytes += counter_record_bytes(key.len);
     *ret_counter = item;
     return FLX_OK;
+}
+
+static flx_status counter_new(flx_counters *counters, flx_slice key, counter **ret_counter)
+{
+    const flx_counter_budget *budget = counters->budget;
+    return budget->bytes + counter_cost(key.len) > budget->bytes_max
+               ? FLX_ERR_UNAVAILABLE
+               : counter_add(counters, key, ret_counter);
 }
 
 flx_status flx_counters_add(flx_counters *counters, flx_slice key, int64_t delta, int64_t *ret_sum)
@@ -86,9 +98,29 @@ flx_status flx_counters_add(flx_counters *counters, flx_slice key, int64_t delta
     }
     item->sum = sum;
     const flx_change change = {.kind = FLX_CHANGE_KIND_COUNTER, .key = key, .sum = sum};
-    (void)counters->log.append(counters->log.arg, &change);
+    item->offset = counters->log.append(counters->log.arg, &change);
     *ret_sum = sum;
     return FLX_OK;
+}
+
+flx_status flx_counters_restore(flx_counters *counters, flx_slice key, int64_t sum, uint64_t offset)
+{
+    counter *item = flx_map_get(&counters->map, key);
+    const flx_status status = item == NULL ? counter_add(counters, key, &item) : FLX_OK;
+    if (status == FLX_OK) {
+        item->sum = sum;
+        item->offset = offset;
+    }
+    return status;
+}
+
+bool flx_counters_next(const flx_counters *counters, size_t *cursor, uint64_t *ret_offset)
+{
+    const counter *item = flx_map_next(&counters->map, cursor);
+    if (item != NULL) {
+        *ret_offset = item->offset;
+    }
+    return item != NULL;
 }
 
 bool flx_counters_get(const flx_counters *counters, flx_slice key, int64_t *ret_sum)

@@ -25,6 +25,7 @@ typedef struct flx_counters {
     flx_map map;
     flx_counter_budget *budget; /* borrowed */
     flx_change_log log;
+    uint64_t record_bytes; /* of the newest records: what compaction would leave */
 } flx_counters;
 
 /* Nothing is allocated yet. Copies `log`; borrows the budget until done. */
@@ -35,10 +36,15 @@ void flx_counters_done(flx_counters *counters);
 /*
  * Adds to the counter, which begins at 0. Nothing is changed by a failure:
  * FLX_ERR_CONFLICT  the sum would leave 64 bits
- * FLX_ERR_AGAIN     the counter is new, and the budget is used up
+ * FLX_ERR_UNAVAILABLE  the counter is new, and the budget is used up
  * FLX_ERR_NOMEM, or what the log answered
  */
 flx_status flx_counters_add(flx_counters *counters, flx_slice key, int64_t delta, int64_t *ret_sum);
+/* A change the log holds already, as it is read back: whatever the budget says. FLX_ERR_NOMEM. */
+flx_status flx_counters_restore(flx_counters *counters, flx_slice key, int64_t sum,
+                                uint64_t offset);
+/* Walks the offsets of the newest records, from a cursor of 0 on; nothing may change meanwhile. */
+bool flx_counters_next(const flx_counters *counters, size_t *cursor, uint64_t *ret_offset);
 /* False: it was never written. */
 bool flx_counters_get(const flx_counters *counters, flx_slice key, int64_t *ret_sum);
 

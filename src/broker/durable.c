@@ -24,12 +24,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WAITERS_FIRST     16
-#define MS_NS             UINT64_C(1000000)
-#define RECALL_RETRY_NS   (1000 * MS_NS)
-#define SEGMENT_BYTES_MIN (UINT64_C(1) << 20)
-#define WHEEL_STEPS       4096
-#define FULL_GRACE_NS     (2000 * MS_NS) /* a full disk may be cleared before publishers are told */
+#define WAITERS_FIRST       16
+#define CACHE_SEGMENT_BYTES (UINT64_C(2) << 20)
+#define CACHE_BLOCK_BYTES   (32u << 10)
+#define MS_NS               UINT64_C(1000000)
+#define RECALL_RETRY_NS     (1000 * MS_NS)
+#define SEGMENT_BYTES_MIN   (UINT64_C(1) << 20)
+#define WHEEL_STEPS         4096
+#define FULL_GRACE_NS       (2000 * MS_NS) /* a full disk may be cleared before publishers are told */
 
 void flx_durable_tell(const flx_durable *durable, flx_log_news_kind kind, const flx_error *error)
 {
@@ -73,8 +75,7 @@ static flx_status waiters_reserve(flx_durable *durable)
     return FLX_OK;
 }
 
-/* Everything below it is as safe as an ack of the stream says. */
-static uint64_t ack_mark(const flx_durable *durable)
+uint64_t flx_durable_ack_mark(const flx_durable *durable)
 {
     switch ((flx_ack_rule)durable->ack) {
     case FLX_ACK_ACCEPTED:
@@ -92,7 +93,7 @@ bool flx_durable_wait(flx_durable *durable, const flx_asker *asker, uint64_t off
 {
     /* Of a batch sent twice only the first offset is known: what came after it is waited for too. */
     const uint64_t end = durable->owned->shard.next_offset;
-    if (durable->ack == FLX_ACK_ACCEPTED || ack_mark(durable) >= end) {
+    if (durable->ack == FLX_ACK_ACCEPTED || flx_durable_ack_mark(durable) >= end) {
         return false;
     }
     FLX_ASSERT(durable->waiter_end - durable->waiter_first < durable->waiter_cap);
@@ -102,7 +103,7 @@ bool flx_durable_wait(flx_durable *durable, const flx_asker *asker, uint64_t off
 
 static void answer_waiters(flx_durable *durable)
 {
-    const uint64_t mark = ack_mark(durable);
+    const uint64_t mark = flx_durable_ack_mark(durable);
     while (durable->waiter_first != durable->waiter_end) {
         const flx_waiter waiter = *waiter_at(durable, durable->waiter_first);
         if (waiter.end > mark) {
@@ -114,8 +115,57 @@ static void answer_waiters(flx_durable *durable)
     }
 }
 
+static flx_job *settling_pop(flx_durable *durable)
+{
+    flx_job *job = durable->settling_first;
+    durable->settling_first = job->next_free;
+    if (durable->settling_first == NULL) {
+        durable->settling_last = NULL;
+    }
+    return job;
+}
+
+/* Jobs of a cache whose answers are safe, or never will be. */
+static void answer_settling(flx_durable *durable)
+{
+    while (durable->settling_first != NULL) {
+        const uint64_t end = durable->settling_first->wait_end;
+        if (end > flx_durable_ack_mark(durable) && durable->state == FLX_DURABLE_OPEN) {
+            return;
+        }
+        flx_job_serve(durable->worker, settling_pop(durable)); /* finds out which of both */
+    }
+}
+
+/* They are not served again: what they asked for did not happen, or nobody can say. */
+static void fail_settling(flx_durable *durable, flx_status status)
+{
+    while (durable->settling_first != NULL) {
+        flx_job *job = settling_pop(durable);
+        job->status = status;
+        flx_job_ready(durable->worker, job);
+    }
+}
+
+bool flx_cache_settle(flx_durable *durable, flx_job *job)
+{
+    if (flx_durable_ack_mark(durable) >= job->wait_end) {
+        return false;
+    }
+    if (durable->state != FLX_DURABLE_OPEN) {
+        job->status = durable->status;
+        return false;
+    }
+    job->next_free = NULL;
+    *(durable->settling_last != NULL ? &durable->settling_last->next_free
+                                     : &durable->settling_first) = job;
+    durable->settling_last = job;
+    return true;
+}
+
 static void fail_waiters(flx_durable *durable, flx_status status)
 {
+    fail_settling(durable, status);
     while (durable->waiter_first != durable->waiter_end) {
         const flx_waiter waiter = *waiter_at(durable, durable->waiter_first++);
         flx_publish_failed(durable->worker, &waiter.asker, status);
@@ -126,21 +176,26 @@ static void fail_waiters(flx_durable *durable, flx_status status)
 
 /* A name people find again, and no other stream ever has: ids are not used twice, and should a
  * catalog be lost and begin anew, the hash of the path differs. */
-static void name_log(flx_durable *durable, const flx_stream_info *info, uint32_t shard)
+static void name_log(flx_durable *durable, const flx_slot *slot, uint32_t shard)
 {
+    const flx_cache_info *cache = slot->durable_cache;
+    const char *tenant = cache != NULL ? cache->tenant : slot->info->tenant;
+    const char *namespace_ = cache != NULL ? cache->namespace_ : slot->info->namespace_;
+    const char *name = cache != NULL ? cache->name : slot->info->name;
+    const unsigned id = cache != NULL ? cache->id : slot->info->id;
     char readable[65];
     size_t len = 0;
-    for (; info->name[len] != '\0' && len < sizeof readable - 1; len++) {
-        const char c = info->name[len];
+    for (; len < sizeof readable - 1 && name[len] != '\0'; len++) {
+        const char c = name[len];
         readable[len] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
     }
     readable[len] = '\0';
-    (void)snprintf(durable->label, sizeof durable->label, "%s/%s/%s/%u", info->tenant,
-                   info->namespace_, info->name, (unsigned)shard);
+    (void)snprintf(durable->label, sizeof durable->label, "%s%s/%s/%s/%u",
+                   cache != NULL ? "cache:" : "", tenant, namespace_, name, (unsigned)shard);
     const uint32_t hash =
         flx_crc32c((flx_slice){(const uint8_t *)durable->label, strlen(durable->label)});
-    (void)snprintf(durable->name, sizeof durable->name, "%s-%u-%u-%08x", readable,
-                   (unsigned)info->id, (unsigned)shard, hash);
+    (void)snprintf(durable->name, sizeof durable->name, "%s-%s%u-%u-%08x", readable,
+                   cache != NULL ? "c" : "", id, (unsigned)shard, hash);
 }
 
 /* A stream's bounds are of the whole; each shard keeps its share. */
@@ -174,6 +229,30 @@ static flx_journal_options options_of(const flx_worker *worker, const flx_stream
     return options;
 }
 
+/* A cache keeps everything, and is rid of what is old by compaction, which takes sealed segments: small
+ * ones. A value is read alone, so blocks are small too. */
+static flx_journal_options options_of_cache(const flx_worker *worker)
+{
+    const uint64_t segment_bytes = worker->limits.log_segment_bytes;
+    return (flx_journal_options){
+        .sync = FLX_JOURNAL_SYNC_ON_COMMIT,
+        .visible = FLX_JOURNAL_VISIBLE_BY_SYNC,
+        .segment_bytes = segment_bytes < CACHE_SEGMENT_BYTES ? segment_bytes : CACHE_SEGMENT_BYTES,
+        .block_bytes = CACHE_BLOCK_BYTES,
+        .pending_bytes_max = worker->limits.log_pending_bytes,
+    };
+}
+
+/* What the catalog says of it now. */
+static void take_policy(flx_durable *durable, const flx_slot *slot)
+{
+    const bool is_cache = slot->durable_cache != NULL;
+    durable->ack = (uint8_t)(is_cache ? FLX_ACK_SYNCED : slot->info->ack);
+    durable->opening.options =
+        is_cache ? options_of_cache(durable->worker) : options_of(durable->worker, slot->info);
+    durable->opening.options.label = durable->label;
+}
+
 static void durable_free(flx_durable *durable)
 {
     flx_list_remove(&durable->node);
@@ -185,7 +264,7 @@ static void durable_free(flx_durable *durable)
     flx_free(durable);
 }
 
-static void mark_moved(flx_durable *durable)
+void flx_durable_moved(flx_durable *durable)
 {
     if (durable->state != FLX_DURABLE_CLOSING && !flx_list_is_linked(&durable->moved)) {
         flx_list_push_back(&durable->worker->moved_logs, &durable->moved);
@@ -196,7 +275,7 @@ static void mark_moved(flx_durable *durable)
 static void on_moved(void *arg, flx_journal *journal)
 {
     (void)journal;
-    mark_moved(arg);
+    flx_durable_moved(arg);
 }
 
 static void end_of_log(flx_durable *durable);
@@ -208,31 +287,48 @@ static void on_opened(flx_journal_opening *opening)
     flx_durable *durable = opening->arg;
     flx_worker *worker = durable->worker;
     worker->opening_count--;
-    flx_stat_sub(&worker->stats.logs_opening, 1);
     durable->journal = opening->journal;
     open_more(worker);
     if (durable->state == FLX_DURABLE_CLOSING) { /* it was not waited for */
+        flx_stat_sub(&worker->stats.logs_opening, 1);
         durable->journal = flx_journal_free(durable->journal);
         end_of_log(durable);
         return;
     }
     if (opening->status != FLX_OK) {
-        durable->state = FLX_DURABLE_BROKEN;
-        durable->status = opening->status;
-        flx_stat_add(&worker->stats.logs_broken, 1);
-        flx_durable_tell(durable, FLX_LOG_DAMAGED, &opening->error);
-    } else {
-        const flx_journal_events events = {on_moved, durable};
-        flx_journal_attach(durable->journal, worker->io, worker->read_cache, &events);
-        flx_backing_init(&durable->backing, &durable->owned->shard, durable->journal);
-        durable->recovered_end = flx_journal_end(durable->journal);
-        durable->visible_seen = flx_journal_visible_end(durable->journal);
-        durable->state = FLX_DURABLE_OPEN;
-        flx_stat_add(&worker->stats.logs, 1);
-        flx_stat_add(&worker->stats.log_cut_bytes, opening->report.cut_bytes);
-        flx_durable_tell(durable, FLX_LOG_OPENED, NULL);
+        flx_durable_loaded(durable, opening->status, &opening->error);
+        return;
     }
-    mark_moved(durable); /* who waited goes on in the next tick */
+    const flx_journal_events events = {on_moved, durable};
+    flx_journal_attach(durable->journal, worker->io, worker->read_cache, &events);
+    flx_backing_init(&durable->backing, &durable->owned->shard, durable->journal,
+                     durable->is_cache ? FLX_STORED_CACHE : FLX_STORED_DATA);
+    durable->recovered_end = flx_journal_end(durable->journal);
+    durable->visible_seen = flx_journal_visible_end(durable->journal);
+    flx_stat_add(&worker->stats.logs, 1);
+    flx_stat_add(&worker->stats.log_cut_bytes, opening->report.cut_bytes);
+    if (durable->is_cache) {
+        durable->state = FLX_DURABLE_LOADING;
+        flx_cache_load_begin(durable);
+    } else {
+        flx_durable_loaded(durable, FLX_OK, NULL);
+    }
+}
+
+void flx_durable_loaded(flx_durable *durable, flx_status status, const flx_error *error)
+{
+    flx_worker *worker = durable->worker;
+    flx_stat_sub(&worker->stats.logs_opening, 1);
+    if (status == FLX_OK) {
+        durable->state = FLX_DURABLE_OPEN;
+        flx_durable_tell(durable, FLX_LOG_OPENED, NULL);
+    } else {
+        durable->state = FLX_DURABLE_BROKEN;
+        durable->status = status;
+        flx_stat_add(&worker->stats.logs_broken, 1);
+        flx_durable_tell(durable, FLX_LOG_DAMAGED, error);
+    }
+    flx_durable_moved(durable); /* who waited goes on in the next tick */
 }
 
 static void open_more(flx_worker *worker)
@@ -247,7 +343,7 @@ static void open_more(flx_worker *worker)
     }
 }
 
-flx_status flx_durable_new(flx_worker *worker, flx_owned *owned, const flx_stream_info *info,
+flx_status flx_durable_new(flx_worker *worker, flx_owned *owned, const flx_slot *slot,
                            uint32_t shard)
 {
     flx_durable *durable = flx_calloc(1, sizeof *durable);
@@ -256,8 +352,8 @@ flx_status flx_durable_new(flx_worker *worker, flx_owned *owned, const flx_strea
     }
     durable->worker = worker;
     durable->owned = owned;
-    durable->ack = (uint8_t)info->ack;
-    name_log(durable, info, shard);
+    durable->is_cache = slot->has_cache;
+    name_log(durable, slot, shard);
     flx_list_push_back(&worker->durables, &durable->node);
     owned->durable = durable;
     if (worker->logs == NULL) {
@@ -269,19 +365,34 @@ flx_status flx_durable_new(flx_worker *worker, flx_owned *owned, const flx_strea
         .store = worker->logs,
         .name = durable->name,
         .may_create = true,
-        .options = options_of(worker, info),
         .opened = on_opened,
         .arg = durable,
     };
-    durable->opening.options.label = durable->label;
+    take_policy(durable, slot);
     flx_stat_add(&worker->stats.logs_opening, 1);
     flx_list_push_back(&worker->unopened_logs, &durable->queued);
     open_more(worker);
     return FLX_OK;
 }
 
+static void open_caches(flx_worker *worker)
+{
+    const size_t count = flx_catalog_cache_count(worker->catalog);
+    for (size_t i = 0; i < count; i++) {
+        const flx_cache_info *info = flx_catalog_cache_at(worker->catalog, i);
+        for (uint32_t shard = 0; info->durable && shard < info->shards; shard++) {
+            flx_owned *owned;
+            if (flx_worker_owner(info->id, shard, worker->count) == worker->index &&
+                flx_slot_open_cache(worker, info) == FLX_OK) {
+                (void)flx_owned_get(worker, info->id | FLX_CACHE_LOG, shard, &owned);
+            }
+        }
+    }
+}
+
 void flx_durables_open_all(flx_worker *worker)
 {
+    open_caches(worker);
     const size_t count = flx_catalog_stream_count(worker->catalog);
     for (size_t i = 0; i < count; i++) {
         const flx_stream_info *info = flx_catalog_stream_at(worker->catalog, i);
@@ -294,14 +405,12 @@ void flx_durables_open_all(flx_worker *worker)
     }
 }
 
-void flx_durable_update(flx_durable *durable, const flx_stream_info *info)
+void flx_durable_update(flx_durable *durable, const flx_slot *slot)
 {
-    durable->ack = (uint8_t)info->ack;
-    durable->opening.options = options_of(durable->worker, info);
-    durable->opening.options.label = durable->label;
+    take_policy(durable, slot);
     if (durable->journal != NULL) {
         flx_journal_set_policy(durable->journal, &durable->opening.options);
-        mark_moved(durable); /* a weaker ack may hold already */
+        flx_durable_moved(durable); /* a weaker ack may hold already */
     }
 }
 
@@ -434,7 +543,7 @@ static void recall_begin(flx_durable *durable)
 
 bool flx_durable_holds(flx_durable *durable, uint8_t form)
 {
-    if (durable->state == FLX_DURABLE_OPENING) {
+    if (durable->state == FLX_DURABLE_OPENING || durable->state == FLX_DURABLE_LOADING) {
         return true;
     }
     if (durable->state != FLX_DURABLE_OPEN || form != FLX_PUBLISH_IDEMPOTENT) {
@@ -453,6 +562,7 @@ bool flx_durable_holds(flx_durable *durable, uint8_t form)
 flx_status flx_durable_prepare(flx_durable *durable)
 {
     FLX_ASSERT(durable->state != FLX_DURABLE_OPENING); /* publishes are held then */
+    FLX_ASSERT(durable->state != FLX_DURABLE_LOADING);
     if (durable->state != FLX_DURABLE_OPEN) {
         return durable->status;
     }
@@ -514,7 +624,10 @@ static void look_at_state(flx_durable *durable)
 {
     flx_worker *worker = durable->worker;
     const flx_journal_state state = flx_journal_state_of(durable->journal);
-    if (state == FLX_JOURNAL_FAILED && durable->state == FLX_DURABLE_OPEN) {
+    if (state == FLX_JOURNAL_FAILED && durable->state == FLX_DURABLE_LOADING) {
+        flx_cache_load_cancel(durable);
+        flx_durable_loaded(durable, FLX_ERR_IO, flx_journal_error(durable->journal));
+    } else if (state == FLX_JOURNAL_FAILED && durable->state == FLX_DURABLE_OPEN) {
         durable->state = FLX_DURABLE_BROKEN;
         durable->status = FLX_ERR_IO;
         flx_stat_add(&worker->stats.logs_broken, 1);
@@ -550,7 +663,12 @@ static void time_commit(flx_durable *durable)
 
 static void look(flx_durable *durable)
 {
-    serve_parked(durable);
+    if (durable->state == FLX_DURABLE_LOADING) {
+        flx_cache_load_go(durable);
+    }
+    if (durable->state != FLX_DURABLE_LOADING) {
+        serve_parked(durable);
+    }
     if (durable->journal == NULL) {
         return;
     }
@@ -561,6 +679,11 @@ static void look(flx_durable *durable)
     }
     time_commit(durable);
     answer_waiters(durable);
+    answer_settling(durable);
+    if (durable->is_cache && durable->worker->cache_pool != NULL) {
+        flx_cache_pool_trim(durable->worker->cache_pool); /* more can be read back now */
+        flx_cache_compact_look(durable);
+    }
     if (durable->state == FLX_DURABLE_BROKEN) {
         fail_waiters(durable, durable->status);
     } else if (durable->backing.handed != durable->backing.end) {
@@ -625,6 +748,9 @@ static void on_due(void *arg, flx_wheel_timer *timer)
 
 void flx_durables_write(flx_worker *worker)
 {
+    if (worker->logs == NULL) {
+        return;
+    }
     if (worker->log_wheel.count > 0) {
         (void)flx_wheel_advance(&worker->log_wheel, worker->now_ns / MS_NS, WHEEL_STEPS, on_due,
                                 NULL);
@@ -760,6 +886,13 @@ void flx_durable_release(flx_durable *durable, bool is_removed)
         flx_list_remove(&durable->queued);
         flx_stat_sub(&worker->stats.logs_opening, 1);
     }
+    if (durable->state == FLX_DURABLE_LOADING) {
+        flx_cache_load_cancel(durable);
+        flx_stat_sub(&worker->stats.logs_opening, 1);
+    }
+    if (durable->owned->cache != NULL) {
+        flx_cache_state_stop(durable->owned->cache);
+    }
     if (durable->state == FLX_DURABLE_OPEN && !is_removed) { /* what was accepted is written */
         flx_shard_seal(&durable->owned->shard);
         (void)flx_backing_hand(&durable->backing);
@@ -802,5 +935,11 @@ void flx_durables_done(flx_worker *worker)
     }
     worker->ready_first = NULL;
     worker->ready_last = NULL;
+    for (flx_job *job = worker->long_jobs; job != NULL;) { /* whose reads ended last of all */
+        flx_job *next = job->next_free;
+        flx_job_drop(worker, job);
+        job = next;
+    }
+    worker->long_jobs = NULL;
     worker->read_cache = flx_read_cache_free(worker->read_cache);
 }

@@ -95,10 +95,18 @@ static void tell_failure(const flx_durable *durable, flx_status status, const fl
 static void history_take(log_read *read)
 {
     flx_job *job = read->job;
+    const flx_journal *journal = read->durable->journal;
+    const bool is_collapsed =
+        read->durable->is_cache && flx_cache_may_be_collapsed(read->durable, job->offset);
     job->status = read->read.status;
     job->value = read->read.range;
     job->offset = read->read.next;
-    job->tail = flx_journal_start(read->durable->journal);
+    job->tail = flx_journal_start(journal);
+    if (job->status == FLX_OK && is_collapsed) { /* it is not every change any more */
+        flx_chunk_unref(job->value.chunk);
+        job->value.chunk = NULL;
+        job->status = FLX_ERR_TOO_OLD;
+    }
     if (job->status == FLX_OK) {
         flx_stat_add(&read->durable->worker->stats.log_blocks_read, 1);
     } else {
@@ -304,7 +312,7 @@ static bool read_job(flx_owned *owned, flx_job *job)
 bool flx_durable_job(flx_worker *worker, flx_owned *owned, flx_job *job)
 {
     flx_durable *durable = owned->durable;
-    if (durable->state == FLX_DURABLE_OPENING) {
+    if (durable->state == FLX_DURABLE_OPENING || durable->state == FLX_DURABLE_LOADING) {
         flx_durable_park(durable, job);
         return false;
     }

@@ -25,6 +25,7 @@ typedef struct flx_history {
     flx_slice rest;  /* of it, from the frame below on */
     flx_range ahead; /* the block after it; owned */
     uint64_t next;   /* offset to ask for */
+    uint64_t asked;  /* offset that was asked for last */
     bool is_asked;
     bool is_at_end; /* the log had nothing at `next` that readers may see */
     flx_status status;
@@ -133,8 +134,9 @@ static bool frame_make(flx_worker *worker, const flx_sub *sub, const flx_stored 
 typedef enum front { FRONT_FRAME, FRONT_EMPTY, FRONT_NO_MEMORY } front;
 
 /* Makes the first frame of the block that holds something for the subscriber. */
-static front front_make(flx_worker *worker, const flx_sub *sub)
+static front front_make(flx_worker *worker, flx_sub *sub)
 {
+    const flx_stored_kind wanted = sub->watch != NULL ? FLX_STORED_CACHE : FLX_STORED_DATA;
     flx_history *history = sub->history;
     flx_slice rest = history->rest;
     flx_stored stored;
@@ -143,7 +145,7 @@ static front front_make(flx_worker *worker, const flx_sub *sub)
             return FRONT_EMPTY;
         }
         const size_t bytes = history->rest.len - rest.len;
-        if (stored.kind != FLX_STORED_DATA || flx_stored_end(&stored) <= sub->offset) {
+        if (stored.kind != wanted || flx_stored_end(&stored) <= sub->offset) {
             history->rest = rest;
             continue;
         }
@@ -151,6 +153,9 @@ static front front_make(flx_worker *worker, const flx_sub *sub)
             return FRONT_NO_MEMORY;
         }
         history->frame_bytes = bytes;
+    }
+    if (sub->watch != NULL && sub->offset < history->frame.base_offset) {
+        sub->offset = history->frame.base_offset; /* what lies between is no change */
     }
     return FRONT_FRAME;
 }
@@ -178,6 +183,8 @@ static bool ask(flx_worker *worker, const flx_sub *sub)
     job->id = sub->view->id;
     job->shard = sub->view->shard;
     job->offset = history->next;
+    job->end = history->next;
+    history->asked = history->next;
     history->is_asked = true;
     flx_job_send(worker, job, flx_log_owner(worker, job->id, job->shard));
     return true;
@@ -187,8 +194,8 @@ void flx_history_done(flx_worker *worker, flx_job *job)
 {
     const flx_sub *sub = flx_handles_get(&worker->handles, job->sub);
     flx_history *history = sub == NULL ? NULL : sub->history;
-    if (history == NULL || !history->is_asked) {
-        return;
+    if (history == NULL || !history->is_asked || history->asked != job->end) {
+        return; /* or it asked in an earlier history, which has met the ring since */
     }
     history->is_asked = false;
     history->status = job->status == FLX_ERR_IN_FUTURE ? FLX_OK : job->status;
@@ -301,9 +308,9 @@ flx_history_step flx_history_next(flx_worker *worker, flx_sub *sub, const flx_se
         }
         const flx_history_step step = at_a_loss(worker, sub);
         *ret_available = history->available;
-        if (step != FLX_HISTORY_ASKED || history->block.chunk == NULL) {
+        if (step != FLX_HISTORY_ASKED || history->is_asked || worker->is_draining) {
             return step;
         }
-        /* It was answered at once. */
+        /* It was answered at once: with a block, or with why there is none. */
     }
 }

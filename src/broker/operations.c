@@ -19,6 +19,7 @@
 
 #define BATCH_ENTRIES 256
 #define BATCH_PARTS   (2 * BATCH_ENTRIES) /* an answer ends one frame and has one range besides */
+#define BATCH_LOGS    8 /* logs that answers of one batch may wait for at a time */
 #define NAMES_FIRST   4
 #define ANSWER_HEAD   (FLX_OPERATION_HEAD_BYTES + sizeof(uint64_t)) /* with a version */
 
@@ -49,11 +50,21 @@ typedef struct op_part {
     uint32_t count;  /* operations answered */
 } op_part;
 
+/* The log of a durable cache that answers of a batch wait for. */
+typedef struct op_wait {
+    uint32_t id;
+    uint32_t shard;
+    uint64_t end;
+} op_wait;
+
 typedef struct flx_op_batch {
     struct flx_op_batch *next_free;
     flx_job *job; /* that it will travel with; NULL: it does, or is free */
     uint32_t entry_count;
     uint32_t part_count;
+    uint32_t served; /* entries, on the owner */
+    uint32_t wait_count;
+    op_wait waits[BATCH_LOGS];
     op_entry entries[BATCH_ENTRIES];
     op_part parts[BATCH_PARTS];
 } flx_op_batch;
@@ -463,6 +474,8 @@ static flx_op_batch *batch_of(flx_worker *worker, uint32_t owner)
     }
     batch->entry_count = 0;
     batch->part_count = 0;
+    batch->served = 0;
+    batch->wait_count = 0;
     batch->job = job;
     worker->batches[owner] = batch;
     worker->batch_count++;
@@ -528,28 +541,157 @@ static bool send_elsewhere(op_output *output, flx_lane *lane, const flx_operatio
     return true;
 }
 
-void flx_operations_job(flx_worker *worker, flx_job *job)
+/* Whether there is room to note what the answer of a request waits for. */
+static bool has_wait_room(const flx_op_batch *batch, const flx_cache_request *request)
+{
+    for (uint32_t i = 0; i < batch->wait_count; i++) {
+        if (batch->waits[i].id == request->info->id && batch->waits[i].shard == request->shard) {
+            return true;
+        }
+    }
+    return batch->wait_count < BATCH_LOGS;
+}
+
+static void note_wait(flx_op_batch *batch, const flx_cache_request *request, uint64_t end)
+{
+    for (uint32_t i = 0; i < batch->wait_count; i++) {
+        op_wait *wait = &batch->waits[i];
+        if (wait->id == request->info->id && wait->shard == request->shard) {
+            wait->end = end > wait->end ? end : wait->end;
+            return;
+        }
+    }
+    FLX_ASSERT(batch->wait_count < BATCH_LOGS);
+    batch->waits[batch->wait_count++] = (op_wait){request->info->id, request->shard, end};
+}
+
+/* The reply of a value that was read from the log meanwhile. */
+static void reply_fetched(const flx_job *job, flx_cache_reply *reply)
+{
+    *reply = job->reply;
+    reply->status = job->status;
+    reply->value = job->value.chunk == NULL ? (flx_slice){NULL, 0} : flx_range_slice(&job->value);
+    reply->chunk = reply->value.len < FLX_CACHE_CHUNK_BYTES ? NULL : job->value.chunk;
+}
+
+typedef enum serve_step { SERVE_ANSWERED, SERVE_PARKED, SERVE_WAITS_FIRST } serve_step;
+
+/* Serves the batch's next entry, or goes on with it. */
+static serve_step serve_next(flx_worker *worker, flx_job *job, op_output *output)
+{
+    flx_op_batch *batch = job->batch;
+    const op_entry *entry = &batch->entries[batch->served];
+    const flx_cache_request *request = &entry->request;
+    flx_cache_reply reply;
+    if (request->info->durable && !has_wait_room(batch, request)) {
+        return SERVE_WAITS_FIRST;
+    }
+    if (job->step == FLX_CACHE_SERVED) {
+        reply_fetched(job, &reply);
+        job->step = FLX_CACHE_NEW;
+        job->status = FLX_OK;
+    } else {
+        flx_cache_serve(worker, request, &reply);
+        if (reply.is_parked || reply.is_away) {
+            flx_durable *durable = flx_cache_durable(worker, request->info->id, request->shard);
+            output_flush(output); /* the scratch is others' meanwhile */
+            if (reply.is_parked) {
+                flx_durable_park(durable, job);
+            } else {
+                job->reply = reply;
+                job->step = FLX_CACHE_SERVED;
+                flx_cache_fetch(durable, job, reply.version);
+            }
+            return SERVE_PARKED;
+        }
+    }
+    if (reply.wait_end > 0) {
+        note_wait(batch, request, reply.wait_end);
+    }
+    answer_reply(output, entry->opcode, entry->id, &reply);
+    job->value.chunk = flx_chunk_unref(job->value.chunk);
+    batch->served++;
+    return SERVE_ANSWERED;
+}
+
+/* True: all that the answers rest on is safe, or job.status says that it will not be. */
+static bool batch_settled(flx_worker *worker, flx_job *job)
+{
+    flx_op_batch *batch = job->batch;
+    while (batch->wait_count > 0 && job->status == FLX_OK) {
+        const op_wait *wait = &batch->waits[batch->wait_count - 1];
+        flx_durable *durable = flx_cache_durable(worker, wait->id, wait->shard);
+        job->wait_end = wait->end;
+        if (durable == NULL) {
+            job->status = FLX_ERR_NOT_FOUND; /* deleted meanwhile */
+        } else if (flx_cache_settle(durable, job)) {
+            return false;
+        } else {
+            batch->wait_count--;
+        }
+    }
+    return true;
+}
+
+static void parts_drop(flx_op_batch *batch)
+{
+    for (uint32_t i = 0; i < batch->part_count; i++) {
+        flx_chunk_unref(batch->parts[i].range.chunk);
+    }
+    batch->part_count = 0;
+}
+
+bool flx_operations_job(flx_worker *worker, flx_job *job)
 {
     flx_op_batch *batch = job->batch;
     op_output output = {.worker = worker, .batch = batch};
-    for (uint32_t i = 0; i < batch->entry_count; i++) {
-        op_entry *entry = &batch->entries[i];
-        flx_cache_reply reply;
+    if (job->step == FLX_CACHE_NEW && job->status != FLX_OK) {
+        parts_drop(batch); /* nobody hears of what may be lost: all of it is answered as failed */
+        return true;
+    }
+    while (batch->served < batch->entry_count) {
+        const op_entry *entry = &batch->entries[batch->served];
         if (output.handle != entry->lane) {
             output_flush(&output);
             output.handle = entry->lane;
         }
-        flx_cache_serve(worker, &entry->request, &reply);
-        answer_reply(&output, entry->opcode, entry->id, &reply);
-        flx_chunk_unref(entry->holder);
+        switch (serve_next(worker, job, &output)) {
+        case SERVE_ANSWERED:
+            break;
+        case SERVE_PARKED:
+            return false;
+        case SERVE_WAITS_FIRST:
+            output_flush(&output);
+            if (!batch_settled(worker, job)) {
+                return false;
+            }
+            if (job->status != FLX_OK) {
+                parts_drop(batch);
+                return true;
+            }
+            break;
+        }
+    }
+    output_flush(&output);
+    if (!batch_settled(worker, job)) {
+        return false;
+    }
+    if (job->status != FLX_OK) {
+        parts_drop(batch);
+        return true;
+    }
+    for (uint32_t i = 0; i < batch->entry_count; i++) {
+        flx_chunk_unref(batch->entries[i].holder);
     }
     batch->entry_count = 0;
-    output_flush(&output);
+    return true;
 }
 
-/* Answers what an owner was never asked: there was no memory to send it. */
-static void batch_lost(flx_worker *worker, const flx_op_batch *batch)
+/* Answers what has no answer: there was no memory to send it, or its log failed. */
+static void batch_lost(flx_worker *worker, const flx_op_batch *batch, flx_status status)
 {
+    op_refusal refusal;
+    refusal.status = (uint16_t)flx_cache_refusal(status, &refusal.message);
     for (uint32_t i = 0; i < batch->entry_count; i++) {
         const op_entry *entry = &batch->entries[i];
         op_output output = {.worker = worker,
@@ -557,7 +699,7 @@ static void batch_lost(flx_worker *worker, const flx_op_batch *batch)
         if (output.lane != NULL) {
             output.lane->ops_out--;
             flx_worker_mark_lane(worker, output.lane);
-            answer_failure(&output, entry->opcode, entry->id, no_memory);
+            answer_failure(&output, entry->opcode, entry->id, refusal);
             output_flush(&output);
         }
     }
@@ -567,7 +709,7 @@ void flx_operations_done(flx_worker *worker, flx_job *job)
 {
     flx_op_batch *batch = job->batch;
     if (job->status != FLX_OK) {
-        batch_lost(worker, batch);
+        batch_lost(worker, batch, job->status);
         return;
     }
     for (uint32_t i = 0; i < batch->part_count; i++) {
@@ -687,7 +829,7 @@ static void run_cache(op_output *output, flx_lane *lane, const flx_operation *op
     flx_cache_request request = request_of(worker, operation, chunk);
     flx_cache_request_aim(worker, info, &request);
     const uint32_t owner = flx_worker_owner(info->id, request.shard, worker->count);
-    if (owner == worker->index) {
+    if (owner == worker->index && !info->durable) {
         flx_cache_reply reply;
         flx_cache_serve(worker, &request, &reply);
         answer_reply(output, operation->opcode, operation->id, &reply);

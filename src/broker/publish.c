@@ -582,6 +582,10 @@ static void publish_local(flx_lane *lane, const flx_publish_request *request, fl
         (lane->features & FLX_FEATURE_SEQUENCE_REUSED) == 0) {
         outcome.kind = FLX_ANSWER_OK;
     }
+    if (owned->durable == NULL) {
+        settle(lane, request, answer, &outcome, FLX_DROP_NOMEM);
+        return;
+    }
     const flx_asker asker = {.lane = lane->handle,
                              .number = lane->answers.tail - 1,
                              .bytes = (uint32_t)request->region.len,

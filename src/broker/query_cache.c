@@ -110,7 +110,7 @@ void flx_cache_message(flx_lane *lane, const flx_msg *msg)
     }
     flx_cache_request_aim(worker, info, &request);
     const uint32_t owner = flx_worker_owner(info->id, request.shard, worker->count);
-    if (owner != worker->index &&
+    if ((owner != worker->index || info->durable) &&
         (job->holder = flx_cache_request_keep(worker, &request)) == NULL) {
         flx_job_drop(worker, job);
         flx_lane_error(lane, FLX_CODE_OVERLOADED, "out of memory");
@@ -140,11 +140,41 @@ static void keep_value(flx_worker *worker, flx_job *job)
     }
 }
 
-void flx_cache_job(flx_worker *worker, flx_job *job)
+/* Everything is done but the answer: it leaves when what it says is safe. */
+static bool settled(flx_worker *worker, flx_job *job)
 {
-    flx_cache_serve(worker, &job->request, &job->reply);
+    if (job->status != FLX_OK || job->wait_end == 0) {
+        return true;
+    }
+    flx_durable *durable = flx_cache_durable(worker, job->request.info->id, job->request.shard);
+    if (durable == NULL) {
+        job->status = FLX_ERR_NOT_FOUND; /* deleted meanwhile */
+        return true;
+    }
+    return !flx_cache_settle(durable, job);
+}
+
+bool flx_cache_job(flx_worker *worker, flx_job *job)
+{
+    if (job->step == FLX_CACHE_SERVED) {
+        return settled(worker, job);
+    }
+    const flx_cache_request *request = &job->request;
+    flx_cache_serve(worker, request, &job->reply);
+    flx_durable *durable = flx_cache_durable(worker, request->info->id, request->shard);
+    if (job->reply.is_parked) {
+        flx_durable_park(durable, job);
+        return false;
+    }
+    job->step = FLX_CACHE_SERVED;
     job->status = job->reply.status;
+    job->wait_end = job->reply.wait_end;
+    if (job->reply.is_away) {
+        flx_cache_fetch(durable, job, job->reply.version);
+        return false;
+    }
     keep_value(worker, job);
+    return settled(worker, job);
 }
 
 /* ---- back home ---- */

@@ -25,15 +25,14 @@
 
 #include <string.h>
 
-#define PAGE_BYTES       (32u << 10) /* a page is full with the entry that reaches this */
-#define PAGE_ENTRIES     1024
-#define PAGE_KEPT_BYTES  (128u << 10) /* a larger one is not kept for others */
-#define EVENTS_BYTES_MAX (64u << 20)  /* of one page or frame: a few of the largest events */
-#define EVENTS_KEPT      (1u << 20)   /* of the buffer between uses */
+#define PAGE_BYTES      (32u << 10) /* a page is full with the entry that reaches this */
+#define PAGE_ENTRIES    1024
+#define PAGE_KEPT_BYTES (128u << 10) /* a larger one is not kept for others */
+#define EVENTS_KEPT     (1u << 20)   /* of the buffer between uses */
 
 /* ---- events ---- */
 
-flx_status flx_event_append(flx_worker *worker, const struct flx_msg_cache_event *event)
+flx_status flx_event_append(flx_buffer *events, const struct flx_msg_cache_event *event)
 {
     flx_msg msg = {.type = FLX_MSG_CACHE_EVENT};
     msg.cache_event = *event;
@@ -42,15 +41,15 @@ flx_status flx_event_append(flx_worker *worker, const struct flx_msg_cache_event
         return FLX_ERR_TOO_LARGE;
     }
     uint8_t *to;
-    worker->events.max = EVENTS_BYTES_MAX;
-    if (flx_buffer_reserve(&worker->events, len, &to) != FLX_OK) {
+    events->max = FLX_EVENTS_BYTES_MAX;
+    if (flx_buffer_reserve(events, len, &to) != FLX_OK) {
         return FLX_ERR_NOMEM;
     }
     flx_writer writer;
     flx_writer_init(&writer, to, len);
     flx_msg_encode_frame(&msg, &writer);
     FLX_ASSERT(writer.len == len);
-    worker->events.len += len;
+    events->len += len;
     return FLX_OK;
 }
 
@@ -62,7 +61,7 @@ flx_status flx_events_take(flx_worker *worker, flx_range *ret_range)
     flx_buffer_clear(&worker->events);
     if (worker->events.cap > EVENTS_KEPT) {
         flx_buffer_done(&worker->events);
-        flx_buffer_init(&worker->events, EVENTS_BYTES_MAX);
+        flx_buffer_init(&worker->events, FLX_EVENTS_BYTES_MAX);
     }
     if (!is_kept) {
         return FLX_ERR_NOMEM;
@@ -79,6 +78,8 @@ typedef struct page_maker {
     bool is_prefix;
     uint64_t until;
     uint64_t found;
+    flx_away *away; /* PAGE: values to be read from the log */
+    uint64_t away_bytes;
     flx_status status;
 } page_maker;
 
@@ -93,6 +94,14 @@ static bool page_add(void *arg, const flx_cache_item *item)
     if (!page_wants(maker, item)) {
         return true;
     }
+    if (item->is_away) {
+        maker->away_bytes += item->key.len + item->value.len;
+        if (!flx_away_add(&maker->away, item->version)) {
+            maker->status = FLX_ERR_NOMEM;
+            return false;
+        }
+        return maker->worker->events.len + maker->away_bytes < PAGE_BYTES;
+    }
     const struct flx_msg_cache_event event = {
         .key = item->key,
         .has_value = true,
@@ -100,7 +109,7 @@ static bool page_add(void *arg, const flx_cache_item *item)
         .offset = item->version,
         .expires_at_millis = item->expires_at_ms,
     };
-    const flx_status status = flx_event_append(maker->worker, &event);
+    const flx_status status = flx_event_append(&maker->worker->events, &event);
     if (status == FLX_ERR_TOO_LARGE) { /* no client could have it; a get answers the same */
         flx_stat_add(&maker->worker->stats.dropped[FLX_DROP_TOO_LARGE], 1);
         return true;
@@ -109,7 +118,7 @@ static bool page_add(void *arg, const flx_cache_item *item)
         maker->status = status;
         return false;
     }
-    return maker->worker->events.len < PAGE_BYTES;
+    return maker->worker->events.len + maker->away_bytes < PAGE_BYTES;
 }
 
 static bool page_count(void *arg, const flx_cache_item *item)
@@ -190,13 +199,33 @@ static void page_keep(flx_page *page, const flx_job *job, flx_cache_cursor next)
     }
 }
 
-void flx_snapshot_job(flx_worker *worker, flx_job *job)
+/* The page is whole: it may leave when nothing it says can be lost. */
+static flx_job_step page_end(flx_worker *worker, flx_job *job, flx_page *page)
+{
+    flx_durable *durable = flx_cache_durable(worker, job->id, job->shard);
+    if (job->status == FLX_OK && durable != NULL && flx_cache_settle(durable, job)) {
+        return FLX_STEP_PARKED;
+    }
+    if (job->status == FLX_OK) {
+        page_keep(page, job, job->page_next);
+        job->walk = job->page_next;
+    }
+    return FLX_STEP_DONE;
+}
+
+flx_job_step flx_snapshot_job(flx_worker *worker, flx_job *job)
 {
     const flx_cache_state *state = flx_cache_state_find(worker, job->id, job->shard);
     flx_page *page = page_place(worker, job);
+    if (job->status != FLX_OK) {
+        return FLX_STEP_DONE; /* its log failed, or could not be read */
+    }
     if (state == NULL) {
         job->status = FLX_ERR_NOT_FOUND;
-        return;
+        return FLX_STEP_DONE;
+    }
+    if (job->step == FLX_CACHE_SERVED) {
+        return page_end(worker, job, page);
     }
     if (page_is_of(page, job)) {
         job->value = page->events;
@@ -204,18 +233,22 @@ void flx_snapshot_job(flx_worker *worker, flx_job *job)
             flx_chunk_ref(job->value.chunk);
         }
         job->walk = page->next;
-        return;
+        return FLX_STEP_DONE;
     }
     page_maker maker;
-    flx_cache_cursor next = job->walk;
+    job->page_next = job->walk;
     flx_buffer_clear(&worker->events);
-    walk(worker, state->shard, job, PAGE_ENTRIES, page_add, &maker, &next);
+    walk(worker, state->shard, job, PAGE_ENTRIES, page_add, &maker, &job->page_next);
     const flx_status taken = flx_events_take(worker, &job->value);
     job->status = maker.status != FLX_OK ? maker.status : taken;
-    if (job->status == FLX_OK) {
-        page_keep(page, job, next);
-        job->walk = next;
+    job->step = FLX_CACHE_SERVED;
+    job->wait_end = state->delete_end; /* what the page does not have is gone */
+    if (maker.away != NULL && job->status == FLX_OK) {
+        flx_away_begin(state->owned->durable, maker.away, job);
+        return FLX_STEP_PARKED;
     }
+    flx_away_free(maker.away);
+    return page_end(worker, job, page);
 }
 
 /* ---- the reader ---- */
@@ -255,6 +288,11 @@ void flx_snapshot_done(flx_worker *worker, flx_job *job)
         watch->page = job->value; /* changes hands */
         watch->walk = job->walk;
         job->value.chunk = NULL;
+    }
+    if (job->status == FLX_ERR_IO || job->status == FLX_ERR_CORRUPT) {
+        flx_lane_break(sub->lane); /* what follows cannot be read: a clean end would be a lie */
+        flx_sub_end(worker, sub);
+        return;
     }
     /* Memory was out: asked again. The cache is gone: so is the watch, with the next catalog. */
     if (job->status != FLX_ERR_NOT_FOUND) {

@@ -78,6 +78,8 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t log_full_total;  /* times a log found no room */
     _Atomic uint64_t log_cut_bytes;   /* of torn tails, at opening */
     _Atomic uint64_t log_blocks_read; /* for subscribers and reads */
+    _Atomic uint64_t log_compactions; /* runs of segments of caches, each made one */
+    _Atomic uint64_t cache_away;      /* entries whose value is in the log only */
     _Atomic uint64_t cache_evictions;
     _Atomic uint64_t cache_expirations;
     _Atomic uint64_t counter_adds;

@@ -91,6 +91,7 @@ static void slot_free(flx_slot *slot)
 {
     flx_free(slot->owned);
     flx_free(slot->mirrors);
+    flx_free(slot->durable_cache);
     flx_free(slot);
 }
 
@@ -143,11 +144,27 @@ flx_status flx_slot_open_cache(flx_worker *worker, const flx_cache_info *info)
     if (flx_slot_get(worker, info->id | FLX_CACHE_LOG) != NULL) {
         return FLX_OK;
     }
-    const flx_status status = slot_add(worker, info->id | FLX_CACHE_LOG, info->shards, &slot);
-    if (status == FLX_OK) {
-        slot->has_cache = true;
+    flx_cache_info *copy = NULL;
+    if (info->durable) {
+        copy = flx_alloc(sizeof *copy);
+        if (copy == NULL) {
+            return FLX_ERR_NOMEM;
+        }
+        *copy = *info;
     }
-    return status;
+    const flx_status status = slot_add(worker, info->id | FLX_CACHE_LOG, info->shards, &slot);
+    if (status != FLX_OK) {
+        flx_free(copy);
+        return status;
+    }
+    slot->has_cache = true;
+    slot->durable_cache = copy;
+    return FLX_OK;
+}
+
+static bool slot_is_durable(const flx_slot *slot)
+{
+    return slot->has_cache ? slot->durable_cache != NULL : slot->info->durable;
 }
 
 static void view_init(flx_view *view, flx_feed *feed, const flx_slot *slot, uint32_t id,
@@ -157,7 +174,7 @@ static void view_init(flx_view *view, flx_feed *feed, const flx_slot *slot, uint
     view->id = id;
     view->shard = shard;
     view->policy = (uint8_t)(slot->has_cache ? FLX_SLOW_LAG : slot->info->slow_policy);
-    view->is_durable = !slot->has_cache && slot->info->durable;
+    view->is_durable = slot_is_durable(slot);
     view->capacity_min = UINT32_MAX;
     flx_list_init(&view->idle);
     flx_list_init(&view->active);
@@ -222,14 +239,13 @@ flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_ow
     };
     flx_shard_init(&owned->shard, &bounds);
     view_init(&owned->view, &owned->shard.feed, slot, id, shard);
-    if (!slot->has_cache && slot->info->durable &&
-        flx_durable_new(worker, owned, slot->info, shard) != FLX_OK) {
+    if (slot_is_durable(slot) && flx_durable_new(worker, owned, slot, shard) != FLX_OK) {
         flx_shard_done(&owned->shard);
         flx_free(owned->progress);
         flx_free(owned);
         return FLX_ERR_NOMEM;
     }
-    if (slot->has_cache) {
+    if (slot->has_cache && owned->durable == NULL) {
         /* Versions are offsets, and go on above those of the process before, which memory lost. */
         flx_shard_begin_at(&owned->shard, worker->wall_us);
     }
@@ -602,7 +618,7 @@ static void slot_update(flx_slot *slot)
 {
     for (uint32_t shard = 0; slot->info->durable && shard < slot->shard_count; shard++) {
         if (slot->owned[shard] != NULL) {
-            flx_durable_update(slot->owned[shard]->durable, slot->info);
+            flx_durable_update(slot->owned[shard]->durable, slot);
         }
     }
 }

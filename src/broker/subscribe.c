@@ -20,6 +20,11 @@
 #define PROPOSED_KEPT (UINT64_MAX / 2) /* ids a client proposes below this move ours behind them */
 #define VARIANT_BYTES (8u << 20)       /* of rewritten frames a view keeps, and one more frame */
 
+/* What every pull does is one piece of code, and what only readers of a log do stands beside it: left
+ * to itself the compiler shares them, and a delivery costs two fifths more (make bench-check). */
+#define HOT  static inline __attribute__((always_inline))
+#define COLD static __attribute__((noinline))
+
 static bool is_mirrored(const flx_worker *worker, const flx_view *view)
 {
     return flx_log_owner(worker, view->id, view->shard) != worker->index;
@@ -508,7 +513,7 @@ static void leave_ring(flx_worker *worker, flx_sub *sub)
 }
 
 /* Whether the subscription goes on at its cursor. False: it was told and is gone. */
-static bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
+HOT bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
 {
     const flx_feed *feed = sub->view->feed;
     const uint64_t behind = feed->end - sub->cursor;
@@ -584,10 +589,13 @@ void flx_view_done(flx_view *view)
  * several, a subscription's when its form is nobody's own. */
 static flx_variants *variants_of(const flx_sub *sub)
 {
+    if (sub->history != NULL) {
+        return NULL;
+    }
     if (sub->watch != NULL) {
         return sub->watch->filter->refs > 1 ? &sub->watch->filter->variants : NULL;
     }
-    if (sub->history != NULL || (sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
+    if ((sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
         sub->form.flags == FLX_EVENT_PRIMARY_FLAGS) {
         return NULL;
     }
@@ -684,8 +692,7 @@ static void pass_over(flx_worker *worker, flx_sub *sub, const flx_sealed *frame)
 
 /* Sends the frame, of the ring or of the log, from sub.offset on. FLX_ERR_NOMEM: nothing was sent;
  * FLX_ERR_TOO_LARGE: it does not fit this form. */
-static flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed *frame,
-                             outflow *out)
+HOT flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed *frame, outflow *out)
 {
     FLX_DEBUG_ASSERT(sub->offset >= frame->base_offset);
     const uint32_t skip = (uint32_t)(sub->offset - frame->base_offset);
@@ -716,7 +723,7 @@ static flx_status send_frame(flx_worker *worker, flx_sub *sub, const flx_sealed 
 }
 
 /* Passed over or sent; false: no memory, try again when the transport asks again. */
-static bool deliver(flx_worker *worker, flx_sub *sub, const flx_sealed *frame, outflow *out)
+HOT bool deliver(flx_worker *worker, flx_sub *sub, const flx_sealed *frame, outflow *out)
 {
     const flx_status status = send_frame(worker, sub, frame, out);
     if (status != FLX_OK && status != FLX_ERR_NOMEM) {
@@ -758,8 +765,17 @@ typedef enum pull_end {
     PULL_GONE       /* the subscription was told its last word */
 } pull_end;
 
-static pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
+/* What was there comes before what changed since, wherever that is read from. */
+static bool is_before_changes(const flx_sub *sub)
 {
+    return sub->watch != NULL && sub->watch->is_snapshot && (has_log(sub) || sub->history != NULL);
+}
+
+HOT pull_end pull_ring(flx_worker *worker, flx_sub *sub, outflow *out)
+{
+    if (is_before_changes(sub)) {
+        return deliver_page(worker, sub, out) ? PULL_MORE : PULL_LATER;
+    }
     if (!settle_position(worker, sub, out)) {
         return PULL_GONE;
     }
@@ -800,7 +816,7 @@ static pull_end history_lost(flx_worker *worker, flx_sub *sub, uint64_t availabl
     return PULL_MORE;
 }
 
-static pull_end pull_history(flx_worker *worker, flx_sub *sub, outflow *out)
+COLD pull_end pull_history(flx_worker *worker, flx_sub *sub, outflow *out)
 {
     const flx_sealed *frame = NULL;
     uint64_t available = 0;
@@ -856,7 +872,8 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
         sub->watch->asks_left = FLX_PAGES_A_PULL;
     }
     while (end == PULL_MORE && out.bytes < room) {
-        end = sub->history != NULL ? pull_history(worker, sub, &out) : pull_ring(worker, sub, &out);
+        end = sub->history != NULL && !is_before_changes(sub) ? pull_history(worker, sub, &out)
+                                                              : pull_ring(worker, sub, &out);
     }
     if (end == PULL_GONE) {
         return;
@@ -869,7 +886,8 @@ void flx_sub_pull(flx_worker *worker, flx_sub *sub)
         to_idle_or_pull(worker, sub);
     } else if (end == PULL_AHEAD) {
         flx_list_remove(&sub->node);
-        flx_list_push_back(&sub->view->idle, &sub->node);
+        flx_list_push_back(sub->watch != NULL ? flx_watch_idle_list(sub) : &sub->view->idle,
+                           &sub->node);
         worker->link.want_pull(lane->link, false);
     } else if (end == PULL_WAITS) {
         worker->link.want_pull(lane->link, false);

@@ -287,6 +287,7 @@ void flx_watch_message(flx_lane *lane, const struct flx_msg_cache_watch *msg)
 static flx_status start_resolve(flx_worker *worker, flx_owned *owned, flx_job *job)
 {
     const flx_shard *shard = &owned->shard;
+    const flx_journal *journal = owned->durable == NULL ? NULL : owned->durable->journal;
     owned->is_kept = true;
     flx_shard_seal(&owned->shard);
     flx_owned_announce(worker, owned);
@@ -296,7 +297,8 @@ static flx_status start_resolve(flx_worker *worker, flx_owned *owned, flx_job *j
         job->offset = job->tail;
     } else if (asked > job->tail) {
         return FLX_ERR_IN_FUTURE;
-    } else if (asked < flx_feed_oldest_offset(&shard->feed)) {
+    } else if (asked < (journal == NULL ? flx_feed_oldest_offset(&shard->feed)
+                                        : flx_journal_collapsed_below(journal))) {
         job->resnapshot = true; /* collapsed: only what is there now can be told */
         job->offset = job->tail;
     }
@@ -307,33 +309,54 @@ static flx_status start_resolve(flx_worker *worker, flx_owned *owned, flx_job *j
     return FLX_OK;
 }
 
-bool flx_watch_job(flx_worker *worker, flx_job *job)
+flx_job_step flx_watch_job(flx_worker *worker, flx_job *job)
 {
     flx_cache_state *state;
+    if (job->status != FLX_OK) {
+        return FLX_STEP_DONE; /* its log failed while it waited */
+    }
     job->status = flx_cache_state_get(worker, &job->request, &state);
+    if (job->status == FLX_ERR_UNAVAILABLE) {
+        job->status = FLX_OK;
+        flx_durable_park(flx_cache_durable(worker, job->id, job->shard), job);
+        return FLX_STEP_PARKED;
+    }
     if (job->status == FLX_OK && !job->is_counted) {
         job->status = start_resolve(worker, state->owned, job);
     }
     if (job->status != FLX_OK) {
-        return true;
+        return FLX_STEP_DONE;
     }
-    if (job->start_kind == FLX_WATCH_RETAINED && !flx_snapshot_count(worker, state->shard, job)) {
-        return false;
+    if (job->start_kind == FLX_WATCH_RETAINED && !job->walk.is_done &&
+        !flx_snapshot_count(worker, state->shard, job)) {
+        return FLX_STEP_AGAIN;
+    }
+    flx_durable *durable = state->owned->durable;
+    job->wait_end = job->offset;
+    const bool is_at_tail = job->start_kind != FLX_WATCH_OFFSET || job->resnapshot;
+    if (durable != NULL && is_at_tail && flx_cache_settle(durable, job)) {
+        return FLX_STEP_PARKED; /* what is before the start must not be lost any more */
+    }
+    if (job->status != FLX_OK) {
+        return FLX_STEP_DONE;
     }
     flx_shard_seal(&state->owned->shard);
     flx_owned_announce(worker, state->owned);
     const flx_feed *feed = &state->owned->shard.feed;
-    if (job->offset < flx_feed_oldest_offset(feed)) {
+    const bool is_in_ring =
+        job->offset >= flx_feed_oldest_offset(feed) && job->offset <= feed->next_offset;
+    job->is_durable = durable != NULL;
+    if (!is_in_ring && durable == NULL) {
         job->status = FLX_ERR_AGAIN; /* the ring ran over its start while keys were counted */
-        return true;
+        return FLX_STEP_DONE;
     }
-    job->first_sequence = flx_feed_find(feed, job->offset);
+    job->first_sequence = is_in_ring ? flx_feed_find(feed, job->offset) : feed->end;
     job->end_sequence = feed->end;
     job->tail = feed->next_offset;
     if (job->from != worker->index) {
         job->status = flx_frames_collect(job, feed);
     }
-    return true;
+    return FLX_STEP_DONE;
 }
 
 /* ---- back home ---- */
@@ -376,7 +399,7 @@ flx_status flx_watch_ranges(flx_worker *worker, const flx_sub *sub, const flx_se
             .offset = offset,
             .expires_at_millis = change.expires_at_ms,
         };
-        status = flx_event_append(worker, &event);
+        status = flx_event_append(&worker->events, &event);
         records++;
     }
     flx_range range = {0};
@@ -460,7 +483,10 @@ static void wake_overrun(void *arg, flx_sub *sub)
     leave_idle(sub);
     if (sub->cursor < watchers->seen) {
         sub->cursor = watchers->seen;
-        sub->offset = watchers->seen_offset;
+        if (sub->offset <
+            watchers->seen_offset) { /* else it waits for what is not in the ring yet */
+            sub->offset = watchers->seen_offset;
+        }
     }
     worker->link.want_pull(sub->lane->link, true);
 }

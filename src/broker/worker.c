@@ -361,32 +361,23 @@ void flx_job_drop(flx_worker *worker, flx_job *job)
     }
 }
 
-typedef enum job_step {
-    JOB_DONE,
-    JOB_AGAIN, /* it goes on in the next tick */
-    JOB_PARKED /* it waits for a log, and comes back by flx_job_serve or flx_job_ready */
-} job_step;
-
-static job_step job_run(flx_worker *worker, flx_job *job)
+static flx_job_step job_run(flx_worker *worker, flx_job *job)
 {
     switch ((flx_job_kind)job->kind) {
     case FLX_JOB_SUBSCRIBE:
-        return flx_subscribe_job(worker, job) ? JOB_DONE : JOB_PARKED;
+        return flx_subscribe_job(worker, job) ? FLX_STEP_DONE : FLX_STEP_PARKED;
     case FLX_JOB_READ:
     case FLX_JOB_TIME:
     case FLX_JOB_HISTORY:
-        return flx_query_job(worker, job) ? JOB_DONE : JOB_PARKED;
+        return flx_query_job(worker, job) ? FLX_STEP_DONE : FLX_STEP_PARKED;
     case FLX_JOB_CACHE:
-        flx_cache_job(worker, job);
-        return JOB_DONE;
+        return flx_cache_job(worker, job) ? FLX_STEP_DONE : FLX_STEP_PARKED;
     case FLX_JOB_OPERATIONS:
-        flx_operations_job(worker, job);
-        return JOB_DONE;
+        return flx_operations_job(worker, job) ? FLX_STEP_DONE : FLX_STEP_PARKED;
     case FLX_JOB_WATCH:
-        return flx_watch_job(worker, job) ? JOB_DONE : JOB_AGAIN;
+        return flx_watch_job(worker, job);
     case FLX_JOB_PAGE:
-        flx_snapshot_job(worker, job);
-        return JOB_DONE;
+        return flx_snapshot_job(worker, job);
     }
     FLX_UNREACHABLE();
 }
@@ -401,22 +392,23 @@ void flx_job_finish(flx_worker *worker, flx_job *job)
     flx_outbox_post(worker, job->from, &answer);
 }
 
+void flx_job_again(flx_worker *worker, flx_job *job)
+{
+    job->next_free = NULL;
+    *(worker->long_jobs != NULL ? &worker->long_job_last->next_free : &worker->long_jobs) = job;
+    worker->long_job_last = job;
+}
+
 void flx_job_serve(flx_worker *worker, flx_job *job)
 {
     switch (job_run(worker, job)) {
-    case JOB_DONE:
+    case FLX_STEP_DONE:
         flx_job_finish(worker, job);
         return;
-    case JOB_AGAIN:
-        job->next_free = NULL;
-        if (worker->long_jobs == NULL) {
-            worker->long_jobs = job;
-        } else {
-            worker->long_job_last->next_free = job;
-        }
-        worker->long_job_last = job;
+    case FLX_STEP_AGAIN:
+        flx_job_again(worker, job);
         return;
-    case JOB_PARKED:
+    case FLX_STEP_PARKED:
         return;
     }
     FLX_UNREACHABLE();

@@ -109,6 +109,12 @@ typedef struct flx_cache_request {
     int64_t delta;          /* COUNTER_ADD */
 } flx_cache_request;
 
+/* How far a request to a durable cache is. */
+typedef enum flx_cache_step {
+    FLX_CACHE_NEW,
+    FLX_CACHE_SERVED, /* the answer may have to wait */
+} flx_cache_step;
+
 /* What became of it. `value` is the cache's own, until the next call on it. */
 typedef struct flx_cache_reply {
     flx_status status;
@@ -118,6 +124,10 @@ typedef struct flx_cache_reply {
     flx_slice value;
     flx_chunk *chunk; /* what the value lies in; NULL: copy it */
     int64_t sum;
+    /* Durable caches. */
+    bool is_parked;    /* nothing was done: the log is not open yet */
+    bool is_away;      /* the value is to be read from the record at `version` */
+    uint64_t wait_end; /* the answer may leave when all below this offset is safe; 0: now */
 } flx_cache_reply;
 
 struct flx_op_batch;
@@ -165,7 +175,17 @@ typedef struct flx_job {
     flx_range value; /* of the answer, or a block of a log; owned when its chunk is set */
     flx_catalog *catalog;
     struct flx_op_batch *batch; /* OPERATIONS: owned */
+    uint8_t step;               /* CACHE, PAGE, OPERATIONS: flx_cache_step */
+    flx_cache_cursor page_next; /* PAGE: where the next one begins */
+    uint64_t wait_end;          /* while it waits for a mark: of the log it waits for */
 } flx_job;
+
+/* What running a job on its owner came to. */
+typedef enum flx_job_step {
+    FLX_STEP_DONE,
+    FLX_STEP_AGAIN, /* it goes on in the next tick */
+    FLX_STEP_PARKED /* it waits for a log, and comes back by flx_job_serve or flx_job_ready */
+} flx_job_step;
 
 /* ---- mails ---- */
 
@@ -298,6 +318,7 @@ typedef struct flx_waiter {
 
 typedef enum flx_durable_state {
     FLX_DURABLE_OPENING, /* publishes are held, jobs parked */
+    FLX_DURABLE_LOADING, /* the same: a cache's index is being made from the log */
     FLX_DURABLE_OPEN,
     FLX_DURABLE_BROKEN, /* could not be opened, or failed; nothing is taken */
     FLX_DURABLE_CLOSING /* its shard is gone */
@@ -330,6 +351,7 @@ typedef struct flx_durable {
     uint8_t state;  /* flx_durable_state */
     uint8_t ack;    /* flx_ack_rule */
     uint8_t recall; /* flx_recall_state */
+    bool is_cache;
     uint64_t full_since_ns;
     bool is_full;        /* as was told */
     bool is_removed;     /* CLOSING: the files go too */
@@ -341,6 +363,8 @@ typedef struct flx_durable {
     uint32_t waiter_end;
     flx_job *parked_first; /* until it is open */
     flx_job *parked_last;
+    flx_job *settling_first; /* jobs of a cache that wait for a mark, oldest first */
+    flx_job *settling_last;
     flx_list node;          /* in worker.durables */
     flx_list queued;        /* in worker.unopened_logs */
     flx_list moved;         /* in worker.moved_logs */
@@ -385,6 +409,17 @@ typedef struct flx_cache_state {
     flx_owned *owned;
     flx_cache_shard *shard;
     flx_counters counters;
+    /* Durable (cache_log.c): */
+    uint64_t delete_end;         /* offset behind the last delete somebody asked for */
+    uint64_t counter_end;        /* offset behind the last change of a counter */
+    struct flx_cache_load *load; /* while LOADING */
+    struct flx_cache_compaction *compaction;
+    uint64_t
+        compacted_bytes; /* of the log when it was compacted last; 0: not since it was opened */
+    uint32_t reads;      /* of values that are away, on their way */
+    uint32_t old_reads;  /* those begun before the last gathering for a compaction ended */
+    uint32_t round;      /* gatherings that ended */
+    bool is_loaded;      /* the index is whole */
 } flx_cache_state;
 
 /* One publish waiting at a `block` shard. */
@@ -407,11 +442,12 @@ typedef struct flx_mirror {
 
 /* A stream or a cache of the catalog. */
 typedef struct flx_slot {
-    const flx_stream_info *info; /* stream: of worker.catalog; NULL: not there (any more) */
-    bool has_cache;              /* a cache that is there */
-    uint32_t shard_count;        /* of the arrays */
-    flx_owned **owned;           /* [shard], NULL: elsewhere or unused */
-    flx_mirror **mirrors;        /* [shard], NULL: nobody here reads it */
+    const flx_stream_info *info;   /* stream: of worker.catalog; NULL: not there (any more) */
+    bool has_cache;                /* a cache that is there */
+    flx_cache_info *durable_cache; /* what it is, when it is durable; a copy */
+    uint32_t shard_count;          /* of the arrays */
+    flx_owned **owned;             /* [shard], NULL: elsewhere or unused */
+    flx_mirror **mirrors;          /* [shard], NULL: nobody here reads it */
 } flx_slot;
 
 typedef struct flx_slots { /* [id] of the catalog */
@@ -678,6 +714,8 @@ void flx_job_send(flx_worker *worker, flx_job *job, uint32_t owner);
 void flx_job_serve(flx_worker *worker, flx_job *job);
 /* Hands the answer to who asked, here or on another worker. */
 void flx_job_finish(flx_worker *worker, flx_job *job);
+/* The job goes on, here, in the next tick. */
+void flx_job_again(flx_worker *worker, flx_job *job);
 /* The answer of a job that was parked is there: goes out in the next tick. */
 void flx_job_ready(flx_worker *worker, flx_job *job);
 uint64_t flx_worker_random(flx_worker *worker);
@@ -718,7 +756,7 @@ void flx_streams_refresh(flx_worker *worker); /* after a catalog swap */
 void flx_streams_done(flx_worker *worker);
 
 /* durable.c: the logs of the shards owned here. */
-flx_status flx_durable_new(flx_worker *worker, flx_owned *owned, const flx_stream_info *info,
+flx_status flx_durable_new(flx_worker *worker, flx_owned *owned, const flx_slot *slot,
                            uint32_t shard);
 /* The shard goes; the log is closed, and removed when the stream is gone too. Answers who waits. */
 void flx_durable_release(flx_durable *durable, bool is_removed);
@@ -742,7 +780,13 @@ void flx_durable_staged(flx_durable *durable);
 bool flx_durable_wait(flx_durable *durable, const flx_asker *asker, uint64_t offset);
 /* The job waits for the log to open; flx_job_serve is called again then. */
 void flx_durable_park(flx_durable *durable, flx_job *job);
-void flx_durable_update(flx_durable *durable, const flx_stream_info *info); /* a new catalog */
+/* Everything below it is as safe as an ack says. */
+uint64_t flx_durable_ack_mark(const flx_durable *durable);
+/* A cache's index is whole, or could not be made: `status`, and why. */
+/* Has it looked at in the next tick. */
+void flx_durable_moved(flx_durable *durable);
+void flx_durable_loaded(flx_durable *durable, flx_status status, const flx_error *error);
+void flx_durable_update(flx_durable *durable, const flx_slot *slot); /* a new catalog */
 void flx_durable_tell(const flx_durable *durable, flx_log_news_kind kind, const flx_error *error);
 
 /* durable_read.c: what asks the log of a shard owned here. True: the job is answered. */
@@ -870,12 +914,12 @@ void flx_query_done(flx_lane *lane, flx_job *job);
 
 /* query_cache.c: cache requests as JSON. */
 void flx_cache_message(flx_lane *lane, const flx_msg *msg);
-void flx_cache_job(flx_worker *worker, flx_job *job); /* on the owner */
+bool flx_cache_job(flx_worker *worker, flx_job *job); /* on the owner; true: answered */
 void flx_cache_answer(flx_lane *lane, flx_job *job);  /* back home */
 
 /* operations.c: the same and others as operations, many in a frame. */
 void flx_operations_frame(flx_lane *lane, const flx_frame *frame);
-void flx_operations_job(flx_worker *worker, flx_job *job);  /* on the owner */
+bool flx_operations_job(flx_worker *worker, flx_job *job);  /* on the owner; true: answered */
 void flx_operations_done(flx_worker *worker, flx_job *job); /* back home */
 void flx_operations_post(flx_worker *worker);               /* what the tick gathered */
 void flx_operations_resume(flx_lane *lane);    /* with the rest of a frame, as far as it may */
@@ -894,19 +938,48 @@ uint64_t flx_cache_expiry_ms(const flx_worker *worker, uint64_t ttl_ms); /* UINT
 void flx_cache_serve(flx_worker *worker, const flx_cache_request *request, flx_cache_reply *reply);
 flx_code flx_cache_refusal(flx_status status, const char **ret_message);
 
+/* cache_log.c: caches whose log is on disk. */
+void flx_cache_load_begin(flx_durable *durable); /* OPEN so far; LOADING from here on */
+void flx_cache_load_go(flx_durable *durable);    /* a tick: goes on */
+void flx_cache_load_cancel(flx_durable *durable);
+/* Keeps the answer until all below job.wait_end is safe; false: it is. The job is served again. */
+bool flx_cache_settle(flx_durable *durable, flx_job *job);
+/* Reads the value of the put at offset `version` into job.value, or says in job.status why not; the
+ * job is served again in the next tick. */
+void flx_cache_fetch(flx_durable *durable, flx_job *job, uint64_t version);
+/* The values of a page that are in the log only. Adding makes it (NULL at first); false: no memory. */
+typedef struct flx_away flx_away;
+bool flx_away_add(flx_away **away, uint64_t version);
+flx_away *flx_away_free(flx_away *away);
+/* Takes `away`: appends its events to job.value, then the job is served again. */
+void flx_away_begin(flx_durable *durable, flx_away *away, flx_job *job);
+/* A read that must find what was there when it began: compaction waits for it. */
+uint32_t flx_cache_read_hold(flx_cache_state *state);
+void flx_cache_read_release(flx_cache_state *state, uint32_t round);
+
+/* cache_compact.c */
+/* Whether what was read from `offset` on may not be every change. */
+bool flx_cache_may_be_collapsed(const flx_durable *durable, uint64_t offset);
+void flx_cache_compact_look(flx_durable *durable); /* a tick in which its log moved */
+void flx_cache_state_stop(flx_cache_state *state); /* before its log is closed */
+
 /* changes.c: cache shards above their logs. */
-/* The cache shard of a request, made at the first use. FLX_ERR_NOT_FOUND, FLX_ERR_NOMEM. */
+/* The cache shard of a request, made at the first use. FLX_ERR_NOT_FOUND, FLX_ERR_NOMEM;
+ * FLX_ERR_UNAVAILABLE: its log is not open yet (park the job); or why the log never will be. */
 flx_status flx_cache_state_get(flx_worker *worker, const flx_cache_request *request,
                                flx_cache_state **ret_state);
+/* Its log; NULL: memory is all it has, or it is gone. */
+flx_durable *flx_cache_durable(flx_worker *worker, uint32_t id, uint32_t shard);
 /* NULL: there is none. */
 flx_cache_state *flx_cache_state_find(flx_worker *worker, uint32_t id, uint32_t shard);
+flx_status flx_cache_state_new(flx_worker *worker, flx_owned *owned);
 flx_cache_state *flx_cache_state_free(flx_cache_state *state);
 void flx_caches_tick(flx_worker *worker);
 void flx_caches_done(flx_worker *worker);
 
 /* watch.c */
 void flx_watch_message(flx_lane *lane, const struct flx_msg_cache_watch *msg);
-bool flx_watch_job(flx_worker *worker, flx_job *job); /* on the owner; false: goes on next tick */
+flx_job_step flx_watch_job(flx_worker *worker, flx_job *job); /* on the owner */
 void flx_watch_started(flx_lane *lane, flx_sub *sub, const flx_job *job);
 void flx_watch_free(flx_worker *worker, flx_sub *sub);
 /* Where a watch that cannot go on takes up again without a gap. */
@@ -934,15 +1007,16 @@ flx_status flx_watch_ranges(flx_worker *worker, const flx_sub *sub, const flx_se
 typedef enum flx_page_step { FLX_PAGE_READ, FLX_PAGE_WAIT, FLX_PAGE_END } flx_page_step;
 /* The next part of a watch's snapshot: READ with a range (chunk NULL: an empty part). */
 flx_page_step flx_snapshot_next(flx_worker *worker, flx_sub *sub, flx_range *ret_range);
-void flx_snapshot_job(flx_worker *worker, flx_job *job);  /* a PAGE, on the owner */
-void flx_snapshot_done(flx_worker *worker, flx_job *job); /* back home */
+flx_job_step flx_snapshot_job(flx_worker *worker, flx_job *job); /* a PAGE, on the owner */
+void flx_snapshot_done(flx_worker *worker, flx_job *job);        /* back home */
 /* Counts on; true: all that job.key asks for, of versions before job.offset, is in job.found. */
 bool flx_snapshot_count(flx_worker *worker, const flx_cache_shard *shard, flx_job *job);
 #define FLX_PAGES_A_PULL 4 /* then others have their turn */
 void flx_snapshots_tick(flx_worker *worker);
 void flx_snapshots_done(flx_worker *worker);
-/* Appends a cache_event to worker.events. FLX_ERR_NOMEM, FLX_ERR_TOO_LARGE. */
-flx_status flx_event_append(flx_worker *worker, const struct flx_msg_cache_event *event);
+#define FLX_EVENTS_BYTES_MAX (64u << 20) /* of one page or frame: a few of the largest events */
+/* Appends a cache_event. FLX_ERR_NOMEM, FLX_ERR_TOO_LARGE. */
+flx_status flx_event_append(flx_buffer *events, const struct flx_msg_cache_event *event);
 /* What worker.events holds, as a range (chunk NULL: nothing); empties it. FLX_ERR_NOMEM. */
 flx_status flx_events_take(flx_worker *worker, flx_range *ret_range);
 

@@ -132,7 +132,8 @@ static uint32_t least_u32(uint32_t a, uint32_t b)
 
 static flx_status make_parts(flx_client *client, flx_error *reterr)
 {
-    const flx_loop_options loop_options = {.busy_poll_us = client->options.busy_poll_us};
+    const flx_loop_options loop_options = {.busy_poll_us = client->options.busy_poll_us,
+                                           .adaptive = !client->options.no_adaptive_poll};
     flx_status status = flx_loop_new(&loop_options, &client->loop, reterr);
     if (status != FLX_OK)
         return status;

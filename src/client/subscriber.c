@@ -55,10 +55,9 @@ static flx_status make_shards(flx_subscriber *subscriber, uint32_t first, uint32
         shards[i].shard = first + i;
         shards[i].backoff =
             (flx_backoff){.min_ms = options->backoff_min_ms, .max_ms = options->backoff_max_ms};
-        /* Watches stay where they are dealt to: a cache may have a crowd of them. */
-        flx_seat_init(&shards[i].seat, &subscriber->member,
-                      subscriber->watching != NULL ? NULL : &subscriber->name,
-                      FLX_PLACEMENT_SUBSCRIBE, first + i);
+        flx_seat_init(&shards[i].seat, &subscriber->member, &subscriber->name,
+                      subscriber->watching != NULL ? FLX_PLACEMENT_CACHE : FLX_PLACEMENT_SUBSCRIBE,
+                      first + i);
         flx_resume_init(&shards[i].resume, subscriber->options.from, subscriber->options.offset);
         if (subscriber->watching != NULL)
             flx_watch_resume_init(&shards[i].watch_resume, subscriber->watching->from,

@@ -30,6 +30,10 @@
         "threads that carry data, one loop each; 0: one a processor")                              \
     KEY(busy_poll_us, US, "FELIX_BUSY_POLL_US", NULL, "0", 0, 1000000, NULL, RESTART,              \
         "how long a worker looks again before it sleeps; buys latency with processor time")        \
+    KEY(adaptive_poll, BOOL, "FELIX_ADAPTIVE_POLL", NULL, "true", 0, 0, NULL, RESTART,             \
+        "without busy_poll_us: a worker looks again for at most 100us before it sleeps, while "    \
+        "its "                                                                                     \
+        "last waits say that this costs less than sleeping")                                       \
     KEY(profile, CHOICE, "FELIX_PROFILE", NULL, "balanced", 0, 0,                                  \
         "balanced|low-latency|throughput", RESTART,                                                \
         "named set of values for keys that nothing else sets; docs/ops/tuning.md has what each "   \

@@ -36,6 +36,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/spin.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -47,7 +48,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOOP_EVENTS_MAX 256 /* descriptors a tick; the rest waits its turn in epoll's list */
+#define LOOP_EVENTS_MAX 256   /* descriptors a tick; the rest waits its turn in epoll's list */
+#define LOOK_NS_MAX     25000 /* a look that took longer was not ours alone; it takes half a us */
 #define HEAP_ARITY      4
 #define HEAP_CAP_FIRST  64
 #define HEAP_CAP_MAX    ((uint32_t)1 << 28)
@@ -65,6 +67,9 @@ struct flx_loop {
     int wake_fd;
     uint64_t now_ns;
     uint64_t busy_poll_ns;
+    bool adaptive;
+    bool bulk;       /* flx_loop_note_bulk, since the last wait */
+    flx_spin spin;   /* with `adaptive` */
     bool has_pwait2; /* false after the kernel said ENOSYS */
     bool is_ticking;
     bool is_firing;
@@ -347,20 +352,27 @@ static bool was_woken(const flx_loop *loop)
     return atomic_load_explicit(&loop->state, memory_order_relaxed) == STATE_WOKEN;
 }
 
-/* Looks again and again without sleeping, for busy_poll_ns at most. As epoll_wait. */
-static int wait_busily(flx_loop *loop, uint64_t deadline_ns)
+/* Looks again and again without sleeping, for `budget_ns` at most. As epoll_wait. *ret_contended: one
+ * look took so long that something else must have run here. */
+static int wait_busily(flx_loop *loop, uint64_t now_ns, uint64_t deadline_ns, uint64_t budget_ns,
+                       bool *ret_contended)
 {
-    uint64_t now_ns = flx_clock_monotonic_ns();
-    const uint64_t end_ns = now_ns + loop->busy_poll_ns;
+    const uint64_t end_ns = now_ns + budget_ns;
     int count = 0;
     while (count == 0 && now_ns < end_ns && now_ns < deadline_ns && !was_woken(loop)) {
         count = wait_ns_at_most(loop, 0);
-        if (count == 0) {
+        if (count == 0 && !loop->adaptive) {
             /* Whoever we wait for may want this processor: spinning through our time slice would
-             * keep the answer from coming. Alone on it, this costs a third of a microsecond. */
+             * keep the answer from coming. Alone on it, this costs a third of a microsecond. With
+             * `adaptive` the time is short and common/spin notices; and yielding would let work of
+             * the lowest class have the processor, for milliseconds. */
             (void)sched_yield();
         }
+        const uint64_t before_ns = now_ns;
         now_ns = flx_clock_monotonic_ns();
+        if (now_ns - before_ns > LOOK_NS_MAX) {
+            *ret_contended = true;
+        }
     }
     return count;
 }
@@ -381,23 +393,50 @@ static int wait_asleep(flx_loop *loop, uint64_t deadline_ns)
     return wait_ns_at_most(loop, wait_ns);
 }
 
+/* As long awake as is configured, then asleep. As epoll_wait. */
+static int wait_plainly(flx_loop *loop, uint64_t deadline_ns)
+{
+    bool contended = false;
+    int count = 0;
+    if (loop->busy_poll_ns > 0) {
+        count = wait_busily(loop, flx_clock_monotonic_ns(), deadline_ns, loop->busy_poll_ns,
+                            &contended);
+    }
+    return count != 0 ? count : wait_asleep(loop, deadline_ns);
+}
+
+/* As long awake as the last waits say is worth it, then asleep. As epoll_wait. */
+static int wait_adaptively(flx_loop *loop, uint64_t deadline_ns)
+{
+    const uint64_t begin_ns = flx_clock_monotonic_ns();
+    const uint64_t budget_ns = flx_spin_budget_ns(&loop->spin);
+    bool against = loop->bulk;
+    int count = 0;
+    loop->bulk = false;
+    if (was_woken(loop)) { /* no wait at all, so nothing is learned */
+        return wait_ns_at_most(loop, 0);
+    }
+    if (budget_ns > 0) {
+        count = wait_busily(loop, begin_ns, deadline_ns, budget_ns, &against);
+    }
+    if (count == 0) {
+        count = wait_asleep(loop, deadline_ns);
+    }
+    const int sys_errno = errno;
+    flx_spin_note(&loop->spin, flx_clock_monotonic_ns() - begin_ns, against);
+    errno = sys_errno;
+    return count;
+}
+
 static flx_status wait_for_events(flx_loop *loop, uint64_t deadline_ns, flx_error *reterr)
 {
     const uint64_t timer_ns = flx_loop_next_deadline_ns(loop);
     if (timer_ns < deadline_ns) {
         deadline_ns = timer_ns;
     }
-    int count = 0;
-    if (deadline_ns == 0) {
-        count = wait_ns_at_most(loop, 0);
-    } else {
-        if (loop->busy_poll_ns > 0) {
-            count = wait_busily(loop, deadline_ns);
-        }
-        if (count == 0) {
-            count = wait_asleep(loop, deadline_ns);
-        }
-    }
+    const int count = deadline_ns == 0 ? wait_ns_at_most(loop, 0)
+                      : loop->adaptive ? wait_adaptively(loop, deadline_ns)
+                                       : wait_plainly(loop, deadline_ns);
     const int sys_errno = errno;
     /* Acquire: what a waker wrote before its wake is visible from here on. */
     (void)atomic_exchange(&loop->state, STATE_AWAKE);
@@ -467,6 +506,11 @@ void flx_loop_stop(flx_loop *loop)
     flx_loop_wake(loop);
 }
 
+void flx_loop_note_bulk(flx_loop *loop)
+{
+    loop->bulk = true;
+}
+
 uint64_t flx_loop_now_ns(const flx_loop *loop)
 {
     return loop->now_ns;
@@ -504,6 +548,7 @@ flx_status flx_loop_new(const flx_loop_options *options, flx_loop **ret_loop, fl
     }
     *loop = (flx_loop){.epoll_fd = -1, .wake_fd = -1, .has_pwait2 = true};
     loop->busy_poll_ns = options == NULL ? 0 : options->busy_poll_us * FLX_NS_PER_US;
+    loop->adaptive = options != NULL && options->adaptive && loop->busy_poll_ns == 0;
     atomic_init(&loop->state, STATE_ASLEEP); /* as between two steps */
     atomic_init(&loop->is_stopping, false);
     const flx_status status = open_descriptors(loop, reterr);

@@ -45,7 +45,8 @@ typedef struct flx_tick_hook {
 } flx_tick_hook;
 
 typedef struct flx_loop_options {
-    uint32_t busy_poll_us; /* how long to look again before sleeping; 0: sleep at once */
+    uint32_t busy_poll_us; /* how long to look again before sleeping; 0: see `adaptive` */
+    bool adaptive; /* look again for a moment where that costs less than sleeping: common/spin */
 } flx_loop_options;
 
 /* `options` NULL: defaults. FLX_ERR_IO (no descriptor left), FLX_ERR_NOMEM. */
@@ -78,6 +79,10 @@ uint64_t flx_loop_now_ns(const flx_loop *loop);
 flx_status flx_loop_run(flx_loop *loop, flx_error *reterr);
 /* One tick that waits until `deadline_ns` at the most (0: does not wait; FLX_LOOP_NEVER: no bound). */
 flx_status flx_loop_step(flx_loop *loop, uint64_t deadline_ns, flx_error *reterr);
+
+/* This tick had much to do at once: with `adaptive`, waiting for such work is done asleep, because
+ * the longer it waits the more of it shares a tick. In a callback. */
+void flx_loop_note_bulk(flx_loop *loop);
 
 /* Makes a waiting loop tick soon. Any thread; many calls before the tick are one. */
 void flx_loop_wake(flx_loop *loop);

@@ -72,6 +72,7 @@ typedef struct flx_cache_info {
     char namespace_[FLX_NAME_MAX + 1];
     char name[FLX_NAME_MAX + 1];
     char display_name[FLX_NAME_MAX + 1];
+    bool durable; /* its changes are on disk: an ack means synced, by a commit of its group */
     uint32_t replication_factor;
     char consistency[8];
 } flx_cache_info;

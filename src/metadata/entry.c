@@ -179,12 +179,12 @@ json_t *flx_entry_to_json(const flx_entry *entry)
     case FLX_KIND_STREAM:
         return stream_to_json(&entry->stream);
     case FLX_KIND_CACHE:
-        return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s}", "tenant_id", entry->cache.tenant,
-                         "namespace", entry->cache.namespace_, "cache", entry->cache.name,
-                         "display_name", entry->cache.display_name, "shards",
+        return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:b}", "tenant_id",
+                         entry->cache.tenant, "namespace", entry->cache.namespace_, "cache",
+                         entry->cache.name, "display_name", entry->cache.display_name, "shards",
                          (json_int_t)entry->cache.shards, "replication_factor",
                          (json_int_t)entry->cache.replication_factor, "consistency",
-                         entry->cache.consistency);
+                         entry->cache.consistency, "durable", entry->cache.durable ? 1 : 0);
     case FLX_KIND_COUNT:
         break;
     }
@@ -440,6 +440,9 @@ static flx_status read_cache(const json_t *body, flx_cache_info *cache, flx_erro
     if (status == FLX_OK) {
         status = read_count(body, "replication_factor", FLX_REPLICATION_FACTOR_MAX,
                             &cache->replication_factor, reterr);
+    }
+    if (status == FLX_OK) {
+        status = flx_json_get_bool(body, "durable", FLX_JSON_OPTIONAL, &cache->durable, reterr);
     }
     return status == FLX_OK ? read_word(body, "consistency", cache->consistency,
                                         sizeof cache->consistency, reterr)

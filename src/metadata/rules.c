@@ -141,6 +141,17 @@ static flx_status check_consistency(const char *consistency, const flx_abilities
     return status;
 }
 
+static flx_status check_durable(const char *what, bool durable, const flx_abilities *abilities,
+                                flx_error *reterr)
+{
+    if (durable && abilities != NULL && !abilities->durable) {
+        return flx_fail(reterr, FLX_ERR_UNSUPPORTED,
+                        "durable: durable %s need a data directory, which this node does not have",
+                        what);
+    }
+    return FLX_OK;
+}
+
 /* An ack never promises more than the stream's storage can keep (README.md, rule 4). */
 static flx_status check_ack(const flx_stream_info *info, const flx_abilities *abilities,
                             flx_error *reterr)
@@ -222,11 +233,8 @@ flx_status flx_stream_info_check(const flx_stream_info *info, const flx_abilitie
         status = flx_fail(reterr, FLX_ERR_INVALID,
                           "slow_policy: must be lag, drop_new, drop_old or block");
     }
-    if (status == FLX_OK && info->durable && abilities != NULL && !abilities->durable) {
-        status =
-            flx_fail(reterr, FLX_ERR_UNSUPPORTED,
-                     "durable: durable streams need a data directory, which this node does not "
-                     "have");
+    if (status == FLX_OK) {
+        status = check_durable("streams", info->durable, abilities, reterr);
     }
     if (status == FLX_OK) {
         status = check_consistency(info->consistency, abilities, reterr);
@@ -253,6 +261,9 @@ flx_status flx_cache_info_check(const flx_cache_info *info, const flx_abilities 
     }
     if (status == FLX_OK) {
         status = flx_display_name_check(info->display_name, reterr);
+    }
+    if (status == FLX_OK) {
+        status = check_durable("caches", info->durable, abilities, reterr);
     }
     return status == FLX_OK ? check_consistency(info->consistency, abilities, reterr) : status;
 }
@@ -282,7 +293,7 @@ bool flx_cache_info_equal(const flx_cache_info *a, const flx_cache_info *b)
                       (const char *const[]){b->tenant, b->namespace_, b->name}) &&
            strcmp(a->display_name, b->display_name) == 0 &&
            strcmp(a->consistency, b->consistency) == 0 && a->shards == b->shards &&
-           a->replication_factor == b->replication_factor;
+           a->durable == b->durable && a->replication_factor == b->replication_factor;
 }
 
 flx_ack_rule flx_ack_rule_default(bool durable, bool quorum)

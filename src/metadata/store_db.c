@@ -51,6 +51,8 @@ static const char *const migrations[] = {
     ("ALTER TABLE streams ADD COLUMN fsync INTEGER NOT NULL DEFAULT 0;"
      "ALTER TABLE streams ADD COLUMN fsync_ms INTEGER NOT NULL DEFAULT 0;"
      "ALTER TABLE streams ADD COLUMN retention_records INTEGER NOT NULL DEFAULT 0;"),
+    /* 3: caches that are durable */
+    ("ALTER TABLE caches ADD COLUMN durable INTEGER NOT NULL DEFAULT 0;"),
 };
 
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
@@ -61,7 +63,7 @@ static const char *const migrations[] = {
     "retention_bytes, retention_age_s, kind, consistency, delivery, region, fsync, fsync_ms, "     \
     "retention_records"
 #define CACHE_COLUMNS                                                                              \
-    "tenant, namespace, name, display_name, shards, replication_factor, consistency"
+    "tenant, namespace, name, display_name, shards, replication_factor, consistency, durable"
 
 /* LIST: 1-3 the key to begin after, 4-5 tenant and namespace ('' = any), 6 the last tenant to look
  * at (so that the index scan ends), 7 how many. */
@@ -119,9 +121,9 @@ static const char *const sql_of_kind[FLX_KIND_COUNT][FLX_SQL_KIND_COUNT] = {
             [FLX_SQL_GET] = ("SELECT id, " CACHE_COLUMNS " FROM caches "
                              "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),
             [FLX_SQL_INSERT] = ("INSERT INTO caches(" CACHE_COLUMNS ") "
-                                "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
+                                "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
             [FLX_SQL_UPDATE] = ("UPDATE caches SET display_name = ?4, shards = ?5, "
-                                "replication_factor = ?6, consistency = ?7 "
+                                "replication_factor = ?6, consistency = ?7, durable = ?8 "
                                 "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),
             [FLX_SQL_DELETE] =
                 ("DELETE FROM caches WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),

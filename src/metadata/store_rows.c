@@ -80,6 +80,7 @@ void flx_store_db_bind_entry(sqlite3_stmt *stmt, const flx_entry *entry)
         bind_number(stmt, 5, entry->cache.shards);
         bind_number(stmt, 6, entry->cache.replication_factor);
         bind_words(stmt, 7, entry->cache.consistency);
+        bind_number(stmt, 8, entry->cache.durable ? 1 : 0);
         return;
     case FLX_KIND_COUNT:
         break;
@@ -152,6 +153,7 @@ static void take_cache(row *from, flx_cache_info *cache, uint32_t id)
     cache->shards = (uint32_t)take_number(from, UINT32_MAX);
     cache->replication_factor = (uint32_t)take_number(from, UINT32_MAX);
     take_text(from, cache->consistency, sizeof cache->consistency);
+    cache->durable = take_number(from, 1) == 1;
 }
 
 flx_status flx_store_db_read_entry(const flx_store_db *db, sqlite3_stmt *stmt, flx_kind kind,

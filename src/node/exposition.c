@@ -85,6 +85,10 @@ static const family worker_families[] = {
            "Bytes of torn tails cut off when logs were opened."),
     WORKER("felix_log_blocks_read_total", "counter", log_blocks_read,
            "Blocks of logs handed to readers."),
+    WORKER("felix_log_compactions_total", "counter", log_compactions,
+           "Runs of segments of durable caches that were compacted into one."),
+    WORKER("felix_cache_away_entries", "gauge", cache_away,
+           "Entries of durable caches whose value is on disk only."),
     WORKER("felix_worker_mails_total", "counter", mails_in, "Messages between workers."),
 };
 

@@ -226,6 +226,7 @@ static flx_status make_workers(flx_node *node, flx_error *reterr)
     flx_worker_thread_options options = {
         .count = node->worker_count,
         .busy_poll_us = config->busy_poll_us,
+        .adaptive_poll = config->adaptive_poll,
         .credentials = node->credentials,
         .issuer = FLX_TOKEN_ISSUER,
         .audience = FLX_TOKEN_AUDIENCE_BROKER,

@@ -456,7 +456,8 @@ flx_status flx_worker_thread_new(const flx_worker_thread_options *options,
         return flx_fail(reterr, FLX_ERR_NOMEM, "start worker %u: out of memory", options->index);
     }
     thread->options = *options;
-    const flx_loop_options loop = {.busy_poll_us = options->busy_poll_us};
+    const flx_loop_options loop = {.busy_poll_us = options->busy_poll_us,
+                                   .adaptive = options->adaptive_poll};
     flx_status status = flx_loop_new(&loop, &thread->loop, reterr);
     if (status == FLX_OK) {
         status = flx_mailbox_new(MAILS_MAX, thread->loop, &thread->mails, reterr);

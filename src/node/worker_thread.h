@@ -24,6 +24,7 @@ typedef struct flx_worker_thread_options {
     uint32_t index;
     uint32_t count;
     uint32_t busy_poll_us;
+    bool adaptive_poll;
     int cpu; /* the processor its thread is bound to; -1: to none */
     flx_quic_group *group;
     flx_credentials *credentials; /* borrowed until freed */

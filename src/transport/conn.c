@@ -236,9 +236,10 @@ static int on_stream_close(ngtcp2_conn *qc, uint32_t flags, int64_t id, uint64_t
     flx_quic_stream *stream = stream_user_data;
     if (stream == NULL)
         return 0;
-    /* Of a STOP_SENDING ngtcp2 says no more than this: the send side ended with a code, not by FIN. */
+    /* Of a STOP_SENDING ngtcp2 says no more than this: the send side ended, and neither by our FIN nor
+     * by our reset. */
     if ((flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET) != 0 && stream->writable &&
-        !stream->fin_sent && !stream->reset_seen)
+        !stream->fin_sent && !stream->reset)
         flx_stream_stopped(stream, code);
     if (!stream->local && ngtcp2_is_bidi_stream(id) != 0)
         ngtcp2_conn_extend_max_streams_bidi(qc, 1);
@@ -261,7 +262,6 @@ static int on_stream_reset(ngtcp2_conn *qc, int64_t id, uint64_t final_size, uin
     flx_quic_stream *stream = stream_user_data;
     if (stream == NULL)
         return 0;
-    stream->reset_seen = true;
     if (!conn->ending && endpoint->events.stream_reset != NULL)
         endpoint->events.stream_reset(endpoint->arg, stream, code);
     flx_stream_read_done(stream);

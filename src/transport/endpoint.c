@@ -19,7 +19,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define RECEIVES_MAX 2 /* calls a tick while they come back full */
+#define RECEIVES_MAX     2 /* calls a tick while they come back full */
+#define TICK_PACKETS_FEW 3 /* in and out; more is bulk (flx_loop_note_bulk) */
 
 /* --- receive -------------------------------------------------------------------------------- */
 
@@ -28,6 +29,7 @@ void flx_endpoint_datagram(flx_quic_endpoint *endpoint, udp_socket *socket, cons
 {
     ngtcp2_version_cid vc;
     STAT_ADD(endpoint, packets_in, 1);
+    endpoint->tick_packets++;
     STAT_ADD(endpoint, bytes_in, len);
     if (len == 0)
         return;
@@ -170,6 +172,9 @@ static void on_tick(void *arg, uint64_t now_ns)
     if (!endpoint->tx->blocked)
         (void)flx_udp_tx_send(endpoint);
     endpoint->in_tick = false;
+    if (endpoint->tick_packets > TICK_PACKETS_FEW)
+        flx_loop_note_bulk(endpoint->loop);
+    endpoint->tick_packets = 0;
     if (!TAILQ_EMPTY(&endpoint->dirty) && !endpoint->tx->blocked) {
         come_again(endpoint);
     } else if (endpoint->again_set) {

@@ -242,7 +242,6 @@ struct flx_quic_stream {
     bool reset : 1; /* asked for, see `op` */
     bool stop : 1;
     bool stop_done : 1;
-    bool reset_seen : 1; /* the peer's RESET_STREAM came */
     bool read_done : 1;  /* the peer's one-way stream is over, see stream.c */
     bool stopped : 1;    /* the peer's STOP_SENDING; to be told */
     bool told_stopped : 1;
@@ -438,7 +437,8 @@ struct flx_quic_endpoint {
     flx_tick_hook hook;
     flx_timer again; /* keeps the loop from sleeping while connections are dirty */
     bool again_set;
-    bool in_tick; /* work of ours comes before the hook of this tick */
+    uint32_t tick_packets; /* received and built in this tick */
+    bool in_tick;          /* work of ours comes before the hook of this tick */
     bool refusing;
     bool freeing;
     cidmap cids;

@@ -294,7 +294,9 @@ void flx_udp_tx_commit(flx_quic_endpoint *endpoint, const struct sockaddr *local
     if (control_len == 0)
         header->msg_control = NULL;
     tx->used += len;
-    STAT_ADD(endpoint, packets_out, (len + segment - 1) / segment);
+    const uint32_t packets = (uint32_t)((len + segment - 1) / segment);
+    STAT_ADD(endpoint, packets_out, packets);
+    endpoint->tick_packets += packets;
     STAT_ADD(endpoint, bytes_out, len);
 }
 

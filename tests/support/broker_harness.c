@@ -286,12 +286,13 @@ static bool add_durable(flx_catalog_builder *builder, uint32_t first_id)
 }
 
 static flx_status add_cache(flx_catalog_builder *builder, uint32_t id, const char *name,
-                            uint32_t shards)
+                            uint32_t shards, bool durable)
 {
     flx_cache_info info;
     flx_cache_info_init(&info, "t1", "default", name);
     info.id = id;
     info.shards = shards;
+    info.durable = durable;
     return flx_catalog_builder_cache(builder, &info, NULL);
 }
 
@@ -306,8 +307,12 @@ static flx_catalog *catalog_new(hx *h, bool with_demo)
     ok = ok && add_stream(builder, 4, "oldest", 1, FLX_SLOW_DROP_OLD) == FLX_OK;
     ok = ok && add_stream(builder, 5, "wait", 1, FLX_SLOW_BLOCK) == FLX_OK;
     ok = ok && (h->options.disk == NULL || add_durable(builder, h->durable_ids));
-    ok = ok && (!with_demo || add_cache(builder, 1, "primary", 1) == FLX_OK);
-    ok = ok && add_cache(builder, 2, "cached", 4) == FLX_OK;
+    ok = ok && (!with_demo || add_cache(builder, 1, "primary", 1, false) == FLX_OK);
+    ok = ok && add_cache(builder, 2, "cached", 4, false) == FLX_OK;
+    if (h->options.disk != NULL) {
+        ok = ok && add_cache(builder, h->durable_ids, "safe", 1, true) == FLX_OK;
+        ok = ok && add_cache(builder, h->durable_ids + 1, "safe4", 4, true) == FLX_OK;
+    }
     ok = ok && flx_catalog_builder_finish(builder, ++h->version, &catalog, NULL) == FLX_OK;
     flx_catalog_builder_free(builder);
     return ok ? catalog : NULL;
@@ -419,7 +424,7 @@ hx *hx_new(const hx_options *options)
     h->options = *options;
     h->count = options->workers == 0 ? 1 : options->workers;
     h->now_ns = UINT64_C(1000000000);
-    h->wall_us = UINT64_C(1700000000000000);
+    h->wall_us = UINT64_C(1700000000000000) + options->wall_ms * 1000;
     h->durable_ids = 10;
     (void)flx_seats_new(&h->seats, NULL);
     bool ok = tokens_new(h) && (h->catalog = catalog_new(h, true)) != NULL;

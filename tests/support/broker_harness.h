@@ -14,6 +14,7 @@
  * "newest", "oldest", "wait" (drop_new, drop_old, block), cache "primary" (1 shard), "cached" (4).
  * With a disk also durable ones: "logged" (synced), "logged4" (4 shards), "written", "accepted",
  * "kept" (synced, block) and "bounded" (synced, at most 40 records in segments as small as may be).
+ * Durable caches: "safe" (1 shard), "safe4" (4).
  * A failed expectation of the harness itself stops the process.
  */
 #ifndef FLX_TESTS_BROKER_HARNESS_H
@@ -38,8 +39,9 @@ typedef struct hx_options {
     const uint16_t *listener_ports;
     size_t listener_port_count;
     flx_worker_limits limits;
-    flx_disk *disk; /* borrowed; NULL: no durable streams */
-    bool manual_io; /* nothing is written until hx_io says so; otherwise as soon as it is asked */
+    flx_disk *disk;   /* borrowed; NULL: no durable streams */
+    uint64_t wall_ms; /* how much later than usual it begins */
+    bool manual_io;   /* nothing is written until hx_io says so; otherwise as soon as it is asked */
 } hx_options;
 
 /* NULL only when an allocation was made to fail. */

@@ -48,6 +48,7 @@ static const cli_column stream_upright[] = {{"Name", "stream", false, 0},
                                             {NULL, NULL, false, 0}};
 
 static const cli_column cache_columns[] = {{"NAME", "cache", false, 0},
+                                           {"DURABLE", "durable", false, 0},
                                            {"DISPLAY NAME", "display_name", false, 0},
                                            {"SHARDS", "shards", false, 0},
                                            {"REPLICAS", "replication_factor", false, 0},
@@ -58,6 +59,7 @@ static const cli_column cache_upright[] = {{"Name", "cache", false, 0},
                                            {"Display name", "display_name", false, 0},
                                            {"Tenant", "tenant_id", false, 0},
                                            {"Namespace", "namespace", false, 0},
+                                           {"Durable", "durable", false, 0},
                                            {"Shards", "shards", false, 0},
                                            {"Replicas", "replication_factor", false, 0},
                                            {"Consistency", "consistency", false, 0},
@@ -354,10 +356,10 @@ cli_exit cli_cmd_cache_create(cli_run *run)
         return code;
     }
     const char *title = cli_args_flag(&run->args, "display-name");
-    json_t *body =
-        json_pack("{s:s, s:s, s:I, s:I, s:s}", "cache", name.name, "display_name",
-                  title != NULL ? title : name.name, "shards", (json_int_t)shards,
-                  "replication_factor", (json_int_t)replicas, "consistency", consistency_word(run));
+    json_t *body = json_pack("{s:s, s:s, s:I, s:I, s:s, s:b}", "cache", name.name, "display_name",
+                             title != NULL ? title : name.name, "shards", (json_int_t)shards,
+                             "replication_factor", (json_int_t)replicas, "consistency",
+                             consistency_word(run), "durable", cli_args_has(&run->args, "durable"));
     return create(run, &caches, &name, body);
 }
 

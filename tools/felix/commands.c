@@ -104,6 +104,7 @@ static const cli_flag rm_flags[] = {
 };
 
 static const cli_flag cache_create_flags[] = {
+    {"durable", NULL, "keep the values on disk", NULL, 0},
     {"shards", "N", "how many parts it is spread over; fixed for its life", "1", 0},
     {"replicas", "N", "copies of each part", "1", 0},
     {"consistency", "leader|quorum", "when a write is safe", "leader", 0},
@@ -288,8 +289,14 @@ const cli_command cli_commands[] = {
      "felix cache ls                             # names and sizes", .run = cli_cmd_cache_ls},
     {"cache", "show", "CACHE", NULL, "show what a cache is", NULL,
      "felix cache show sessions                  # everything about it", .run = cli_cmd_cache_show},
-    {"cache", "create", "CACHE", cache_create_flags, "create a cache", NULL,
-     "felix cache create sessions                # with one part", .run = cli_cmd_cache_create},
+    {"cache", "create", "CACHE", cache_create_flags, "create a cache",
+     "The same cache again is fine; another one under the same name is a conflict. A cache that is "
+     "not durable lives in memory, evicts what is used least, and a restart empties it. One that "
+     "is durable keeps every value until it is deleted or expires, acknowledges what is synced to "
+     "disk, and can be watched from any change that is kept.",
+     "felix cache create sessions                # in memory\n"
+     "felix cache create settings --durable      # on disk",
+     .run = cli_cmd_cache_create},
     {"cache", "rm", "CACHE", rm_flags, "remove a cache and its values", NULL,
      "felix cache rm sessions --yes              # without asking", .run = cli_cmd_cache_rm},
     {"log", "ls", "DIR", NULL, "list the logs in a data directory", NULL,

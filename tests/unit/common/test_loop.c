@@ -23,12 +23,11 @@
 #define WAKERS      3
 #define WAKES       5000
 
-static flx_loop *loop_of(uint32_t busy_poll_us)
+static flx_loop *loop_of(const flx_loop_options *options)
 {
-    const flx_loop_options options = {.busy_poll_us = busy_poll_us};
     flx_loop *loop = NULL;
     flx_error error;
-    assert_int_equal(flx_loop_new(&options, &loop, &error), FLX_OK);
+    assert_int_equal(flx_loop_new(options, &loop, &error), FLX_OK);
     return loop;
 }
 
@@ -67,7 +66,7 @@ static void test_timers_then_descriptors_then_hooks(void **state)
     (void)state;
     char t[] = "t", r[] = "r", h[] = "h", i[] = "i";
     order[0] = '\0';
-    flx_loop *loop = loop_of(0);
+    flx_loop *loop = loop_of(NULL);
     flx_error error;
     flx_watch watch = {.ready = note_ready, .arg = r, .fd = eventfd(1, EFD_CLOEXEC)};
     flx_tick_hook first = {.tick = note_timer, .arg = h};
@@ -92,7 +91,7 @@ static void test_timers_then_descriptors_then_hooks(void **state)
 static void test_a_descriptor_that_cannot_be_watched(void **state)
 {
     (void)state;
-    flx_loop *loop = loop_of(0);
+    flx_loop *loop = loop_of(NULL);
     flx_error error = {0};
     flx_watch watch = {.ready = note_ready, .fd = -1};
     assert_int_equal(flx_loop_add(loop, &watch, EPOLLIN, &error), FLX_ERR_IO);
@@ -136,7 +135,7 @@ static void test_timers_follow_the_model(void **state)
 {
     (void)state;
     static model_timer timers[TIMER_COUNT];
-    flx_loop *loop = loop_of(0);
+    flx_loop *loop = loop_of(NULL);
     uint64_t latest_ns = 0;
     srandom(7);
     for (size_t i = 0; i < TIMER_COUNT; i++) {
@@ -190,7 +189,7 @@ static void fire_never(void *arg, uint64_t now_ns)
 static void test_rearming_fires_once_a_tick(void **state)
 {
     (void)state;
-    rearm self = {.loop = loop_of(0)};
+    rearm self = {.loop = loop_of(NULL)};
     self.timer = (flx_timer){.fire = fire_and_rearm, .arg = &self};
     self.other = (flx_timer){.fire = fire_never};
     assert_int_equal(flx_loop_timer_set(self.loop, &self.timer, 1), FLX_OK);
@@ -211,8 +210,7 @@ static void count_fire(void *arg, uint64_t now_ns)
 /* Sleeping: the step returns because the timer is due, and not before it is. */
 static void test_a_timer_ends_the_wait(void **state)
 {
-    const uint32_t busy_poll_us = *(const uint32_t *)*state;
-    flx_loop *loop = loop_of(busy_poll_us);
+    flx_loop *loop = loop_of(*state);
     int fired = 0;
     flx_timer timer = {.fire = count_fire, .arg = &fired};
     const uint64_t deadline_ns = flx_clock_monotonic_ns() + 300 * FLX_NS_PER_US;
@@ -260,7 +258,7 @@ static void remove_others(void *arg, uint32_t events)
 static void test_removed_watch_is_not_called_from_the_same_batch(void **state)
 {
     (void)state;
-    crowd all = {.loop = loop_of(0)};
+    crowd all = {.loop = loop_of(NULL)};
     flx_error error;
     for (size_t i = 0; i < PEERS; i++) {
         peer *one = calloc(1, sizeof *one);
@@ -302,7 +300,7 @@ static void remove_two(void *arg, uint64_t now_ns)
 static void test_hooks_may_remove_hooks(void **state)
 {
     (void)state;
-    hook_pair self = {.loop = loop_of(0)};
+    hook_pair self = {.loop = loop_of(NULL)};
     self.first = (flx_tick_hook){.tick = remove_two, .arg = &self};
     self.second = (flx_tick_hook){.tick = count_fire, .arg = &self.second_calls};
     self.third = (flx_tick_hook){.tick = count_fire, .arg = &self.third_calls};
@@ -347,7 +345,7 @@ static void *post_and_wake(void *arg)
 /* What was posted before a wake is seen by a later tick, also when the loop just fell asleep. */
 static void test_no_wake_is_lost(void **state)
 {
-    waking self = {.loop = loop_of(*(const uint32_t *)*state)};
+    waking self = {.loop = loop_of(*state)};
     flx_tick_hook hook = {.tick = take_posted, .arg = &self};
     flx_loop_hook_add(self.loop, &hook);
     pthread_t threads[WAKERS];
@@ -379,7 +377,7 @@ static void wake_self(void *arg, uint64_t now_ns)
 static void test_foreign_loop(void **state)
 {
     (void)state;
-    flx_loop *loop = loop_of(0);
+    flx_loop *loop = loop_of(NULL);
     const int fd = flx_loop_fd(loop);
     assert_false(is_readable(fd));
     for (int i = 0; i < 3; i++) {
@@ -470,8 +468,8 @@ static void test_works_without_epoll_pwait2(void **state)
 
 int main(void)
 {
-    static uint32_t sleeping = 0, busy = 200; /* microseconds of busy polling */
-    void *const sleeps = &sleeping, *const polls = &busy;
+    static flx_loop_options sleeping, busy = {.busy_poll_us = 200}, adapting = {.adaptive = true};
+    void *const sleeps = &sleeping, *const polls = &busy, *const adapts = &adapting;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_timers_then_descriptors_then_hooks),
         cmocka_unit_test(test_a_descriptor_that_cannot_be_watched),
@@ -479,10 +477,12 @@ int main(void)
         cmocka_unit_test(test_rearming_fires_once_a_tick),
         {"a timer ends the sleep", test_a_timer_ends_the_wait, NULL, NULL, sleeps},
         {"a timer ends the busy polling", test_a_timer_ends_the_wait, NULL, NULL, polls},
+        {"a timer ends the wait, adaptive", test_a_timer_ends_the_wait, NULL, NULL, adapts},
         cmocka_unit_test(test_removed_watch_is_not_called_from_the_same_batch),
         cmocka_unit_test(test_hooks_may_remove_hooks),
         {"no wake is lost, sleeping", test_no_wake_is_lost, NULL, NULL, sleeps},
         {"no wake is lost, busy polling", test_no_wake_is_lost, NULL, NULL, polls},
+        {"no wake is lost, adaptive", test_no_wake_is_lost, NULL, NULL, adapts},
         cmocka_unit_test(test_foreign_loop),
         cmocka_unit_test(test_every_failed_allocation),
         cmocka_unit_test(test_works_without_epoll_pwait2),

@@ -257,7 +257,7 @@ static const struct row {
     {"a range", STREAM_S, "POST", S, "{\"stream\":\"s\",\"shards\":0}", 400,
      "shards: must be 1..1024"},
     {"durable", STREAM_S, "POST", S, "{\"stream\":\"s\",\"durable\":true}", 400,
-     "durable streams need a data directory, which this node does not have"},
+     "durable streams and caches need a data directory, which this node does not have"},
     {"in no namespace", TENANT_T, "POST", T "/t/namespaces/x/streams", "{\"stream\":\"s\"}", 404,
      "namespace 't/x' does not exist"},
     {"get", STREAM_S, "GET", S "/s", NULL, 200, "=" STREAM_S_JSON},
@@ -281,7 +281,7 @@ static const struct row {
     /* caches */
     {"a cache", TENANT_T, "POST", C, "{\"cache\":\"c\"}", 201,
      "={\"tenant_id\":\"t\",\"namespace\":\"n\",\"cache\":\"c\",\"display_name\":\"c\","
-     "\"shards\":1,\"replication_factor\":1,\"consistency\":\"Leader\"}"},
+     "\"shards\":1,\"replication_factor\":1,\"consistency\":\"Leader\",\"durable\":false}"},
     {"by a stream's manager", STREAM_S, "POST", C, "{\"cache\":\"c\"}", 403, "cache.manage"},
     {"caches", TENANT_T, "GET", C, NULL, 200, "\"cache\":\"c\""},
     {"one cache", TENANT_T, "GET", C "/c", NULL, 200, "\"cache\":\"c\""},

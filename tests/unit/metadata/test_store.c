@@ -189,7 +189,7 @@ static void rules_of_create(void **state)
          "delivery: must be AtMostOnce or AtLeastOnce", false},
         {"a durable stream without a log", FLX_KIND_STREAM, "t/n",
          "{\"stream\":\"z\",\"durable\":true}", FLX_ERR_UNSUPPORTED,
-         "durable: durable streams need a data directory", false},
+         "durable: durable streams and caches need a data directory", false},
         {"a sync of nothing", FLX_KIND_STREAM, "t/n", "{\"stream\":\"z\",\"fsync\":\"periodic\"}",
          FLX_ERR_INVALID, "fsync: a stream that is not durable", false},
         {"a promise memory cannot keep", FLX_KIND_STREAM, "t/n",

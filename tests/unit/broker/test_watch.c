@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Watches and counters of a cache, as a client hears them: CACHE.md, rules 9 to 16 and 24. Each story is
+ * Watches and counters of a cache, as a client hears them: CACHE.md, rules 9 to 16. Each story is
  * told on one worker, and with the watch on another worker than the shard.
  */
 #include "broker_harness.h"

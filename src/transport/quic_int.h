@@ -242,8 +242,8 @@ struct flx_quic_stream {
     bool reset : 1; /* asked for, see `op` */
     bool stop : 1;
     bool stop_done : 1;
-    bool read_done : 1;  /* the peer's one-way stream is over, see stream.c */
-    bool stopped : 1;    /* the peer's STOP_SENDING; to be told */
+    bool read_done : 1; /* the peer's one-way stream is over, see stream.c */
+    bool stopped : 1;   /* the peer's STOP_SENDING; to be told */
     bool told_stopped : 1;
     bool blocked : 1; /* the peer's stream window is full */
     bool want_pull : 1;

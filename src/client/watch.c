@@ -79,7 +79,7 @@ static flx_status make_subscriber(flx_cache_watch *watch, flx_client *client, co
                                   const flx_cache_watch_options *options, flx_error *reterr)
 {
     flx_subscriber_options inner = FLX_SUBSCRIBER_OPTIONS_INIT;
-    flx_watching *watching;
+    flx_watching *watching = NULL;
     flx_status status = make_watching(options, &watching, reterr);
     if (status != FLX_OK)
         return status;

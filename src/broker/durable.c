@@ -12,9 +12,6 @@
  *
  * Answers wait here, in the order of their offsets, with their budgets charged: what has not reached
  * the disk counts against its publisher, which is what bounds it (README.md, rule 18).
- *
- * Which producers an idempotent publish may come from is in the log. It is read back once, when the
- * first such publish arrives after a start, from the last `producer_memory_bytes` of what was there.
  */
 #include "broker/worker_int.h"
 #include "common/alloc.h"
@@ -28,7 +25,6 @@
 #define CACHE_SEGMENT_BYTES (UINT64_C(2) << 20)
 #define CACHE_BLOCK_BYTES   (32u << 10)
 #define MS_NS               UINT64_C(1000000)
-#define RECALL_RETRY_NS     (1000 * MS_NS)
 #define SEGMENT_BYTES_MIN   (UINT64_C(1) << 20)
 #define WHEEL_STEPS         4096
 #define FULL_GRACE_NS       (2000 * MS_NS) /* a full disk may be cleared before publishers are told */
@@ -435,112 +431,6 @@ static void serve_parked(flx_durable *durable)
     }
 }
 
-/* ---- producers ---- */
-
-static void recall_end(flx_durable *durable, flx_recall_state state)
-{
-    durable->recall = (uint8_t)state;
-    durable->recall_failed_ns = durable->worker->now_ns;
-}
-
-static flx_status recall_block(flx_durable *durable, flx_slice block)
-{
-    flx_shard *shard = &durable->owned->shard;
-    flx_stored stored;
-    while (flx_stored_next(&block, &stored)) {
-        if (stored.producer_id == 0 || stored.base_offset >= durable->recall_end) {
-            continue;
-        }
-        const flx_status status =
-            flx_producers_restore(shard->producers, stored.producer_id, stored.sequence,
-                                  flx_region_digest(stored.region), stored.base_offset);
-        if (status != FLX_OK) {
-            return status;
-        }
-    }
-    return FLX_OK;
-}
-
-/* One block was read; true: read on. */
-static bool recall_take(flx_durable *durable)
-{
-    flx_journal_read *read = &durable->recall_read;
-    if (read->status == FLX_ERR_TOO_OLD) { /* retention was here meanwhile */
-        read->offset = flx_journal_start(durable->journal);
-        return true;
-    }
-    if (read->status != FLX_OK) {
-        recall_end(durable, FLX_RECALL_FAILED);
-        return false;
-    }
-    if (read->range.chunk == NULL) {
-        recall_end(durable, FLX_RECALL_DONE);
-        return false;
-    }
-    const flx_status status = recall_block(durable, flx_range_slice(&read->range));
-    read->range.chunk = flx_chunk_unref(read->range.chunk);
-    if (status != FLX_OK) {
-        recall_end(durable, FLX_RECALL_FAILED);
-        return false;
-    }
-    read->offset = read->next;
-    if (read->offset >= durable->recall_end) {
-        recall_end(durable, FLX_RECALL_DONE);
-        return false;
-    }
-    return true;
-}
-
-static void recall_go(flx_durable *durable)
-{
-    while (flx_journal_read_begin(durable->journal, &durable->recall_read)) {
-        if (!recall_take(durable)) {
-            return;
-        }
-    }
-}
-
-/* From a completion. */
-static void on_recalled(flx_journal_read *read)
-{
-    flx_durable *durable = read->arg;
-    if (durable->state != FLX_DURABLE_CLOSING && recall_take(durable)) {
-        recall_go(durable);
-    } else if (read->range.chunk != NULL) {
-        read->range.chunk = flx_chunk_unref(read->range.chunk);
-    }
-}
-
-static void recall_begin(flx_durable *durable)
-{
-    flx_shard *shard = &durable->owned->shard;
-    flx_journal_marks marks;
-    flx_journal_get_marks(durable->journal, &marks);
-    if (shard->producers == NULL && (shard->producers = flx_producers_new()) == NULL) {
-        recall_end(durable, FLX_RECALL_FAILED);
-        return;
-    }
-    if (marks.start >= durable->recovered_end) {
-        recall_end(durable, FLX_RECALL_DONE);
-        return;
-    }
-    uint64_t records = durable->recovered_end - marks.start;
-    const uint64_t budget = durable->worker->limits.producer_memory_bytes;
-    if (marks.bytes > budget) { /* about the last of them: sizes vary */
-        records = (uint64_t)((double)records * ((double)budget / (double)marks.bytes)) + 1;
-    }
-    durable->recall = FLX_RECALL_RUNNING;
-    durable->recall_end = durable->recovered_end;
-    durable->recall_read = (flx_journal_read){
-        .offset = records >= durable->recovered_end - marks.start
-                      ? marks.start
-                      : durable->recovered_end - records,
-        .done = on_recalled,
-        .arg = durable,
-    };
-    recall_go(durable);
-}
-
 bool flx_durable_holds(flx_durable *durable, uint8_t form)
 {
     if (durable->state == FLX_DURABLE_OPENING || durable->state == FLX_DURABLE_LOADING) {
@@ -549,12 +439,7 @@ bool flx_durable_holds(flx_durable *durable, uint8_t form)
     if (durable->state != FLX_DURABLE_OPEN || form != FLX_PUBLISH_IDEMPOTENT) {
         return false;
     }
-    if (durable->recall == FLX_RECALL_NONE ||
-        (durable->recall == FLX_RECALL_FAILED &&
-         durable->worker->now_ns - durable->recall_failed_ns >= RECALL_RETRY_NS)) {
-        recall_begin(durable);
-    }
-    return durable->recall == FLX_RECALL_RUNNING;
+    return flx_recall_is_running(durable);
 }
 
 /* ---- appending ---- */

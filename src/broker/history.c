@@ -237,7 +237,7 @@ static bool join(flx_sub *sub)
     }
     sub->cursor = flx_feed_find(feed, sub->offset);
     sub->join = feed->end;
-    sub->skip_from = UINT64_MAX;
+    sub->skip_from = FLX_NO_SKIP;
     sub->history = flx_history_free(sub->history);
     return true;
 }

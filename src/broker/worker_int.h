@@ -575,6 +575,8 @@ typedef struct flx_watch {
     bool hears_progress;
 } flx_watch;
 
+#define FLX_NO_SKIP UINT64_MAX
+
 typedef struct flx_sub {
     flx_list node;    /* in view.idle or view.active; an idle watch in its filter's list */
     flx_list opening; /* in peer.opening */
@@ -587,7 +589,7 @@ typedef struct flx_sub {
     uint64_t cursor;    /* sequence of the next frame */
     uint64_t offset;    /* of the next record */
     uint64_t join;      /* frames from here on count against `capacity` */
-    uint64_t skip_from; /* frames [skip_from, skip_to) are dropped; UINT64_MAX: none */
+    uint64_t skip_from; /* frames [skip_from, skip_to) are dropped; FLX_NO_SKIP: none */
     uint64_t skip_to;
     uint32_t capacity;           /* frames it may be behind */
     struct flx_history *history; /* reads the log until it meets the ring; NULL: reads the ring */
@@ -790,6 +792,9 @@ void flx_durable_loaded(flx_durable *durable, flx_status status, const flx_error
 void flx_durable_update(flx_durable *durable, const flx_slot *slot); /* a new catalog */
 void flx_durable_tell(const flx_durable *durable, flx_log_news_kind kind, const flx_error *error);
 
+/* recall.c: begins it when it is due. Of an OPEN log. */
+bool flx_recall_is_running(flx_durable *durable);
+
 /* durable_read.c: what asks the log of a shard owned here. True: the job is answered. */
 bool flx_durable_job(flx_worker *worker, flx_owned *owned, flx_job *job);
 
@@ -891,22 +896,27 @@ flx_status flx_sub_new(flx_peer *peer, const flx_sub_request *request, flx_sub *
 flx_status flx_frames_collect(flx_job *job, const flx_feed *feed);
 /* From now on frames are posted to the worker that asked. */
 void flx_owned_watch(flx_owned *owned, const flx_job *job);
-void flx_variants_done(flx_variants *variants);
 void flx_subscribe_message(flx_lane *lane, const struct flx_msg_subscribe *subscribe);
 bool flx_subscribe_job(flx_worker *worker, flx_job *job); /* on the owner; true: answered */
 /* The subscriber's worker hears of frames from now on; the answer brings those from
  * first_sequence on. */
 void flx_subscribe_register(flx_worker *worker, flx_owned *owned, flx_job *job);
-void flx_subscribe_done(flx_worker *worker, flx_job *job); /* back home */
-void flx_sub_pull(flx_worker *worker, flx_sub *sub);
-void flx_sub_wake(flx_worker *worker, flx_view *view);          /* new frames are there */
+void flx_subscribe_done(flx_worker *worker, flx_job *job);      /* back home */
 void flx_subs_open_waiting(flx_worker *worker, flx_peer *peer); /* credit for streams is there */
 void flx_sub_end(flx_worker *worker, flx_sub *sub);             /* frees it; its lane lives on */
 void flx_sub_end_view(flx_worker *worker, flx_view *view);      /* the stream is gone */
 /* `block`: the sequence at which the slowest reader's room ends. */
 uint64_t flx_view_allowance(const flx_view *view);
-void flx_view_done(flx_view *view);
 void flx_view_evict(flx_worker *worker, flx_view *view, uint64_t sequence);
+
+/* delivery.c: what a pull brings. */
+void flx_sub_pull(flx_worker *worker, flx_sub *sub);
+void flx_sub_wake(flx_worker *worker, flx_view *view); /* new frames are there */
+/* To the list it belongs on now: idle when it has read everything, otherwise it is pulled. */
+void flx_sub_rest(flx_worker *worker, flx_sub *sub);
+void flx_view_done(flx_view *view);
+void flx_variants_clear(flx_variants *variants); /* drops what was rewritten for others */
+void flx_variants_done(flx_variants *variants);
 
 /* query.c */
 void flx_query_message(flx_lane *lane, const flx_msg *msg);

@@ -4,6 +4,7 @@
  * becomes of all that when the disk is late, full, broken or lost its power. README.md, rules 18 to 24.
  * The disk is simulated, and jobs complete when and in which order a test says.
  */
+#include "broker_expect.h"
 #include "broker_harness.h"
 #include "common/alloc.h"
 #include "sim_disk.h"
@@ -111,22 +112,6 @@ static void expect_acks(hx_stream *s, uint64_t from, uint64_t count)
         assert_int_equal(next_ack(s, i + 1), i);
     }
     assert_int_equal(next_ack(s, 0), -100);
-}
-
-static void expect(hx_stream *events, uint64_t from, uint64_t count)
-{
-    for (uint64_t i = from; i < from + count; i++) {
-        const hx_event event = hx_next_event(events);
-        assert_true(event.is_event);
-        assert_int_equal(event.offset, i);
-        assert_int_equal(strtoull(event.text, NULL, 10), i);
-    }
-}
-
-static void expect_nothing(hx_stream *events)
-{
-    const hx_event event = hx_next_event(events);
-    assert_false(event.is_event || event.is_lagged);
 }
 
 /* All waiting jobs of all workers, oldest first, until nothing moves. */

@@ -3,6 +3,7 @@
  * Subscriptions: where they begin, what they carry, how they end, and what becomes of slow ones.
  * Everything runs on the owner's worker and, as a second row, on another one.
  */
+#include "broker_expect.h"
 #include "broker_harness.h"
 #include "unit.h"
 #include "wire/event.h"
@@ -40,22 +41,6 @@ static void publish(hx_stream *s, const char *stream, uint32_t from, uint32_t co
         hx_publish(s, stream, 0, NULL, text, 1);
         assert_true(hx_run(hx_of(s))); /* a frame each */
     }
-}
-
-static void expect(hx_stream *events, uint64_t from, uint64_t count)
-{
-    for (uint64_t i = from; i < from + count; i++) {
-        const hx_event event = hx_next_event(events);
-        assert_true(event.is_event);
-        assert_int_equal(event.offset, i);
-        assert_int_equal(strtoull(event.text, NULL, 10), i);
-    }
-}
-
-static void expect_nothing(hx_stream *events)
-{
-    const hx_event event = hx_next_event(events);
-    assert_false(event.is_event || event.is_lagged);
 }
 
 static void test_starts(void **state)

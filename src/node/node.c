@@ -422,6 +422,7 @@ void flx_node_facts_get(const flx_node *node, flx_node_facts *ret_facts)
         .ca_file = own_certificate ? node->identity.ca_file : NULL,
         .token_file = embedded ? node->identity.dev_token_file : NULL,
         .admin_token_file = embedded ? node->identity.admin_token_file : NULL,
+        .data_dir = flx_node_config(node)->data_dir,
         .tenant = embedded ? FLX_DEV_TENANT : NULL,
         .namespace_ = FLX_DEV_NAMESPACE,
         .workers = node->worker_count,

@@ -43,6 +43,7 @@ typedef struct flx_node_facts {
     const char *ca_file;          /* PEM to trust, NULL when the operator's own is served */
     const char *token_file;       /* of the development principal; NULL when not embedded */
     const char *admin_token_file; /* for the control-plane API; NULL when not embedded */
+    const char *data_dir;         /* what is kept over restarts lies here */
     const char *tenant;           /* "t1"; NULL when not embedded */
     const char *namespace_;       /* "default" */
     unsigned workers;

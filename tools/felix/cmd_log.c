@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd_log.c - felix log: the data directory of a node that does not run, looked at and mended. */
+/* cmd_log.c - felix log: the logs in the data directory of a node, looked at and mended. */
 #include "commands.h"
 #include "storage/inspect.h"
 #include "wire/records.h"

@@ -225,7 +225,7 @@ static void banner(const cli_run *run, const flx_node_facts *facts, bool has_con
     if (facts->ca_file != NULL) {
         (void)fprintf(run->out, "  trust     %s\n", facts->ca_file);
     }
-    (void)fprintf(run->out, "  token     %s\n", facts->token_file);
+    (void)fprintf(run->out, "  token     %s\n  data      %s\n", facts->token_file, facts->data_dir);
     if (has_context) {
         (void)fputs("\nIn another terminal:\n\n"
                     "  felix sub logs\n"

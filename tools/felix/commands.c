@@ -11,7 +11,7 @@ const cli_noun cli_nouns[] = {
     {"stream", NULL, "streams: what is published, in order"},
     {"cache", NULL, "caches: the newest value under each key"},
     {"counter", NULL, "counters: sums beside the values of a cache"},
-    {"log", NULL, "the data directory of a node that does not run"},
+    {"log", NULL, "the logs in the data directory of a node"},
     {"context", "ctx", "where commands talk to, and as whom"},
     {"bench", NULL, "how fast a node is from here"},
     {NULL, NULL, NULL},

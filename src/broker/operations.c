@@ -11,9 +11,23 @@
  * other into the chunk they leave from, and what other workers must do travels a batch at a time,
  * there and back. The owner writes the bytes that leave, so that home only hands them on.
  */
+#include "broker/cache.h"
+#include "broker/cache_request_int.h"
+#include "broker/cache_state_int.h"
+#include "broker/durable_int.h"
+#include "broker/handles_int.h"
+#include "broker/job_int.h"
+#include "broker/lane_int.h"
+#include "broker/operations_int.h"
+#include "broker/scratch.h"
+#include "broker/sealed.h"
+#include "broker/session_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
 #include "wire/bytes.h"
+#include "wire/flags.h"
+#include "wire/frame.h"
 
 #include <string.h>
 

@@ -9,6 +9,7 @@
 #include "broker/history_int.h"
 #include "broker/job_int.h"
 #include "broker/lane_int.h"
+#include "broker/op_batch_int.h"
 #include "broker/operations_int.h"
 #include "broker/publish_int.h"
 #include "broker/query_int.h"

@@ -16,7 +16,7 @@
 #include "broker/job_int.h"
 #include "broker/lane_int.h"
 #include "broker/mail_int.h"
-#include "broker/operations_int.h"
+#include "broker/op_batch_int.h"
 #include "broker/publish_int.h"
 #include "broker/query_int.h"
 #include "broker/scratch.h"

@@ -10,6 +10,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "wire/event.h"
 #include "wire/records.h"
 
@@ -103,9 +104,9 @@ static void channel_ready(flx_channel *channel)
     const bool may_size = (channel->offer.features & FLX_FEATURE_SUBSCRIBE_QUEUE) != 0;
     const flx_msg msg = {
         .type = FLX_MSG_SUBSCRIBE,
-        .subscribe = {.tenant_id = {(const uint8_t *)names[0], strlen(names[0])},
-                      .namespace_ = {(const uint8_t *)names[1], strlen(names[1])},
-                      .stream = {(const uint8_t *)names[2], strlen(names[2])},
+        .subscribe = {.tenant_id = flx_slice_of(names[0]),
+                      .namespace_ = flx_slice_of(names[1]),
+                      .stream = flx_slice_of(names[2]),
                       .has_subscription_id = true,
                       .subscription_id = sub->reader.id,
                       .has_start = true,

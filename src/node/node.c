@@ -18,6 +18,7 @@
 #include "common/file.h"
 #include "common/loop.h"
 #include "common/signals.h"
+#include "common/slice.h"
 #include "node/certificate_watch.h"
 #include "node/node_int.h"
 
@@ -276,7 +277,7 @@ static flx_status give_jwks(void *arg, const char *tenant, char **ret_json, flx_
     if (status != FLX_OK) {
         return status;
     }
-    const flx_slice name = {(const uint8_t *)tenant, strlen(tenant)};
+    const flx_slice name = flx_slice_of(tenant);
     const bool known = flx_catalog_has_namespace(catalog, name, (flx_slice){NULL, 0});
     catalog = flx_catalog_unref(catalog);
     const char *text = atomic_load(&node->jwks_text);

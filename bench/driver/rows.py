@@ -250,6 +250,31 @@ def p7(size, subs, megabytes):
                f"{work.default_batch(size)} wrote to a stream created --durable")
 
 
+def beside_replay(bench):
+    """The same latency twice: without and with a reader of another stream's history beside it."""
+    alone = latency(bench, count=10000)
+    figures = work.replay_beside(bench.node, scaled(bench, 10000), 3000 * bench.scale)
+    figures.update(p99_ratio=figures["p99"] / alone["p99"], p50_without=alone["p50"],
+                   p99_without=alone["p99"])
+    return figures
+
+
+P7_LIVE = Row("P7/live", "256 B, one in flight, beside a reader of another stream's history", (),
+              beside_replay,
+              [Measure("p99_ratio", "x without"), Measure("p50", "us"),
+               Measure("p50_without", "us"), Measure("p99", "us"), Measure("p99_without", "us")],
+              "bench_latency --size 256 --subs 1, beside bench_pubsub replay --subs 1", warm=True)
+
+
+def p7_pages(records):
+    return Row(f"P7/stream-read-{records}", f"stream_read of a durable stream, 1 KiB, {records} records "
+               "an answer (JSON)", (),
+               lambda b: work.stream_read(b.node, scaled(b, 200000), 1024, records),
+               [Measure("cpu_per_million", "CPU-s/M"), Measure("rate", "/s"),
+                Measure("client_cpu_us", "us")],
+               f"bench_stream_read --records {records}")
+
+
 def cache(bench, op, outstanding, conns, count, size, form):
     return work.cache(bench.node, op, scaled(bench, count), outstanding, conns, size, *form)
 
@@ -428,7 +453,8 @@ GOAL_ROWS = [
     p2(10, False, False), p2(10, False), p2(10, True), p2(100, False), p2(100, True),
     p3(100), p3(1024), p3(4096), p3(16384), P5,
     p6(256, 1), p6(256, 64), p6(256, 1000), p6(4096, 1), p6(4096, 64), p6(4096, 1000),
-    p7(1024, 1, 800), p7(1024, 10, 4000), p7(100, 1, 400), p7(16384, 1, 800),
+    p7(1024, 1, 800), p7(1024, 10, 4000), p7(100, 1, 400), p7(16384, 1, 800), P7_LIVE,
+    p7_pages(100), p7_pages(1000),
     p8("get", 1, 1, 5000), p8("get", 16, 1, 30000), p8("get", 256, 8, 60000),
     p8("put", 1, 1, 5000), p8("put", 16, 1, 30000), p8("put", 256, 8, 60000),
     p8("miss", 256, 8, 60000),

@@ -180,6 +180,38 @@ class Replay:
         return figures
 
 
+def replay_beside(system, latency_count, megabytes):
+    """latency() of a stream in memory while one reader has the history of another, a durable one."""
+    history = Replay(1024, 1, int(megabytes * MB / 1024))
+    stream = history.fill(system)
+    with history.load(system, stream) as reader, \
+         system.latency("--stream", system.fresh(), "--size", 256, "--count",
+                        latency_count) as players:
+        reader.expect("warm")
+        players.expect("warm")
+        reader.go()
+        reader.expect("began")
+        players.go()
+        played = players.expect("result")
+        received = reader.expect("result")
+    figures = percentiles(played)
+    figures["lost"] = (played["wrong"] + received["lost"] + received["wrong"] + received["gaps"])
+    return figures
+
+
+def stream_read(system, count, size, records):
+    """History asked for a page at a time."""
+    stream = Replay(size, 1, count).fill(system)
+    result, used = measured(system, system.load("stream_read", "--stream", stream, "--count", count,
+                                                "--records", records))
+    figures = per_unit(used, result["count"])
+    seconds = seconds_between(result["start_ns"], result["end_ns"])
+    figures.update(lost=result["wrong"], rate=result["count"] / seconds,
+                   cpu_per_million=figures["cpu_us"],
+                   client_cpu_us=result["cpu_s"] * 1e6 / result["count"])
+    return figures
+
+
 def requests(system, load, wrong):
     """What acked() and cache() share: requests answered one by one."""
     result, used = measured(system, load)

@@ -15,7 +15,8 @@
 #define FEATURES                                                                                   \
     (FLX_FEATURE_CACHE_DELETE | FLX_FEATURE_STREAM_SHARDS | FLX_FEATURE_ERROR_CODES |              \
      FLX_FEATURE_UNSUPPORTED | FLX_FEATURE_PUBLISH_PIPELINE | FLX_FEATURE_STREAM_PUBLISH_WINDOW |  \
-     FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL)
+     FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL |                             \
+     FLX_FEATURE_RECORD_TIMESTAMPS)
 
 /* ---- sending ---- */
 
@@ -103,6 +104,9 @@ static void receive_msg(mock_broker *broker, mock_session *from, flx_msg *msg)
         return;
     case FLX_MSG_SUBSCRIBE:
         mock_subscribe(broker, from, &msg->subscribe);
+        return;
+    case FLX_MSG_OFFSET_FOR_TIME:
+        mock_offset_for_time(broker, from, &msg->offset_for_time);
         return;
     case FLX_MSG_CACHE_PUT:
     case FLX_MSG_CACHE_GET:

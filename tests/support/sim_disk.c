@@ -71,6 +71,8 @@ struct sim_disk {
     uint64_t fail_sync_at;
     uint64_t room;
     size_t open_files;
+    uint32_t remembered_one_in; /* 0: never */
+    uint64_t reads_now;
 };
 
 typedef struct sim_file {
@@ -377,6 +379,15 @@ static flx_status sim_read(flx_file *file, void *to, size_t len, uint64_t offset
     return FLX_OK;
 }
 
+static bool sim_read_now(flx_file *file, void *to, size_t len, uint64_t offset)
+{
+    sim_disk *sim = sim_of(file->disk);
+    size_t got = 0;
+    sim->reads_now++;
+    return sim->remembered_one_in > 0 && sim->reads_now % sim->remembered_one_in == 0 &&
+           sim_read(file, to, len, offset, &got, NULL) == FLX_OK && got == len;
+}
+
 static flx_status sim_sync(flx_file *file, flx_error *reterr)
 {
     sim_disk *sim = sim_of(file->disk);
@@ -524,6 +535,7 @@ static const flx_disk_ops sim_ops = {
     .close = sim_close,
     .write = sim_write,
     .read = sim_read,
+    .read_now = sim_read_now,
     .sync = sim_sync,
     .size = sim_size,
     .truncate = sim_truncate,
@@ -652,6 +664,16 @@ void sim_disk_fail_sync(sim_disk *sim, uint64_t nth)
 bool sim_disk_fail_sync_is_due(const sim_disk *sim)
 {
     return sim->syncs < sim->fail_sync_at;
+}
+
+size_t sim_disk_open_files(const sim_disk *sim)
+{
+    return sim->open_files;
+}
+
+void sim_disk_remember(sim_disk *sim, uint32_t one_in)
+{
+    sim->remembered_one_in = one_in;
 }
 
 void sim_disk_set_room(sim_disk *sim, uint64_t room)

@@ -28,6 +28,7 @@
 #include "common/assert.h"
 #include "common/error.h"
 #include "common/list.h"
+#include "common/slice.h"
 #include "common/wheel.h"
 #include "storage/crc.h"
 
@@ -202,8 +203,7 @@ static void name_log(flx_durable *durable, const flx_slot *slot, uint32_t shard)
     readable[len] = '\0';
     (void)snprintf(durable->label, sizeof durable->label, "%s%s/%s/%s/%u",
                    cache != NULL ? "cache:" : "", tenant, namespace_, name, (unsigned)shard);
-    const uint32_t hash =
-        flx_crc32c((flx_slice){(const uint8_t *)durable->label, strlen(durable->label)});
+    const uint32_t hash = flx_crc32c(flx_slice_of(durable->label));
     (void)snprintf(durable->name, sizeof durable->name, "%s-%s%u-%u-%08x", readable,
                    cache != NULL ? "c" : "", id, (unsigned)shard, hash);
 }

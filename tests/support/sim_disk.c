@@ -9,6 +9,7 @@
 
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/xorshift.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -549,14 +550,6 @@ static const flx_disk_ops sim_ops = {
 
 /* ---- crashes -------------------------------------------------------------------------------- */
 
-static uint64_t draw(uint64_t *seed)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed;
-}
-
 static size_t edits_count(const inode *node)
 {
     size_t count = 0;
@@ -569,25 +562,26 @@ static size_t edits_count(const inode *node)
 static void tear(inode *node, uint64_t *seed)
 {
     const size_t count = edits_count(node);
-    const size_t whole = count == 0 ? 0 : draw(seed) % (count + 1);
+    const size_t whole = count == 0 ? 0 : flx_xorshift(seed) % (count + 1);
     size_t i = 0;
     for (const edit *made = node->edits; made != NULL && i <= whole; made = made->next, i++) {
         const size_t len = made->content.len;
-        edit_apply(&node->synced, made, i < whole || len == 0 ? len : draw(seed) % (len + 1));
+        edit_apply(&node->synced, made,
+                   i < whole || len == 0 ? len : flx_xorshift(seed) % (len + 1));
     }
 }
 
 static void reorder(inode *node, uint64_t *seed)
 {
     for (const edit *made = node->edits; made != NULL; made = made->next) {
-        if (made->content.data == NULL && draw(seed) % 2 == 0) {
+        if (made->content.data == NULL && flx_xorshift(seed) % 2 == 0) {
             edit_apply(&node->synced, made, 0);
         }
         for (size_t at = 0; at < made->content.len;) {
             const size_t into = (size_t)((made->offset + at) % SECTOR);
             size_t len = SECTOR - into;
             len = len < made->content.len - at ? len : made->content.len - at;
-            if (draw(seed) % 2 == 0) {
+            if (flx_xorshift(seed) % 2 == 0) {
                 bytes_put(&node->synced, made->offset + at, made->content.data + at, len);
             }
             at += len;
@@ -621,7 +615,7 @@ void sim_disk_crash(sim_disk *sim, sim_crash_mode mode, uint64_t seed)
     }
     const size_t kept = mode == SIM_LOSE   ? 0
                         : mode == SIM_TEAR ? sim->change_count
-                                           : draw(&seed) % (sim->change_count + 1);
+                                           : flx_xorshift(&seed) % (sim->change_count + 1);
     for (size_t i = 0; i < kept; i++) {
         change_apply(&sim->synced, &sim->changes[i]);
     }

@@ -4,7 +4,8 @@
  *
  * All questions of a tick leave in one frame, on a stream of the first connection that lives as
  * long as there are questions. A publisher also asks how many shards its stream has: with several,
- * its messages go to several workers, and it stays where it is.
+ * its messages go to several workers, and it stays where it is. A cache asks that too, and then for
+ * each of several shards by itself (places.h).
  */
 #include "client/seat.h"
 
@@ -67,6 +68,7 @@ void flx_seat_leave(flx_seat *seat)
     if (seat->uplink != NULL && --seat->uplink->seats == 0)
         flx_uplink_rest(seat->uplink);
     seat->uplink = NULL;
+    seat->is_placed = false;
     seat->state = FLX_SEAT_NONE;
 }
 
@@ -74,6 +76,7 @@ static void sit_down(flx_seat *seat, flx_uplink *uplink, flx_seat_state state)
 {
     FLX_ASSERT(seat->uplink == NULL);
     seat->uplink = uplink;
+    seat->losses = uplink->losses;
     seat->state = state;
     uplink->seats++;
 }
@@ -87,17 +90,26 @@ static bool is_worth_asking(const flx_client *client)
            flx_loop_now_ns(client->loop) >= client->placer.not_before_ns;
 }
 
+bool flx_seat_may_do_better(const flx_seat *seat)
+{
+    return seat->state == FLX_SEAT_TAKEN && !seat->is_placed && !seat->anywhere &&
+           is_worth_asking(seat->member->client);
+}
+
 flx_uplink *flx_seat_take(flx_seat *seat)
 {
     flx_client *client = seat->member->client;
     flx_uplink *home = seat->member->uplink;
-    if (seat->state == FLX_SEAT_TAKEN && !flx_uplink_is_up(seat->uplink))
-        flx_seat_leave(seat);
+    if (seat->state == FLX_SEAT_TAKEN &&
+        (!flx_uplink_is_up(seat->uplink) || seat->losses != seat->uplink->losses))
+        flx_seat_leave(seat); /* a connection that was made anew may end elsewhere */
     if (seat->state == FLX_SEAT_WAITING && !flx_uplink_is_coming(seat->uplink)) {
         const bool is_up = flx_uplink_is_up(seat->uplink);
+        const bool is_placed = is_up && seat->is_placed;
         flx_uplink *uplink = is_up ? seat->uplink : home;
         flx_seat_leave(seat);
         sit_down(seat, uplink, FLX_SEAT_TAKEN);
+        seat->is_placed = is_placed;
     }
     if (seat->state == FLX_SEAT_NONE && seat->name != NULL && is_worth_asking(client)) {
         seat->state = FLX_SEAT_ASKING;
@@ -146,9 +158,12 @@ static void settle(flx_placer *placer, flx_seat *seat, bool placed)
     flx_uplink *uplink = NULL;
     unlist(placer, seat);
     seat->state = FLX_SEAT_NONE;
-    if (placed && !seat->anywhere && seat->answer.count > 0)
+    if (placed && !seat->anywhere && seat->answer.count > 0) {
         uplink = uplink_to(placer->client, seat->answer);
+        seat->anywhere = uplink == NULL; /* there is no room for one: asking again will not help */
+    }
     sit_down(seat, uplink != NULL ? uplink : seat->member->uplink, FLX_SEAT_WAITING);
+    seat->is_placed = uplink != NULL;
     flx_member_poke(seat->member);
 }
 
@@ -172,7 +187,10 @@ static void answered(flx_placer *placer, const flx_operation_answer *answer)
     placer->sent -= placer->sent > 0;
     if (seat == NULL)
         return; /* it has left meanwhile */
-    if (answer->status != 0 || (answer->opcode == FLX_OPCODE_OPEN && answer->shards != 1))
+    const bool is_open = answer->status == 0 && answer->opcode == FLX_OPCODE_OPEN;
+    if (is_open)
+        seat->shards = answer->shards;
+    if (answer->status != 0 || (is_open && answer->shards != 1))
         seat->anywhere = true;
     else if (answer->opcode == FLX_OPCODE_PLACEMENT && answer->workers <= FLX_QUIC_WORKERS_MAX)
         seat->answer = (flx_quic_worker){.count = answer->workers, .index = answer->worker};
@@ -209,6 +227,12 @@ static flx_slice text(const char *from)
     return (flx_slice){(const uint8_t *)from, strlen(from)};
 }
 
+static bool asks_for_shards(const flx_seat *seat)
+{
+    return seat->kind == FLX_PLACEMENT_PUBLISH ||
+           (seat->kind == FLX_PLACEMENT_CACHE && !seat->knows_shards);
+}
+
 /* OPEN is only for its answer, the number of shards; its handle is used by nobody. */
 static uint8_t *put_questions(flx_seat *seat, uint8_t *to)
 {
@@ -221,9 +245,10 @@ static uint8_t *put_questions(flx_seat *seat, uint8_t *to)
                                .name = text(seat->name->name)};
     to = flx_operation_encode(&operation, to);
     seat->owed = 1;
-    if (seat->kind == FLX_PLACEMENT_PUBLISH) {
+    if (asks_for_shards(seat)) {
         operation.opcode = FLX_OPCODE_OPEN;
-        operation.kind = FLX_OPERATION_STREAM;
+        operation.kind =
+            seat->kind == FLX_PLACEMENT_CACHE ? FLX_OPERATION_CACHE : FLX_OPERATION_STREAM;
         operation.shard = 0;
         to = flx_operation_encode(&operation, to);
         seat->owed++;

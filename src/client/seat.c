@@ -21,10 +21,12 @@
 
 #define PATIENCE_NS     (2 * FLX_NS_PER_S) /* for the answers; being slow is better than waiting */
 #define QUESTIONS_FRAME 64U                /* seats asked for in one frame */
-#define QUESTION_BYTES  2048U              /* two operations with three names each */
+#define QUESTION_BYTES  2048U              /* two operations with three names each, and a key */
+#define KEY_BYTES_MAX   256U               /* of a longer key the shard is not asked for */
 #define FRAME_BYTES     16384U
 static_assert(QUESTION_BYTES >=
-                  2 * (FLX_OPERATION_HEAD_BYTES + 1 + 3 * (2 + FLX_NAME_PART_MAX) + 4),
+                  2 * (FLX_OPERATION_HEAD_BYTES + 1 + 3 * (2 + FLX_NAME_PART_MAX) + 4) +
+                      KEY_BYTES_MAX,
               "a seat's questions fit");
 #define CHANNEL_BITS                                                                               \
     (FLX_FLAGS_KNOWN & ~(FLX_FLAG_EVENT_BATCH_TIMESTAMPS | FLX_FLAG_EVENT_BATCH_PUBLISHER))
@@ -243,6 +245,10 @@ static uint8_t *put_questions(flx_seat *seat, uint8_t *to)
                                .tenant = text(seat->name->tenant),
                                .namespace_ = text(seat->name->namespace_),
                                .name = text(seat->name->name)};
+    if (seat->key.len > 0 && seat->key.len <= KEY_BYTES_MAX) {
+        operation.flags = FLX_OPERATION_KEYED;
+        operation.key = seat->key;
+    }
     to = flx_operation_encode(&operation, to);
     seat->owed = 1;
     if (asks_for_shards(seat)) {

@@ -41,6 +41,7 @@ struct flx_seat {
     const flx_scoped_name *name; /* NULL: nothing to ask for, it sits at home */
     flx_placement_kind kind;
     uint32_t shard;
+    flx_slice key;     /* of a watch: instead of the shard; borrowed, empty: none */
     bool knows_shards; /* a cache's: `shard` is one of several, their number is not asked for */
     bool is_placed;    /* WAITING, TAKEN: on a connection to the worker of the answer */
     uint32_t shards;   /* as the last answer said; 0: not known */

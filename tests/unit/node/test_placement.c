@@ -411,6 +411,40 @@ static void test_caches_keep_to_the_bounds_and_the_switch(void **state)
     rig_stop(&r);
 }
 
+/* A few watches are served by the owner of what they watch; many use all workers. */
+static void test_watches_are_placed_too(void **state)
+{
+    (void)state;
+    enum { CROWD = 60 };
+    rig r;
+    flx_cache_watch *watches[CROWD];
+    rig_start(&r, "3");
+    flx_client *client = connect_client(&r, 0, false);
+    flx_client *other = connect_client(&r, 0, false);
+    flx_cache *cache = cache_open(&r, client, "watched", 7);
+    flx_cache_watch_options options = FLX_CACHE_WATCH_OPTIONS_INIT;
+    options.key = text("k1");
+    OK(flx_cache_watch_new(other, "watched", &options, &watches[0], err));
+    OK(flx_cache_watch_wait(watches[0], WAIT_MS, err));
+    cache_play(cache, WARMUP);
+    const uint64_t before = mails(&r);
+    for (int i = 0; i < ROUNDS; i++)
+        OK(flx_cache_put(cache, text("k1"), text("v"), FLX_TTL_NONE, WAIT_MS, err));
+    assert_true(mails(&r) - before < ROUNDS / 2);
+    for (int i = 1; i < CROWD; i++)
+        OK(flx_cache_watch_new(other, "watched", &options, &watches[i], err));
+    for (int i = 1; i < CROWD; i++)
+        OK(flx_cache_watch_wait(watches[i], WAIT_MS, err));
+    for (uint32_t worker = 0; worker < WORKERS; worker++)
+        assert_true(subscriptions_at(&r, worker) >= (CROWD - FLX_SEATS_NEAR) / WORKERS);
+    for (int i = 0; i < CROWD; i++)
+        watches[i] = flx_cache_watch_free(watches[i]);
+    cache = flx_cache_free(cache);
+    other = flx_client_free(other);
+    client = flx_client_free(client);
+    rig_stop(&r);
+}
+
 typedef struct tally {
     _Atomic int answered;
     _Atomic int failed;
@@ -498,6 +532,7 @@ int main(void)
         cmocka_unit_test(test_requests_of_a_cache_land_on_the_owner),
         cmocka_unit_test(test_a_cache_that_is_hardly_used_stays_at_home),
         cmocka_unit_test(test_caches_keep_to_the_bounds_and_the_switch),
+        cmocka_unit_test(test_watches_are_placed_too),
         cmocka_unit_test(test_requests_for_a_key_keep_their_order),
         cmocka_unit_test(test_a_lost_connection_is_done_without),
         cmocka_unit_test(test_publisher_and_subscriber_land_on_the_owner),

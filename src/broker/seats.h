@@ -25,7 +25,7 @@
 
 #include <stdint.h>
 
-#define FLX_SEATS_NEAR          8
+#define FLX_SEATS_NEAR          16
 #define FLX_SEATS_NEAR_REQUESTS 16
 #define FLX_SEATS_RECENT_S      4 /* how long advice counts as a subscriber */
 

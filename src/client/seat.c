@@ -14,6 +14,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "wire/flags.h"
 
 #include <assert.h>
@@ -224,11 +225,6 @@ static void channel_received(flx_channel *channel, const flx_frame *frame, flx_m
 
 /* ---- the question ---- */
 
-static flx_slice text(const char *from)
-{
-    return (flx_slice){(const uint8_t *)from, strlen(from)};
-}
-
 static bool asks_for_shards(const flx_seat *seat)
 {
     return seat->kind == FLX_PLACEMENT_PUBLISH ||
@@ -242,9 +238,9 @@ static uint8_t *put_questions(flx_seat *seat, uint8_t *to)
                                .id = seat->id,
                                .kind = (uint8_t)seat->kind,
                                .shard = seat->shard,
-                               .tenant = text(seat->name->tenant),
-                               .namespace_ = text(seat->name->namespace_),
-                               .name = text(seat->name->name)};
+                               .tenant = flx_slice_of(seat->name->tenant),
+                               .namespace_ = flx_slice_of(seat->name->namespace_),
+                               .name = flx_slice_of(seat->name->name)};
     if (seat->key.len > 0 && seat->key.len <= KEY_BYTES_MAX) {
         operation.flags = FLX_OPERATION_KEYED;
         operation.key = seat->key;

@@ -4,8 +4,10 @@
  * thread, but for the fields the subscriber's lock guards.
  *
  *     WAITING -> ASKING (auth, subscribe) -> RUNNING -> WAITING ...        until the subscriber ends
- *        ^          |  refused, lost            | lost, lagged, moved
- *        +----------+---------------------------+
+ *      ^    |       |  refused, lost            | lost, lagged, moved
+ *      |    |       +---------------------------+--> WAITING
+ *      |    v
+ *     FINDING (the offset of a time, resume.h)
  *
  * An event stream says in its first frame whose it is, and may do so before `subscribed` arrives;
  * if the broker chose an id of its own, what comes meanwhile is held, within the stream's window.
@@ -51,6 +53,7 @@ void flx_reader_consume(flx_reader *reader, size_t credit);
 
 typedef enum flx_shard_state {
     FLX_SHARD_WAITING,
+    FLX_SHARD_FINDING,
     FLX_SHARD_ASKING,
     FLX_SHARD_RUNNING
 } flx_shard_state;
@@ -106,8 +109,6 @@ void flx_shard_ask_again(flx_shard_sub *sub, uint64_t due_ns);
 bool flx_incoming_open(flx_uplink *uplink, flx_quic_stream *stream);
 void flx_incoming_data(flx_incoming *incoming, flx_slice data, bool fin);
 void flx_incoming_gone(flx_incoming *incoming, const flx_error *why);
-/* Stops the stream and forgets it. */
-void flx_incoming_close(flx_incoming *incoming);
 void flx_incoming_drop_all(flx_uplink *uplink);
 
 #endif /* FLX_CLIENT_SUBSCRIPTION_H */

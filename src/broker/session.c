@@ -112,7 +112,7 @@ static void authenticated(flx_lane *lane, flx_identity *identity, bool is_negoti
         flx_source_change(peer->worker, peer->source, false, true);
     }
     if (lane->has_operations) {
-        flx_frame_reader_allow_operations(&lane->reader);
+        flx_frame_reader_allow_extension(&lane->reader);
     }
     if (lane->kind == FLX_LANE_CONTROL) {
         answer_auth(lane, is_negotiated);

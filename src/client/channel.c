@@ -159,7 +159,7 @@ static void take_offer(flx_channel *channel, const flx_msg *msg)
                                   ? msg->auth_ok.operation_window
                                   : 0;
     if (offer->operation_window > 0)
-        flx_frame_reader_allow_operations(&channel->reader);
+        flx_frame_reader_allow_extension(&channel->reader);
     offer->port_count = 0;
     for (size_t i = 0; i < msg->auth_ok.listener_ports_count && i < 16; i++)
         offer->ports[offer->port_count++] = msg->auth_ok.listener_ports[i];

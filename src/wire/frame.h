@@ -97,7 +97,7 @@ void flx_frame_reader_done(flx_frame_reader *reader);
 void flx_frame_reader_limit(flx_frame_reader *reader, uint32_t payload_max);
 
 /* Takes frames with FLX_FLAG_OPERATIONS from here on: both sides offered them. */
-void flx_frame_reader_allow_operations(flx_frame_reader *reader);
+void flx_frame_reader_allow_extension(flx_frame_reader *reader);
 
 /* Moves *input past what it took and says what it found. */
 flx_frame_step flx_frame_reader_next(flx_frame_reader *reader, flx_slice *input,

@@ -647,7 +647,7 @@ static void authenticate(mock_broker *broker, session *from, const struct flx_ms
                        (from->features & FLX_FEATURE_EXTENDED) != 0 &&
                        (auth->client_features_hi & FLX_FEATURE_HI_OPERATIONS) != 0;
     if (from->operations)
-        flx_frame_reader_allow_operations(&from->reader);
+        flx_frame_reader_allow_extension(&from->reader);
     const flx_msg ok = {
         .type = FLX_MSG_AUTH_OK,
         .auth_ok = {.server_flags = (uint16_t)(FLAGS & ~broker->rules.flags_withheld),

@@ -12,6 +12,7 @@
 
 #include "broker/backing.h"
 #include "broker/cache.h"
+#include "broker/change_frames.h"
 #include "broker/counter.h"
 #include "broker/event.h"
 #include "broker/handles_int.h"
@@ -144,12 +145,13 @@ typedef struct flx_job {
     uint8_t from;              /* worker that asks */
     uint8_t start_kind;        /* WATCH: flx_watch_start */
     bool has_request_id;
-    bool has_value;  /* time: in `offset` */
-    bool is_prefix;  /* WATCH, PAGE: request.key is the beginning of keys */
-    bool is_counted; /* WATCH: its start is fixed, and keys are being counted */
-    bool resnapshot; /* WATCH: the offset asked for is not kept any more */
-    uint64_t lane;   /* handle of the lane that waits */
-    uint64_t sub;    /* handle of the subscription: SUBSCRIBE, WATCH, PAGE */
+    bool has_value;       /* time: in `offset` */
+    bool is_prefix;       /* WATCH, PAGE: request.key is the beginning of keys */
+    bool is_counted;      /* WATCH: its start is fixed, and keys are being counted */
+    bool resnapshot;      /* WATCH: the offset asked for is not kept any more */
+    flx_change_form form; /* PAGE */
+    uint64_t lane;        /* handle of the lane that waits */
+    uint64_t sub;         /* handle of the subscription: SUBSCRIBE, WATCH, PAGE */
     uint64_t request_id;
     uint32_t id; /* of the stream or cache */
     uint32_t shard;
@@ -267,7 +269,7 @@ typedef struct flx_filter {
     flx_chunk *text; /* the key or prefix */
     uint32_t refs;
     bool is_prefix;
-    flx_variants variants;
+    flx_variants variants[FLX_CHANGE_FORMS]; /* by flx_change_form_index */
 } flx_filter;
 
 /* The watches of a cache shard on this worker. */
@@ -468,6 +470,7 @@ typedef struct flx_page {
     uint32_t id;
     uint32_t shard;
     bool is_prefix;
+    flx_change_form form;
     uint64_t until;
     uint64_t from; /* flx_cache_cursor.next in */
     flx_cache_cursor next;
@@ -535,6 +538,7 @@ struct flx_lane {
     bool out_full;        /* waits for pull before it reads on */
     bool has_operations;  /* negotiated */
     bool hears_progress;  /* negotiated: of the watches it asks for */
+    bool hears_batches;   /* the same: of changes */
     bool is_last;         /* closes when what it owes is written */
     uint32_t held;        /* un-acked publishes of it that wait at a `block` shard */
     uint16_t flags;       /* negotiated: client's */
@@ -958,9 +962,10 @@ bool flx_cache_settle(flx_durable *durable, flx_job *job);
 /* Reads the value of the put at offset `version` into job.value, or says in job.status why not; the
  * job is served again in the next tick. */
 void flx_cache_fetch(flx_durable *durable, flx_job *job, uint64_t version);
-/* The values of a page that are in the log only. Adding makes it (NULL at first); false: no memory. */
+/* The values of a page that are in the log only. Adding makes it (NULL at first), to write frames as
+ * `form` does; false: no memory. */
 typedef struct flx_away flx_away;
-bool flx_away_add(flx_away **away, uint64_t version);
+bool flx_away_add(flx_away **away, const flx_change_frames *form, uint64_t version);
 flx_away *flx_away_free(flx_away *away);
 /* Takes `away`: appends its events to job.value, then the job is served again. */
 void flx_away_begin(flx_durable *durable, flx_away *away, flx_job *job);
@@ -1025,9 +1030,6 @@ bool flx_snapshot_count(flx_worker *worker, const flx_cache_shard *shard, flx_jo
 #define FLX_PAGES_A_PULL 4 /* then others have their turn */
 void flx_snapshots_tick(flx_worker *worker);
 void flx_snapshots_done(flx_worker *worker);
-#define FLX_EVENTS_BYTES_MAX (64u << 20) /* of one page or frame: a few of the largest events */
-/* Appends a cache_event. FLX_ERR_NOMEM, FLX_ERR_TOO_LARGE. */
-flx_status flx_event_append(flx_buffer *events, const struct flx_msg_cache_event *event);
 /* What worker.events holds, as a range (chunk NULL: nothing); empties it. FLX_ERR_NOMEM. */
 flx_status flx_events_take(flx_worker *worker, flx_range *ret_range);
 

@@ -20,7 +20,8 @@
      FLX_FEATURE_UNSUPPORTED | FLX_FEATURE_PUBLISH_PIPELINE | FLX_FEATURE_STREAM_PUBLISH_WINDOW |  \
      FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL |                             \
      FLX_FEATURE_SUBSCRIBE_QUEUE | FLX_FEATURE_EXTENDED)
-#define FEATURES_HI_OFFERED (FLX_FEATURE_HI_OPERATIONS | FLX_FEATURE_HI_WATCH_PROGRESS)
+#define FEATURES_HI_OFFERED                                                                        \
+    (FLX_FEATURE_HI_OPERATIONS | FLX_FEATURE_HI_WATCH_PROGRESS | FLX_FEATURE_HI_WATCH_BATCHES)
 
 /* The token passes through memory of its own, which is wiped. The frame lives until QUIC has it
  * acknowledged. */

@@ -29,7 +29,8 @@
 #define FEATURES                                                                                   \
     (FLX_FEATURE_CACHE_DELETE | FLX_FEATURE_STREAM_SHARDS | FLX_FEATURE_ERROR_CODES |              \
      FLX_FEATURE_UNSUPPORTED | FLX_FEATURE_PUBLISH_PIPELINE | FLX_FEATURE_STREAM_PUBLISH_WINDOW |  \
-     FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL)
+     FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL | FLX_FEATURE_CACHE_SHARDS |  \
+     FLX_FEATURE_CACHE_WATCH | FLX_FEATURE_CACHE_WATCH_RETAINED)
 
 typedef struct record {
     uint8_t *bytes;
@@ -64,7 +65,8 @@ typedef struct session {
     bool authenticated;
     uint16_t flags;
     uint32_t features;
-    bool operations; /* negotiated */
+    bool operations;    /* negotiated */
+    bool watch_batches; /* negotiated */
     bool opened[FLX_OPERATION_HANDLE_MAX + 1];
     struct session *next;
 } session;
@@ -106,6 +108,10 @@ struct mock_broker {
     entry entries[KEYS_MAX];
     uint64_t versions;
     uint64_t ids;
+    mock_watch_asked watch_asked;
+    uint64_t watch_id;
+    flx_quic_stream *watch_out;     /* of the newest watch; NULL: none, or gone */
+    flx_quic_stream *watch_control; /* that waits for its answer */
     flx_arena arena;
     flx_chunk *scratch;
 };
@@ -646,6 +652,10 @@ static void authenticate(mock_broker *broker, session *from, const struct flx_ms
     from->operations = broker->rules.operation_window > 0 && auth->has_client_features_hi &&
                        (from->features & FLX_FEATURE_EXTENDED) != 0 &&
                        (auth->client_features_hi & FLX_FEATURE_HI_OPERATIONS) != 0;
+    from->watch_batches = broker->rules.watch.has_batches && auth->has_client_features_hi &&
+                          (from->features & FLX_FEATURE_EXTENDED) != 0 &&
+                          (auth->client_features_hi & FLX_FEATURE_HI_WATCH_BATCHES) != 0;
+    const bool has_extended = from->operations || from->watch_batches;
     if (from->operations)
         flx_frame_reader_allow_extension(&from->reader);
     const flx_msg ok = {
@@ -653,9 +663,10 @@ static void authenticate(mock_broker *broker, session *from, const struct flx_ms
         .auth_ok = {.server_flags = (uint16_t)(FLAGS & ~broker->rules.flags_withheld),
                     .has_server_features = true,
                     .server_features = (FEATURES & ~broker->rules.features_withheld) |
-                                       (from->operations ? FLX_FEATURE_EXTENDED : 0),
-                    .has_server_features_hi = from->operations,
-                    .server_features_hi = FLX_FEATURE_HI_OPERATIONS,
+                                       (has_extended ? FLX_FEATURE_EXTENDED : 0),
+                    .has_server_features_hi = has_extended,
+                    .server_features_hi = (from->operations ? FLX_FEATURE_HI_OPERATIONS : 0) |
+                                          (from->watch_batches ? FLX_FEATURE_HI_WATCH_BATCHES : 0),
                     .has_operation_window = from->operations,
                     .operation_window = broker->rules.operation_window,
                     .has_publish_window = true,
@@ -669,6 +680,79 @@ static void send_shards(mock_broker *broker, session *to, uint64_t request_id)
     const flx_msg view = {.type = FLX_MSG_STREAM_SHARDS_VIEW,
                           .stream_shards_view = {.shards = shards, .request_id = request_id}};
     send_msg(broker, to->control, &view);
+}
+
+static void send_cache_shards(mock_broker *broker, session *to, uint64_t request_id)
+{
+    const uint32_t shards = broker->rules.stream_unknown ? 0 : 1;
+    const flx_msg view = {.type = FLX_MSG_CACHE_SHARDS_VIEW,
+                          .cache_shards_view = {.shards = shards, .request_id = request_id}};
+    send_msg(broker, to->control, &view);
+}
+
+/* ---- watches ---- */
+
+static void answer_watch(mock_broker *broker)
+{
+    flx_msg msg = {.type = FLX_MSG_CACHE_WATCH_STARTED};
+    if (broker->watch_control == NULL)
+        return;
+    msg.cache_watch_started.subscription_id = broker->watch_id;
+    msg.cache_watch_started.resume_offset = broker->rules.watch.resume_offset;
+    msg.cache_watch_started.resnapshot = broker->rules.watch.resnapshot;
+    msg.cache_watch_started.has_retained_count = broker->watch_asked.retained;
+    msg.cache_watch_started.retained_count = broker->rules.watch.retained_count;
+    send_msg(broker, broker->watch_control, &msg);
+    flx_quic_stream_finish(broker->watch_control);
+    broker->watch_control = NULL;
+}
+
+static void refuse_watch(mock_broker *broker, session *from)
+{
+    const flx_msg refused = {
+        .type = FLX_MSG_SUBSCRIBE_CURSOR_ERROR,
+        .subscribe_cursor_error = {.reason = FLX_CURSOR_IN_FUTURE,
+                                   .requested = broker->watch_asked.from_offset,
+                                   .available = broker->rules.watch.resume_offset}};
+    send_msg(broker, from->control, &refused);
+    flx_quic_stream_finish(from->control);
+}
+
+static void watch(mock_broker *broker, session *from, const struct flx_msg_cache_watch *ask)
+{
+    const flx_slice text = ask->has_key ? ask->key : ask->prefix;
+    mock_watch_asked *asked = &broker->watch_asked;
+    FLX_ASSERT(text.len < sizeof(asked->text));
+    *asked = (mock_watch_asked){.count = asked->count + 1,
+                                .in_batches = from->watch_batches,
+                                .is_key = ask->has_key,
+                                .retained = ask->retained,
+                                .has_from_offset = ask->has_from_offset,
+                                .from_offset = ask->from_offset};
+    if (text.len > 0)
+        memcpy(asked->text, text.ptr, text.len);
+    if (broker->rules.watch.is_in_future) {
+        refuse_watch(broker, from);
+        return;
+    }
+    broker->watch_id = broker->rules.own_ids ? 1000 + broker->ids++ : ask->subscription_id;
+    broker->watch_control = from->control;
+    FLX_ASSERT(flx_quic_stream_open(flx_quic_stream_conn(from->control), false, NULL,
+                                    &broker->watch_out, NULL) == FLX_OK);
+    const flx_msg hello = {.type = FLX_MSG_EVENT_STREAM_HELLO,
+                           .event_stream_hello = {.subscription_id = broker->watch_id}};
+    send_msg(broker, broker->watch_out, &hello);
+    if (!broker->rules.watch.is_held)
+        answer_watch(broker);
+}
+
+/* A stream is gone. */
+static void end_watch(mock_broker *broker, const flx_quic_stream *quic)
+{
+    if (broker->watch_out == quic)
+        broker->watch_out = NULL;
+    if (broker->watch_control == quic)
+        broker->watch_control = NULL;
 }
 
 static void receive_msg(mock_broker *broker, session *from, flx_msg *msg)
@@ -686,6 +770,12 @@ static void receive_msg(mock_broker *broker, session *from, flx_msg *msg)
         return;
     case FLX_MSG_SUBSCRIBE:
         subscribe(broker, from, &msg->subscribe);
+        return;
+    case FLX_MSG_CACHE_SHARDS:
+        send_cache_shards(broker, from, msg->cache_shards.request_id);
+        return;
+    case FLX_MSG_CACHE_WATCH:
+        watch(broker, from, &msg->cache_watch);
         return;
     case FLX_MSG_CACHE_PUT:
     case FLX_MSG_CACHE_GET:
@@ -787,6 +877,7 @@ static void on_data(void *arg, flx_quic_stream *control, flx_slice data, bool fi
 static void on_stream_closed(void *arg, flx_quic_stream *quic)
 {
     end_sub(arg, quic);
+    end_watch(arg, quic);
     end_session(arg, quic);
 }
 
@@ -794,6 +885,7 @@ static void on_stopped(void *arg, flx_quic_stream *quic, uint64_t code)
 {
     (void)code;
     end_sub(arg, quic);
+    end_watch(arg, quic);
 }
 
 /* ---- calls from the test ---- */
@@ -925,6 +1017,55 @@ static void do_lag(mock_broker *broker, void *arg)
 void mock_broker_lag(mock_broker *broker, uint64_t resume_from)
 {
     run(broker, do_lag, &resume_from);
+}
+
+static void do_watch_asked(mock_broker *broker, void *arg)
+{
+    *(mock_watch_asked *)arg = broker->watch_asked;
+}
+
+mock_watch_asked mock_broker_watch_asked(mock_broker *broker)
+{
+    mock_watch_asked asked;
+    run(broker, do_watch_asked, &asked);
+    return asked;
+}
+
+static void do_watch_answer(mock_broker *broker, void *arg)
+{
+    (void)arg;
+    answer_watch(broker);
+}
+
+void mock_broker_watch_answer(mock_broker *broker)
+{
+    run(broker, do_watch_answer, broker);
+}
+
+static void do_watch_send(mock_broker *broker, void *arg)
+{
+    const flx_slice *frames = arg;
+    if (broker->watch_out != NULL)
+        send_bytes(broker->watch_out, frames->ptr, frames->len);
+}
+
+void mock_broker_watch_send(mock_broker *broker, const uint8_t *frames, size_t len)
+{
+    flx_slice bytes = {frames, len};
+    run(broker, do_watch_send, &bytes);
+}
+
+static void do_watch_finish(mock_broker *broker, void *arg)
+{
+    (void)arg;
+    if (broker->watch_out != NULL)
+        flx_quic_stream_finish(broker->watch_out);
+    broker->watch_out = NULL;
+}
+
+void mock_broker_watch_finish(mock_broker *broker)
+{
+    run(broker, do_watch_finish, broker);
 }
 
 typedef struct addition {

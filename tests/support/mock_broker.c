@@ -216,7 +216,7 @@ static void on_data(void *arg, flx_quic_stream *control, flx_slice data, bool fi
     while (from != NULL &&
            flx_frame_reader_next(&from->reader, &data, &frame, NULL) == FLX_FRAME_READY)
         receive(broker, from, &frame);
-    if (fin)
+    if (fin && control != broker->watch_control) /* which is still owed its answer */
         flx_quic_stream_finish(control);
 }
 
@@ -388,30 +388,27 @@ void mock_broker_watch_answer(mock_broker *broker)
     run(broker, do_watch_answer, broker);
 }
 
+typedef struct watch_bytes {
+    flx_slice bytes;
+    bool fin;
+} watch_bytes;
+
 static void do_watch_send(mock_broker *broker, void *arg)
 {
-    const flx_slice *frames = arg;
-    if (broker->watch_out != NULL)
-        mock_send_bytes(broker->watch_out, frames->ptr, frames->len);
-}
-
-void mock_broker_watch_send(mock_broker *broker, const uint8_t *frames, size_t len)
-{
-    flx_slice bytes = {frames, len};
-    run(broker, do_watch_send, &bytes);
-}
-
-static void do_watch_finish(mock_broker *broker, void *arg)
-{
-    (void)arg;
-    if (broker->watch_out != NULL)
+    const watch_bytes *what = arg;
+    if (broker->watch_out == NULL)
+        return;
+    mock_send_bytes(broker->watch_out, what->bytes.ptr, what->bytes.len);
+    if (what->fin) {
         flx_quic_stream_finish(broker->watch_out);
-    broker->watch_out = NULL;
+        broker->watch_out = NULL;
+    }
 }
 
-void mock_broker_watch_finish(mock_broker *broker)
+void mock_broker_watch_send(mock_broker *broker, const uint8_t *bytes, size_t len, bool fin)
 {
-    run(broker, do_watch_finish, broker);
+    watch_bytes what = {{bytes, len}, fin};
+    run(broker, do_watch_send, &what);
 }
 
 typedef struct addition {

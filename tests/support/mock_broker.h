@@ -43,7 +43,7 @@ typedef struct mock_rules {
         uint64_t resume_offset;
         uint64_t retained_count; /* told when it was asked for */
         bool resnapshot;
-        bool is_in_future; /* instead */
+        bool is_in_future; /* instead, when it names an offset */
         bool is_held;      /* until mock_broker_watch_answer() */
         bool has_batches;  /* offered: docs/spec/extensions.md 3 */
     } watch;
@@ -90,11 +90,11 @@ void mock_broker_trim(mock_broker *broker, uint64_t oldest);
 void mock_broker_skip(mock_broker *broker, uint64_t count);
 /* Ends every subscription with subscription_lagged at `resume_from`. */
 void mock_broker_lag(mock_broker *broker, uint64_t resume_from);
-/* Of the newest watch: the answer that was held; whole frames for its event stream; the end of that. */
+/* Of the newest watch: the answer that was held; bytes of its event stream, and whether they are the
+ * last. */
 mock_watch_asked mock_broker_watch_asked(mock_broker *broker);
 void mock_broker_watch_answer(mock_broker *broker);
-void mock_broker_watch_send(mock_broker *broker, const uint8_t *frames, size_t len);
-void mock_broker_watch_finish(mock_broker *broker);
+void mock_broker_watch_send(mock_broker *broker, const uint8_t *bytes, size_t len, bool fin);
 /* Appends one record to a shard of a stream, which is made when unknown. */
 void mock_broker_append(mock_broker *broker, const char *stream_name, uint32_t shard_index,
                         const char *text);

@@ -44,7 +44,7 @@ void mock_watch(mock_broker *broker, mock_session *from, const struct flx_msg_ca
                                 .from_offset = ask->from_offset};
     if (text.len > 0)
         memcpy(asked->text, text.ptr, text.len);
-    if (broker->rules.watch.is_in_future) {
+    if (broker->rules.watch.is_in_future && ask->has_from_offset) {
         refuse_watch(broker, from);
         return;
     }

@@ -15,6 +15,7 @@
 #include "client/subscriber_int.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "wire/bytes.h"
 #include "wire/change.h"
 #include "wire/change_batch.h"
@@ -23,11 +24,6 @@
 #include <string.h>
 
 #define OFFSET_BYTES 8
-
-static flx_slice text(const char *from)
-{
-    return (flx_slice){(const uint8_t *)from, strlen(from)};
-}
 
 void flx_watching_ask(flx_shard_sub *sub, flx_channel *channel, uint64_t id)
 {
@@ -47,9 +43,9 @@ void flx_watching_ask(flx_shard_sub *sub, flx_channel *channel, uint64_t id)
     sub->hears_batches = (channel->offer.features & FLX_FEATURE_EXTENDED) != 0 &&
                          (channel->offer.features_hi & FLX_FEATURE_HI_WATCH_BATCHES) != 0;
     flx_msg msg = {.type = FLX_MSG_CACHE_WATCH};
-    msg.cache_watch.tenant_id = text(subscriber->name.tenant);
-    msg.cache_watch.namespace_ = text(subscriber->name.namespace_);
-    msg.cache_watch.cache = text(subscriber->name.name);
+    msg.cache_watch.tenant_id = flx_slice_of(subscriber->name.tenant);
+    msg.cache_watch.namespace_ = flx_slice_of(subscriber->name.namespace_);
+    msg.cache_watch.cache = flx_slice_of(subscriber->name.name);
     msg.cache_watch.has_key = watching->is_key;
     msg.cache_watch.key = filter;
     msg.cache_watch.has_prefix = !watching->is_key;

@@ -4,6 +4,7 @@
  * broker says what each test has it say, once in JSON and once in batches (docs/spec/extensions.md 3);
  * where the two differ, the test says how.
  */
+#include "common/slice.h"
 #include "rig.h"
 #include "wire/change_batch.h"
 #include "wire/flags.h"
@@ -99,10 +100,10 @@ static void add_frame(scene *s, uint16_t flags, const void *payload, size_t len)
 
 static flx_change change_of(const row *from)
 {
-    flx_change change = {.kind = FLX_CHANGE_KIND_DELETE, .key = rig_slice(from->key)};
+    flx_change change = {.kind = FLX_CHANGE_KIND_DELETE, .key = flx_slice_of(from->key)};
     if (from->value != NULL) {
         change.kind = FLX_CHANGE_KIND_PUT;
-        change.value = rig_slice(from->value);
+        change.value = flx_slice_of(from->value);
         change.expires_at_ms = from->offset * 1000; /* something to be told from others */
     }
     return change;
@@ -589,7 +590,7 @@ static void by_callback(void **state)
     {
         heard all = {0};
         flx_cache_watch_options options = FLX_CACHE_WATCH_OPTIONS_INIT;
-        options.key = rig_slice("k");
+        options.key = flx_slice_of("k");
         options.from = FLX_WATCH_FROM_RETAINED;
         options.change_fn = on_change;
         options.arg = &all;

@@ -114,6 +114,7 @@ void flx_journal_write_start(flx_journal *journal)
     job->iov = journal->iov;
     job->iov_count = (uint32_t)flx_stage_take(&journal->stage, journal->iov, journal->iov_cap);
     job->offset = journal->tally.position;
+    journal->commit_bytes = journal->stage.writing_bytes;
     job->sync = journal->options.sync == FLX_JOURNAL_SYNC_ON_COMMIT || journal->is_closing;
     job->done = write_done;
     journal->is_writing = true;
@@ -175,6 +176,8 @@ static void roll_done(flx_io_job *job)
         journal->roll_file = NULL;
         flx_segment_tally_done(&journal->tally);
         flx_segment_tally_init(&journal->tally, journal->roll_header.base_offset);
+        journal->room_end = 0;
+        journal->has_no_room = false;
         journal->state = FLX_JOURNAL_OPEN;
         synced_up_to(journal, journal->written); /* sealing synced the rest */
         journal->retain_due_ns = journal->now_ns;

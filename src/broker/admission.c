@@ -7,8 +7,14 @@
  * its quota is refused until its debt is paid; a publish is admitted whenever there is none, and
  * then takes its whole cost, so that a large batch is not refused for ever.
  */
+#include "broker/admission_int.h"
+#include "broker/lane_int.h"
+#include "broker/mail_int.h"
+#include "broker/publish_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/slice.h"
 
 #include <string.h>
 
@@ -31,8 +37,7 @@ static flx_bucket *bucket_get(flx_worker *worker, flx_identity *identity)
     }
     for (uint32_t i = 0; i < worker->bucket_count; i++) {
         flx_bucket *bucket = &worker->buckets[i];
-        if (strlen(bucket->tenant) == tenant.len &&
-            memcmp(bucket->tenant, tenant.ptr, tenant.len) == 0) {
+        if (flx_slice_is(tenant, bucket->tenant)) {
             identity->bucket = i + 1;
             return bucket;
         }

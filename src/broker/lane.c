@@ -6,8 +6,22 @@
  * what forbids it). What may not be read yet waits in the backlog and is not given back to the
  * transport's windows, so the client stops by itself: that is the only back-pressure there is.
  */
+#include "broker/answers_int.h"
+#include "broker/handles_int.h"
+#include "broker/lane_int.h"
+#include "broker/operations_int.h"
+#include "broker/scratch.h"
+#include "broker/sealed.h"
+#include "broker/session_int.h"
+#include "broker/sub_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/list.h"
+#include "common/slice.h"
+#include "wire/flags.h"
+#include "wire/frame.h"
+#include "wire/message.h"
 
 #include <string.h>
 
@@ -239,7 +253,7 @@ void flx_lane_error_detail(flx_lane *lane, flx_code code, const char *message, c
 {
     flx_stat_add(&lane->peer->worker->stats.errors[code], 1);
     flx_msg msg = {.type = FLX_MSG_ERROR};
-    msg.error.message = (flx_slice){(const uint8_t *)message, strlen(message)};
+    msg.error.message = flx_slice_of(message);
     if ((lane->features & FLX_FEATURE_ERROR_CODES) != 0) {
         msg.error.has_code = true;
         msg.error.code = flx_code_slice((uint16_t)code);
@@ -248,7 +262,7 @@ void flx_lane_error_detail(flx_lane *lane, flx_code code, const char *message, c
         if (reason != NULL) {
             msg.error.has_detail = true;
             msg.error.detail.has_reason = true;
-            msg.error.detail.reason = (flx_slice){(const uint8_t *)reason, strlen(reason)};
+            msg.error.detail.reason = flx_slice_of(reason);
             msg.error.detail.has_retry_after_ms = retry_after_ms > 0;
             msg.error.detail.retry_after_ms = retry_after_ms;
         }

@@ -3,8 +3,20 @@
  * broker/query.c - requests that change nothing: shard counts and owners, producer ids, history of
  * the replay ring.
  */
+#include "broker/durable_int.h"
+#include "broker/feed.h"
+#include "broker/job_int.h"
+#include "broker/lane_int.h"
+#include "broker/query_int.h"
+#include "broker/sealed.h"
+#include "broker/session_int.h"
+#include "broker/shard.h"
+#include "broker/streams_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/slice.h"
+#include "wire/message.h"
 #include "wire/records.h"
 
 #include <string.h>
@@ -15,7 +27,7 @@
 static bool tenant_is_mine(flx_lane *lane, flx_slice tenant)
 {
     const flx_slice mine = flx_grants_tenant(lane->identity->grants);
-    if (mine.len == tenant.len && memcmp(mine.ptr, tenant.ptr, mine.len) == 0) {
+    if (flx_slice_equal(mine, tenant)) {
         return true;
     }
     flx_lane_error(lane, FLX_CODE_FORBIDDEN, "permission denied");

@@ -128,6 +128,9 @@ void flx_journal_get_marks(const flx_journal *journal, flx_journal_marks *ret_ma
         .pending_bytes = journal->stage.bytes,
         .last_sync_ns = journal->last_sync_ns,
         .epoch = flx_journal_epoch(journal),
+        .writes = journal->writes,
+        .write_bytes = journal->write_bytes,
+        .syncs = journal->syncs,
     };
 }
 

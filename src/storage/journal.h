@@ -205,6 +205,9 @@ typedef struct flx_journal_marks {
     uint64_t pending_bytes;
     uint64_t last_sync_ns; /* when the last good sync was noticed; 0: never */
     uint64_t epoch;
+    uint64_t writes; /* since it was opened, as are the next two: of batches that went well */
+    uint64_t write_bytes;
+    uint64_t syncs; /* one that followed a write, or a periodic one */
 } flx_journal_marks;
 
 void flx_journal_get_marks(const flx_journal *journal, flx_journal_marks *ret_marks);

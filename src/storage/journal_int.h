@@ -131,6 +131,9 @@ struct flx_journal {
     uint64_t visible_floor; /* was visible under the policy before */
     uint64_t last_time_us;  /* of the newest batch appended */
     uint64_t last_sync_ns;
+    uint64_t writes; /* this and the next two: since it was opened, for figures */
+    uint64_t write_bytes;
+    uint64_t syncs;
 
     flx_sealed_segment *sealed; /* rising, without gaps between */
     size_t sealed_count;
@@ -152,7 +155,7 @@ struct flx_journal {
 
     flx_room_job room;
     uint64_t room_end;     /* of the file: zeros from the tail up to here; no more than that: none */
-    uint64_t commit_bytes; /* of the last write */
+    int64_t commit_bytes;  /* of the last writes, a moving mean */
     bool has_no_room;      /* in this segment: the disk had none for it */
 
     flx_io_job sync_job; /* of SYNC_PERIODIC, and at the end */

@@ -19,8 +19,6 @@
 
 #define ANSWER_HEAD (FLX_OPERATION_HEAD_BYTES + sizeof(uint64_t)) /* with a version */
 
-const flx_op_refusal flx_op_no_memory = {FLX_CODE_OVERLOADED, "out of memory"};
-
 static void output_range(flx_op_output *output, flx_range range, uint32_t count)
 {
     if (output->batch != NULL) {

@@ -13,7 +13,10 @@ typedef struct flx_op_refusal {
     const char *message;
 } flx_op_refusal;
 
-extern const flx_op_refusal flx_op_no_memory;
+static inline flx_op_refusal flx_op_no_memory(void)
+{
+    return (flx_op_refusal){FLX_CODE_OVERLOADED, "out of memory"};
+}
 
 /* A frame of answers being written, at the end of the worker's scratch. It goes to the lane, or to
  * the batch as a part of the lane with that handle. */

@@ -152,7 +152,7 @@ static flx_op_refusal open_name(flx_lane *lane, const flx_operation *operation,
     }
     flx_op_name *name = name_new(&object);
     if (name == NULL || !name_put(lane, operation->handle, name)) {
-        return flx_op_no_memory;
+        return flx_op_no_memory();
     }
     name->may_read = flx_session_allows(
         lane, &object, is_cache ? FLX_ACTION_CACHE_READ : FLX_ACTION_STREAM_SUBSCRIBE);
@@ -366,7 +366,7 @@ static void run_cache(flx_op_output *output, flx_lane *lane, const flx_operation
         flx_cache_serve(worker, &request, &reply);
         flx_op_answer_reply(output, operation->opcode, operation->id, &reply);
     } else if (!flx_op_batch_send(output, lane, operation, owner, &request)) {
-        flx_op_answer_failure(output, operation->opcode, operation->id, flx_op_no_memory);
+        flx_op_answer_failure(output, operation->opcode, operation->id, flx_op_no_memory());
     }
 }
 

@@ -166,7 +166,7 @@ static flx_op_refusal open_name(flx_lane *lane, const flx_operation *operation,
     if (name->cache == NULL && name->stream == NULL) {
         return (flx_op_refusal){FLX_CODE_NOT_FOUND, not_there(is_cache)};
     }
-    if (is_cache) {
+    if (name->cache != NULL) {
         name->seat = name->cache->id | FLX_SEATS_REQUESTS;
         flx_seats_came(lane->peer->worker->seats, name->seat, 0);
     }

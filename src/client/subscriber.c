@@ -341,6 +341,15 @@ static flx_message make_gap(const flx_queued *entry)
                          .gap_end = entry->gap.end};
 }
 
+/* Where the subscriber is behind this record. A watch has the offset of a change in front of it, and
+ * behind the last one of a batch it is where that ends (watching.c). */
+static uint64_t next_of(const flx_subscriber *subscriber, const flx_queued *entry,
+                        const flx_event_record *record)
+{
+    const bool is_inside = subscriber->watching != NULL && entry->left > 1;
+    return is_inside ? record->timestamp_us + 1 : record->offset + 1;
+}
+
 /* The next message, which must be there. Lock held. */
 static flx_message take_one(flx_subscriber *subscriber)
 {
@@ -369,7 +378,7 @@ static flx_message take_one(flx_subscriber *subscriber)
     if (entry->has_offset) {
         flx_shard_sub *sub = &subscriber->shards[entry->shard - subscriber->shards[0].shard];
         sub->has_position = true;
-        sub->position = record.offset + 1;
+        sub->position = next_of(subscriber, entry, &record);
     }
     if (--entry->left == 0)
         pop(subscriber, entry);

@@ -318,7 +318,7 @@ static flx_cache *cache_open(const rig *r, flx_client *client, const char *name,
 static flx_slice key_of(int i, char text_of[16])
 {
     (void)snprintf(text_of, 16, "k%d", i % KEYS);
-    return text(text_of);
+    return flx_slice_of(text_of);
 }
 
 static void cache_play(flx_cache *cache, int requests)
@@ -326,7 +326,7 @@ static void cache_play(flx_cache *cache, int requests)
     char key[16];
     for (int i = 0; i < requests; i++) {
         flx_cache_entry entry = {0};
-        OK(flx_cache_put(cache, key_of(i, key), text("v"), FLX_TTL_NONE, WAIT_MS, err));
+        OK(flx_cache_put(cache, key_of(i, key), flx_slice_of("v"), FLX_TTL_NONE, WAIT_MS, err));
         OK(flx_cache_get(cache, key_of(i, key), WAIT_MS, &entry, err));
         assert_true(entry.found);
         flx_cache_entry_release(&entry);
@@ -419,13 +419,13 @@ static void test_watches_are_placed_too(void **state)
     flx_client *other = connect_client(&r, 0, false);
     flx_cache *cache = cache_open(&r, client, "watched", 7);
     flx_cache_watch_options options = FLX_CACHE_WATCH_OPTIONS_INIT;
-    options.key = text("k1");
+    options.key = flx_slice_of("k1");
     OK(flx_cache_watch_new(other, "watched", &options, &watches[0], err));
     OK(flx_cache_watch_wait(watches[0], WAIT_MS, err));
     cache_play(cache, WARMUP);
     const uint64_t before = mails(&r);
     for (int i = 0; i < ROUNDS; i++)
-        OK(flx_cache_put(cache, text("k1"), text("v"), FLX_TTL_NONE, WAIT_MS, err));
+        OK(flx_cache_put(cache, flx_slice_of("k1"), flx_slice_of("v"), FLX_TTL_NONE, WAIT_MS, err));
     assert_true(mails(&r) - before < ROUNDS / 2);
     for (int i = 1; i < CROWD; i++)
         OK(flx_cache_watch_new(other, "watched", &options, &watches[i], err));
@@ -467,8 +467,8 @@ static void test_requests_for_a_key_keep_their_order(void **state)
         char value[16];
         for (int put = 0; put < PUTS; put++) {
             (void)snprintf(value, sizeof value, "%d", put);
-            OK(flx_cache_put_async(cache, text("key"), text(value), FLX_TTL_NONE, count_put, &t,
-                                   err));
+            OK(flx_cache_put_async(cache, flx_slice_of("key"), flx_slice_of(value), FLX_TTL_NONE,
+                                   count_put, &t, err));
             if (put % 8 == 0)
                 (void)usleep(100);
         }
@@ -476,7 +476,7 @@ static void test_requests_for_a_key_keep_their_order(void **state)
             (void)usleep(1000);
         assert_int_equal(atomic_load(&t.failed), 0);
         flx_cache_entry entry = {0};
-        OK(flx_cache_get(cache, text("key"), WAIT_MS, &entry, err));
+        OK(flx_cache_get(cache, flx_slice_of("key"), WAIT_MS, &entry, err));
         assert_int_equal(entry.value.len, strlen(value));
         assert_memory_equal(entry.value.ptr, value, entry.value.len);
         flx_cache_entry_release(&entry);

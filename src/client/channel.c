@@ -36,18 +36,15 @@ static flx_status send_auth(flx_channel *channel, uint16_t flags, flx_error *ret
     flx_status status = flx_client_token(client, token, FLX_TOKEN_BYTES_MAX, &len, reterr);
     if (status == FLX_OK) {
         const char *tenant = client->options.tenant;
-        const bool has_operations = !client->options.cache_json;
-        const flx_msg msg = {
-            .type = FLX_MSG_AUTH,
-            .auth = {.tenant_id = flx_slice_of(tenant),
-                     .token = {(const uint8_t *)token, len},
-                     .has_client_flags = true,
-                     .client_flags = flags,
-                     .has_client_features = true,
-                     .client_features =
-                         FEATURES_OFFERED | (has_operations ? FLX_FEATURE_EXTENDED : 0),
-                     .has_client_features_hi = has_operations,
-                     .client_features_hi = has_operations ? FEATURES_HI_OFFERED : 0}};
+        const flx_msg msg = {.type = FLX_MSG_AUTH,
+                             .auth = {.tenant_id = flx_slice_of(tenant),
+                                      .token = {(const uint8_t *)token, len},
+                                      .has_client_flags = true,
+                                      .client_flags = flags,
+                                      .has_client_features = true,
+                                      .client_features = FEATURES_OFFERED,
+                                      .has_client_features_hi = true,
+                                      .client_features_hi = FEATURES_HI_OFFERED}};
         status = flx_channel_send(channel, &msg, reterr);
     }
     explicit_bzero(token, FLX_TOKEN_BYTES_MAX);

@@ -46,6 +46,7 @@ static flx_status make_shards(flx_subscriber *subscriber, uint32_t first, uint32
                               flx_error *reterr)
 {
     const flx_client_options *options = &subscriber->member.client->options;
+    const flx_watching *watching = subscriber->watching;
     flx_shard_sub *shards = flx_calloc(count, sizeof(*shards));
     if (shards == NULL)
         return flx_fail(reterr, FLX_ERR_NOMEM, "%u shards", count);
@@ -55,10 +56,10 @@ static flx_status make_shards(flx_subscriber *subscriber, uint32_t first, uint32
         shards[i].shard = first + i;
         shards[i].backoff =
             (flx_backoff){.min_ms = options->backoff_min_ms, .max_ms = options->backoff_max_ms};
-        /* Watches stay where they are dealt to: a cache may have a crowd of them. */
-        flx_seat_init(&shards[i].seat, &subscriber->member,
-                      subscriber->watching != NULL ? NULL : &subscriber->name,
-                      FLX_PLACEMENT_SUBSCRIBE, first + i);
+        flx_seat_init(&shards[i].seat, &subscriber->member, &subscriber->name,
+                      watching != NULL ? FLX_PLACEMENT_WATCH : FLX_PLACEMENT_SUBSCRIBE, first + i);
+        if (watching != NULL && watching->is_key)
+            shards[i].seat.key = (flx_slice){watching->text, watching->len};
         flx_resume_init(&shards[i].resume, subscriber->options.from, subscriber->options.offset);
         if (subscriber->watching != NULL)
             flx_watch_resume_init(&shards[i].watch_resume, subscriber->watching->from,

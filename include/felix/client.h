@@ -91,7 +91,8 @@ typedef struct flx_client_options {
     uint32_t busy_poll_us;        /* 0; above: the loop thread spins so long before it sleeps */
     flx_state_fn state_fn;        /* NULL: not wanted */
     void *state_arg;
-    bool cache_json; /* cache requests in JSON, one at a time on a stream, whatever is offered */
+    bool cache_json; /* cache requests in JSON, one at a time on a stream, and so what watches hear,
+                               whatever is offered */
     /*
      * Placement. A broker has workers, a stream's shard belongs to one of them, and a connection ends
      * at one. Where the broker tells (it does when it is ours), a publisher of a stream with one

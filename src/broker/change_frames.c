@@ -12,9 +12,7 @@
 #include "wire/frame.h"
 #include "wire/message.h"
 
-#define HEAD_BYTES (FLX_FRAME_HEADER_BYTES + FLX_CHANGE_BATCH_HEAD_BYTES)
-
-static_assert(HEAD_BYTES == FLX_CHANGE_MARK_BYTES, "a mark is a head and no record");
+#define HEAD_BYTES FLX_CHANGE_MARK_BYTES /* a mark is a head and no record */
 
 void flx_change_frames_begin(flx_change_frames *frames, flx_buffer *to, flx_change_form form,
                              flx_change_batch_kind kind, uint64_t end)

@@ -11,6 +11,7 @@
 #include "common/buffer.h"
 #include "wire/change_batch.h"
 #include "wire/flags.h"
+#include "wire/frame.h"
 
 /* What the frames of a watch carry as flags: 0 for JSON, or FLX_FLAG_CHANGE_BATCH. */
 typedef uint16_t flx_change_form;
@@ -49,7 +50,7 @@ flx_status flx_change_frames_add(flx_change_frames *frames, uint64_t offset,
 void flx_change_frames_end(flx_change_frames *frames);
 
 /* A whole frame without a record: the watch has come to `end`. Returns the byte after it. */
-#define FLX_CHANGE_MARK_BYTES (12 + FLX_CHANGE_BATCH_HEAD_BYTES)
+#define FLX_CHANGE_MARK_BYTES (FLX_FRAME_HEADER_BYTES + FLX_CHANGE_BATCH_HEAD_BYTES)
 uint8_t *flx_change_mark_put(uint8_t *to, uint64_t end);
 
 #endif /* FLX_BROKER_CHANGE_FRAMES_H */

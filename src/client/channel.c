@@ -36,6 +36,7 @@ static flx_status send_auth(flx_channel *channel, uint16_t flags, flx_error *ret
     flx_status status = flx_client_token(client, token, FLX_TOKEN_BYTES_MAX, &len, reterr);
     if (status == FLX_OK) {
         const char *tenant = client->options.tenant;
+        const uint32_t unwanted = client->options.cache_json ? FLX_FEATURE_HI_WATCH_BATCHES : 0;
         const flx_msg msg = {.type = FLX_MSG_AUTH,
                              .auth = {.tenant_id = flx_slice_of(tenant),
                                       .token = {(const uint8_t *)token, len},
@@ -44,7 +45,7 @@ static flx_status send_auth(flx_channel *channel, uint16_t flags, flx_error *ret
                                       .has_client_features = true,
                                       .client_features = FEATURES_OFFERED,
                                       .has_client_features_hi = true,
-                                      .client_features_hi = FEATURES_HI_OFFERED}};
+                                      .client_features_hi = FEATURES_HI_OFFERED & ~unwanted}};
         status = flx_channel_send(channel, &msg, reterr);
     }
     explicit_bzero(token, FLX_TOKEN_BYTES_MAX);

@@ -106,6 +106,7 @@ static int run_live(const raw_target *target, const char *only, const char *dev_
     }
     run_table(&suite, raw_checks, only, &totals);
     run_table(&suite, operation_checks, only, &totals);
+    run_table(&suite, watch_checks, only, &totals);
     run_table(&suite, scenario_checks, only, &totals);
     for (const skipped *row = skipped_scenarios; only == NULL && row->id != NULL; row++) {
         print_row(row->id, CHECK_SKIP, row->why);

@@ -25,7 +25,8 @@ check_result check_fail(check_suite *suite, const char *format, ...) FLX_PRINTF(
 check_result check_skip(check_suite *suite, const char *format, ...) FLX_PRINTF(2, 3);
 
 extern const check raw_checks[];       /* end with a NULL id */
-extern const check operation_checks[]; /* of the extension; skipped where it is not offered */
+extern const check operation_checks[]; /* of extensions; skipped where they are not offered */
+extern const check watch_checks[];
 extern const check scenario_checks[];
 
 /* What a single node in memory cannot show, and why; ends with a NULL id. */

@@ -15,7 +15,7 @@ class Rows(unittest.TestCase):
         names = [row.name for row in ALL]
         self.assertEqual(len(names), len(set(names)))
         for row in ALL:
-            self.assertTrue(row.command.startswith("bench_"), row.name)
+            self.assertTrue(row.command.startswith(("bench_", "felix ")), row.name)
             self.assertTrue(row.measures, row.name)
 
     def test_the_grid_has_every_payload_fan_out_and_way(self):
@@ -37,7 +37,7 @@ class Rows(unittest.TestCase):
         for row in versus.rows():
             groups.setdefault(row.group, []).append(row.system)
         for group, systems in groups.items():
-            self.assertIn(tuple(systems), (versus.PUBSUB, versus.CACHES), group)
+            self.assertIn(tuple(systems), (versus.PUBSUB, versus.CACHES, versus.LOGS), group)
 
 
 class RelayFigures(unittest.TestCase):
@@ -58,6 +58,25 @@ class RelayFigures(unittest.TestCase):
         self.assertAlmostEqual(figures["pub_cpu_us"], 250)
         self.assertEqual(figures["lost"], 0)
         self.assertNotIn("p50", figures)  # nothing was timed
+
+    def test_anything_missing_double_or_out_of_place_voids_it(self):
+        for what in ("lost", "wrong", "gaps"):
+            self.assertEqual(self.figures(**{what: 1})["lost"], 1)
+
+
+class ReplayFigures(unittest.TestCase):
+    def figures(self, **changed):
+        received = {**RelayFigures.RECEIVED, **changed}
+        blocks = {work.FETCHED: 4, work.SERVED: 40}
+        return work.Replay(1000, 10, 1000).figures({"cpu_s": 0.1, "rss_mib": 5}, received,
+                                                   1_000_000_000, blocks)
+
+    def test_ten_readers_of_a_megabyte(self):
+        figures = self.figures()
+        self.assertAlmostEqual(figures["rate"], 10000)
+        self.assertAlmostEqual(figures["cpu_per_gb"], 10)
+        self.assertAlmostEqual(figures["served_per_read"], 10)
+        self.assertEqual(figures["lost"], 0)
 
     def test_anything_missing_double_or_out_of_place_voids_it(self):
         for what in ("lost", "wrong", "gaps"):

@@ -158,9 +158,32 @@ static void what_the_probe_chooses(void **state)
     io = flx_io_free(io);
 }
 
+/* Rule 14: what was just written is in memory. Past the end there is nothing, and that is no answer. */
+static void what_is_in_memory_is_read_now(void **state)
+{
+    (void)state;
+    flx_disk *disk = NULL;
+    flx_file *file = NULL;
+    uint8_t bytes[8] = {0};
+    assert_int_equal(flx_disk_posix_new(path_of("now"), true, &disk, NULL), FLX_OK);
+    assert_int_equal(disk->ops->open(disk, "file", FLX_DISK_CREATE, &file, NULL), FLX_OK);
+    assert_int_equal(flx_disk_write(file, "abcdefgh", 8, 0, NULL), FLX_OK);
+    const bool is_there = file->disk->ops->read_now(file, bytes, 8, 0);
+    if (is_there) { /* not every file system can say so without waiting */
+        assert_memory_equal(bytes, "abcdefgh", 8);
+    } else {
+        print_message("this file system never reads without waiting\n");
+    }
+    assert_false(file->disk->ops->read_now(file, bytes, 8, 4));
+    assert_false(file->disk->ops->read_now(file, bytes, 1, 100));
+    file = flx_disk_close(file);
+    disk = flx_disk_free(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_in_memory_is_read_now),
         cmocka_unit_test(threads),
         cmocka_unit_test(what_the_probe_chooses),
     };

@@ -166,7 +166,8 @@ cli_exit cli_cmd_log_verify(cli_run *run)
     }
     if (all.problems > 0) {
         return cli_error(run, CLI_EXIT_FAILURE,
-                         "'felix log repair DIR LOG --yes' keeps what is before the first damage",
+                         "'felix log repair DIR LOG --yes' keeps what is before the first damage, "
+                         "'--accept-loss' gives up a log that is gone",
                          "%u problems in %u logs", all.problems, all.logs);
     }
     return CLI_EXIT_OK;
@@ -283,10 +284,39 @@ cli_exit cli_cmd_log_export(cli_run *run)
 
 /* ---- repair --------------------------------------------------------------------------------- */
 
+/* The log ends at its first damage. */
+static flx_status cut_back(cli_run *run, const opened *store, const char *name, flx_error *reterr)
+{
+    uint64_t end = 0;
+    char aside[FLX_DISK_PATH_MAX];
+    const flx_status status = flx_inspect_repair(store->store, name, &end, aside, reterr);
+    if (status == FLX_OK) {
+        cli_say(run, "log '%s' now ends with offset %" PRIu64 "; what was behind is in '%s/%s'",
+                name, end, store->directory, aside);
+    }
+    return status;
+}
+
+/* All of the log is given up. */
+static flx_status accept_loss(cli_run *run, const opened *store, const char *name,
+                              flx_error *reterr)
+{
+    char aside[FLX_DISK_PATH_MAX];
+    const flx_status status = flx_inspect_forget(store->store, name, aside, reterr);
+    if (status == FLX_OK && aside[0] != '\0') {
+        cli_say(run, "log '%s' is made anew at the next start; what was left is in '%s/%s'", name,
+                store->directory, aside);
+    } else if (status == FLX_OK) {
+        cli_say(run, "log '%s' is made anew at the next start; nothing was left of it", name);
+    }
+    return status;
+}
+
 cli_exit cli_cmd_log_repair(cli_run *run)
 {
     const char *name = cli_args_at(&run->args, 1);
-    if (!cli_args_has(&run->args, "yes")) {
+    const bool accepts_loss = cli_args_has(&run->args, "accept-loss");
+    if (!accepts_loss && !cli_args_has(&run->args, "yes")) {
         return cli_error(run, CLI_EXIT_USAGE, "say --yes when that is what you want",
                          "repairing ends log '%s' at its first damage and moves the rest to "
                          "'aside' beside the logs",
@@ -297,15 +327,9 @@ cli_exit cli_cmd_log_repair(cli_run *run)
     if (code != CLI_EXIT_OK) {
         return code;
     }
-    uint64_t end = 0;
-    char aside[FLX_DISK_PATH_MAX];
     flx_error error = {0};
-    const flx_status status = flx_inspect_repair(store.store, name, &end, aside, &error);
+    const flx_status status =
+        accepts_loss ? accept_loss(run, &store, name, &error) : cut_back(run, &store, name, &error);
     close_store(&store);
-    if (status != FLX_OK) {
-        return cli_failed(run, &error, "repair log '%s'", name);
-    }
-    cli_say(run, "log '%s' now ends with offset %" PRIu64 "; what was behind is in '%s/%s'", name,
-            end, store.directory, aside);
-    return CLI_EXIT_OK;
+    return status == FLX_OK ? CLI_EXIT_OK : cli_failed(run, &error, "repair log '%s'", name);
 }

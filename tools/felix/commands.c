@@ -76,6 +76,7 @@ static const cli_flag log_read_flags[] = {
 
 static const cli_flag log_repair_flags[] = {
     {"yes", NULL, "do it", NULL, 'y'},
+    {"accept-loss", NULL, "give up all of it: the node makes the log anew, empty", NULL, 0},
     {NULL, NULL, NULL, NULL, 0},
 };
 
@@ -314,8 +315,12 @@ const cli_command cli_commands[] = {
     {"log", "repair", "DIR LOG", log_repair_flags, "end a damaged log at its first damage",
      "The node must not run. What is at or behind the damage is copied to DIR/aside and never "
      "deleted; "
-     "the log serves again up to there.",
-     "felix log repair /var/lib/felix stream-1-0 --yes # after felix log verify",
+     "the log serves again up to there. A log that is gone, or whose state is, has nothing to go "
+     "on "
+     "from: put it back from a backup, or say --accept-loss. Then what is left of it is moved to "
+     "DIR/aside, and the node makes it anew, empty, from offset 0.",
+     "felix log repair /var/lib/felix stream-1-0 --yes # after felix log verify\n"
+     "felix log repair /var/lib/felix stream-1-0 --accept-loss # it is gone, go on without it",
      .run = cli_cmd_log_repair},
     {"context", "ls", "", NULL, "list the contexts", NULL,
      "felix context ls                           # the current one has a star",

@@ -15,6 +15,7 @@
 #include "broker/counter.h"
 #include "broker/event.h"
 #include "broker/handles_int.h"
+#include "broker/log_name.h"
 #include "broker/scratch.h"
 #include "broker/shard.h"
 #include "broker/worker.h"
@@ -347,8 +348,7 @@ typedef struct flx_durable {
     flx_journal *journal;    /* NULL: not open */
     flx_backing backing;
     flx_journal_opening opening;
-    char name[FLX_LOG_NAME_MAX + 1];
-    char label[FLX_LOG_STATE_LABEL_MAX];
+    flx_log_named named;
     uint8_t state;  /* flx_durable_state */
     uint8_t ack;    /* flx_ack_rule */
     uint8_t recall; /* flx_recall_state */
@@ -675,7 +675,8 @@ struct flx_worker {
     flx_source *sources; /* open addressing; address all zero with no counts: free */
     uint32_t source_cap;
     uint32_t source_count;
-    flx_store *logs; /* NULL: no durable streams here */
+    flx_store *logs;        /* NULL: no durable streams here */
+    flx_status logs_status; /* what their shards answer then */
     flx_io *io;
     flx_read_cache *read_cache;
     void (*log_news)(void *arg, const flx_log_news *news);

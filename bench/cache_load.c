@@ -10,6 +10,7 @@
  * the next. Gets are of keys that were put before, and a miss counts as wrong; with --op miss they are of
  * keys that nobody put, and a hit does.
  */
+#include "common/xorshift.h"
 #include "load.h"
 
 #include <semaphore.h>
@@ -46,11 +47,8 @@ static void ask(slot *s)
 {
     asker *a = s->a;
     flx_error error = {0};
-    a->random ^= a->random << 13;
-    a->random ^= a->random >> 7;
-    a->random ^= a->random << 17;
     (void)snprintf(s->key, sizeof s->key, "%s-%012llu", a->miss ? "non" : "key",
-                   (unsigned long long)(a->random % a->keys % KEY_NUMBERS));
+                   (unsigned long long)(flx_xorshift(&a->random) % a->keys % KEY_NUMBERS));
     const flx_slice key = {(const uint8_t *)s->key, KEY_BYTES};
     s->sent_ns = flx_clock_monotonic_ns();
     const flx_status status =

@@ -14,6 +14,8 @@
 #include "broker/cache.h"
 #include "common/clock.h"
 #include "common/loop.h"
+#include "common/xorshift.h"
+#include "need.h"
 #include "storage/journal.h"
 #include "wire/records.h"
 
@@ -22,14 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define NEED(call)                                                                                 \
-    do {                                                                                           \
-        if ((call) != FLX_OK) {                                                                    \
-            (void)fprintf(stderr, "bench: %s: %s\n", #call, error.message);                        \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
 
 #define KEY_BYTES   16
 #define KEY_NUMBERS UINT64_C(1000000000000000) /* fifteen digits */
@@ -54,10 +48,7 @@ static uint64_t random_state = 88172645463325252u;
 
 static uint64_t draw(uint64_t below)
 {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % below;
+    return flx_xorshift(&random_state) % below;
 }
 
 static flx_slice key_of(uint64_t number, char to[KEY_BYTES + 1])

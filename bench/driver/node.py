@@ -4,9 +4,11 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import ssl
 import subprocess
 import time
+import urllib.request
 
 from process import WAIT_S, Failure, Load, cpu_s, resident
 from server import Server
@@ -89,6 +91,14 @@ class Node(Server):
             if answer.status >= 300:
                 raise Failure(f"create stream: {answer.status} {text.decode()}")
 
+    def filled(self, size, batch, count):
+        """A durable stream with so many messages in it; its name."""
+        stream = self.fresh("stream", "--durable")
+        with self.pubsub("pub", "--stream", stream, "--size", size, "--batch", batch, "--warm-up",
+                         count, "--count", 0) as pub:
+            pub.expect("warm")
+        return stream
+
     def load(self, program, *words):
         return Load([self.bin / f"bench_{program}", *words, *self.common])
 
@@ -100,6 +110,16 @@ class Node(Server):
 
     def cache(self, *words):
         return self.load("cache_load", *words)
+
+    def figures(self, *names):
+        """Values of /metrics by name, of all workers together."""
+        said = (self.folder / "log").read_text()
+        address = re.search(r"health +(http://\S+)/ready", said).group(1)
+        with urllib.request.urlopen(address + "/metrics", timeout=WAIT_S) as answer:
+            text = answer.read().decode()
+        return {name: sum(float(value) for value in
+                          re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
+                for name in names}
 
     def cpu_s(self):
         return cpu_s(self.process.pid)

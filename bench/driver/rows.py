@@ -8,11 +8,13 @@ what each is held against: a goal and a floor, each a number, or a function of t
 import dataclasses
 import json
 import re
+import signal
 import subprocess
 import tempfile
 import time
 import typing
 
+import start
 import work
 
 SEND_FLOOR_US = 5.0  # one small packet sent, measured on the machine of the goals
@@ -230,6 +232,51 @@ def p6(size, inflight):
                "created --durable")
 
 
+def p7(size, subs, megabytes):
+    """History of a durable stream, from the page cache: it was written just before."""
+    count = int(megabytes * work.MB / size / subs)
+    name = f"P7/{text_size(size).replace(' ', '')}{f'-x{subs}' if subs > 1 else ''}"
+    per_gb = 0.83 if size == 1024 else None
+    measures = [Measure("cpu_per_gb", "CPU-s/GB", per_gb,
+                        lambda r: r.get("F/transport.send")), Measure("mb_s", "MB/s"),
+                Measure("rate", "/s"), Measure("broker_cpu", "cores"),
+                Measure("sub_cpu_us", "us"), Measure("reads", "blocks"),
+                Measure("served_per_read", "x")]
+    if size < 1024:
+        measures.insert(0, Measure("cpu_per_million", "CPU-s/M"))
+    readers = "one reader" if subs == 1 else f"{subs} readers at once"
+    return Row(name, f"replay of a durable stream, {text_size(size)}, {readers}",
+               ("--max-connections-per-ip", "0"),
+               lambda b: work.Replay(size, subs, scaled(b, count)).run(b.node), measures,
+               f"bench_pubsub replay --subs {subs}, of what bench_pubsub pub --size {size} --batch "
+               f"{work.default_batch(size)} wrote to a stream created --durable")
+
+
+def beside_replay(bench):
+    """The same latency twice: without and with a reader of another stream's history beside it."""
+    alone = latency(bench, count=10000)
+    figures = work.replay_beside(bench.node, scaled(bench, 10000), 3000 * bench.scale)
+    figures.update(p99_ratio=figures["p99"] / alone["p99"], p50_without=alone["p50"],
+                   p99_without=alone["p99"])
+    return figures
+
+
+P7_LIVE = Row("P7/live", "256 B, one in flight, beside a reader of another stream's history", (),
+              beside_replay,
+              [Measure("p99_ratio", "x without"), Measure("p50", "us"),
+               Measure("p50_without", "us"), Measure("p99", "us"), Measure("p99_without", "us")],
+              "bench_latency --size 256 --subs 1, beside bench_pubsub replay --subs 1", warm=True)
+
+
+def p7_pages(records):
+    return Row(f"P7/stream-read-{records}", f"stream_read of a durable stream, 1 KiB, {records} records "
+               "an answer (JSON)", (),
+               lambda b: work.stream_read(b.node, scaled(b, 200000), 1024, records),
+               [Measure("cpu_per_million", "CPU-s/M"), Measure("rate", "/s"),
+                Measure("client_cpu_us", "us")],
+               f"bench_stream_read --records {records}")
+
+
 def cache(bench, op, outstanding, conns, count, size, form):
     return work.cache(bench.node, op, scaled(bench, count), outstanding, conns, size, *form)
 
@@ -396,6 +443,31 @@ def p8_log(entries, budget_mib, full_only=False):
                f"bench_cache_log DIR {entries} {budget_mib}", full_only=full_only)
 
 
+def p12(name, what, goal_s, run, full_only=False):
+    return Row(f"P12/{name}", f"felix up, from exec to /ready: {what}", (), run,
+               [Measure("ready_s", "s", goal_s), Measure("said_s", "s"), Measure("cpu_s", "CPU-s"),
+                Measure("gb", "GB")],
+               "felix up --data DIR", full_only=full_only)
+
+
+P12_GB = 1.2  # four sealed segments and an active one of 130 MB
+
+P12 = [
+    p12("fresh", "an empty directory", 1.0, lambda b: start.fresh(b.bin)),
+    p12("again", "a directory without logs", 1.0, lambda b: start.again(b.bin, 0, 0)),
+    p12("streams-1000", "1,000 durable streams", 1.0, lambda b: start.again(b.bin, 1000, 0)),
+    p12("streams-1000-kill", "1,000 durable streams, after kill -9", 1.0,
+        lambda b: start.again(b.bin, 1000, 0, signal.SIGKILL)),
+    p12("log", f"{P12_GB} GB of log", 2.0,
+        lambda b: start.again(b.bin, 1, 1000 * P12_GB * b.scale)),
+    # 260 MB leave the active segment all but full: the most there can be to scan.
+    p12("log-kill", "a full active segment, after kill -9", 2.0,
+        lambda b: start.again(b.bin, 1, 260, signal.SIGKILL)),
+    p12("log-kill-cold", "the same, and the disk has to be read", 2.0,
+        lambda b: start.again(b.bin, 1, 260, signal.SIGKILL, True)),
+    p12("log-10GB", "10 GB of log", 2.0, lambda b: start.again(b.bin, 1, 10000), full_only=True),
+]
+
 BUSY = ("--workers", "1", "--busy-poll-us", "1000")
 
 GOAL_ROWS = [
@@ -408,6 +480,8 @@ GOAL_ROWS = [
     p2(10, False, False), p2(10, False), p2(10, True), p2(100, False), p2(100, True),
     p3(100), p3(1024), p3(4096), p3(16384), P5,
     p6(256, 1), p6(256, 64), p6(256, 1000), p6(4096, 1), p6(4096, 64), p6(4096, 1000),
+    p7(1024, 1, 800), p7(1024, 10, 4000), p7(100, 1, 400), p7(16384, 1, 800), P7_LIVE,
+    p7_pages(100), p7_pages(1000),
     p8("get", 1, 1, 5000), p8("get", 16, 1, 30000), p8("get", 256, 8, 60000),
     p8("put", 1, 1, 5000), p8("put", 16, 1, 30000), p8("put", 256, 8, 60000),
     p8("miss", 256, 8, 60000),
@@ -427,6 +501,7 @@ GOAL_ROWS = [
     p13("idle", 10, among_idle(10), None),
     p13("idle", 2000, among_idle(2000), "P13/idle-10"),
     p13("idle", 10000, among_idle(10000), "P13/idle-10", full_only=True),
+    *P12,
     p10(100, 10000, 20000), p10(1000, 100000, 100000, full_only=True),
     p8_log(1000000, 128), p8_log(10000000, 1280, full_only=True),
 ]

@@ -15,13 +15,14 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "storage/journal_int.h"
 
 #include <string.h>
 
 /* ---- records -------------------------------------------------------------------------------- */
 
-flx_status flx_journal_record_copy(const flx_journal_record *from, flx_journal_record *ret_to)
+static flx_status record_copy(const flx_journal_record *from, flx_journal_record *ret_to)
 {
     const uint32_t cap = from->epoch_count + 1; /* an errand adds one at the most */
     flx_log_epoch *epochs = flx_calloc(cap, sizeof epochs[0]);
@@ -52,7 +53,7 @@ flx_status flx_journal_record_encode(const flx_journal *journal, const flx_journ
         .collapsed_below = record->collapsed_below,
         .epochs = record->epochs,
         .epoch_count = record->epoch_count,
-        .label = {(const uint8_t *)journal->label, strlen(journal->label)},
+        .label = flx_slice_of(journal->label),
     };
     memcpy(state.store_id, flx_store_id(journal->store), FLX_DISK_ID_BYTES);
     memcpy(state.log_id, journal->log_id, FLX_DISK_ID_BYTES);
@@ -288,7 +289,7 @@ void flx_journal_errand_start(flx_journal *journal)
     flx_list *node = flx_list_pop_front(&journal->errands);
     out->errand = FLX_LIST_OWNER(node, flx_journal_errand, node);
     out->journal = journal;
-    out->refusal = flx_journal_record_copy(&journal->record, &out->next);
+    out->refusal = record_copy(&journal->record, &out->next);
     if (out->refusal == FLX_OK) {
         out->refusal = prepare(journal, out);
     }

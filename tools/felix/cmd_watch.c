@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_watch.c - felix cache watch and keys: the changes of a cache, and what is in it. */
 #include "commands.h"
+#include "common/slice.h"
 #include "record.h"
 #include "session.h"
 #include "stop.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <string.h>
 
@@ -157,10 +157,9 @@ static cli_exit read_all(watching *job)
     while (true) {
         flx_error error = {0};
         const bool goes_on = drain(job, &error);
-        if (fflush(job->run->out) != 0) {
-            return errno == EPIPE ? CLI_EXIT_OK /* who read has seen enough */
-                                  : cli_error(job->run, CLI_EXIT_FAILURE, NULL,
-                                              "write standard output: %s", strerrordesc_np(errno));
+        cli_exit code = CLI_EXIT_OK;
+        if (!cli_flush(job->run, &code)) {
+            return code;
         }
         if (!goes_on) {
             return cli_failed(job->run, &error, "watch cache '%s'", job->cache);
@@ -184,9 +183,9 @@ static bool take_filter(watching *job, const char *key)
         return false;
     }
     if (key != NULL) {
-        job->options.key = (flx_slice){(const uint8_t *)key, strlen(key)};
+        job->options.key = flx_slice_of(key);
     } else if (prefix != NULL) {
-        job->options.prefix = (flx_slice){(const uint8_t *)prefix, strlen(prefix)};
+        job->options.prefix = flx_slice_of(prefix);
     }
     return true;
 }

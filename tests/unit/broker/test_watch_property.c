@@ -10,6 +10,8 @@
  */
 #include "broker_harness.h"
 #include "common/alloc.h"
+#include "common/xorshift.h"
+#include "json_text.h"
 #include "unit.h"
 #include "wire/flags.h"
 
@@ -67,10 +69,7 @@ typedef struct model {
 
 static uint32_t draw(model *m, uint32_t below)
 {
-    m->random ^= m->random << 13;
-    m->random ^= m->random >> 7;
-    m->random ^= m->random << 17;
-    return (uint32_t)((m->random >> 11) % below);
+    return (uint32_t)((flx_xorshift(&m->random) >> 11) % below);
 }
 
 #define OF_PRIMARY "\"tenant_id\":\"t1\",\"namespace\":\"default\",\"cache\":\"primary\""
@@ -130,15 +129,6 @@ static void write_some(model *m)
 }
 
 /* ---- watching ---- */
-
-static uint64_t number_in(const char *json, const char *field)
-{
-    char name[64];
-    (void)snprintf(name, sizeof name, "\"%s\":", field);
-    const char *found = strstr(json, name);
-    assert_non_null(found);
-    return strtoull(found + strlen(name), NULL, 10);
-}
 
 /* Opens the watch of a reader, from `extra` on, and often holds it up in the middle of what comes
  * first. False: the broker has no memory for it now. */

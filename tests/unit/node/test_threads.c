@@ -25,11 +25,6 @@
 #define WRITES     300 /* of each writer to the spread cache */
 #define SPREAD     "spread"
 
-static flx_slice text(const char *chars)
-{
-    return (flx_slice){(const uint8_t *)chars, strlen(chars)};
-}
-
 /* Whether streams have logs: publishes then wait for I/O threads, and readers may read the past. */
 static bool streams_are_durable;
 
@@ -86,8 +81,8 @@ static void *publish(void *arg)
     for (uint32_t i = 0; i < RECORDS; i++) {
         char key[8];
         (void)snprintf(key, sizeof key, "k%u", i % KEYS);
-        const flx_slice key_slice = text(key);
-        TRY(flx_publisher_publish(publisher, &key_slice, text("payload"), NULL, NULL, err));
+        const flx_slice key_slice = flx_slice_of(key);
+        TRY(flx_publisher_publish(publisher, &key_slice, flx_slice_of("payload"), NULL, NULL, err));
     }
     TRY(flx_publisher_flush(publisher, WAIT_MS, err));
     flx_publisher_stats stats = {.struct_size = sizeof stats};
@@ -142,11 +137,12 @@ static void *use_cache(void *arg)
         char key[16];
         (void)snprintf(key, sizeof key, "key-%u", i % 32);
         flx_cache_entry entry = {0};
-        TRY(flx_cache_put(cache, text(key), text(key), i % 3 == 0 ? 1 : 0, WAIT_MS, err));
-        TRY(flx_cache_get(cache, text(key), WAIT_MS, &entry, err));
+        TRY(flx_cache_put(cache, flx_slice_of(key), flx_slice_of(key), i % 3 == 0 ? 1 : 0, WAIT_MS,
+                          err));
+        TRY(flx_cache_get(cache, flx_slice_of(key), WAIT_MS, &entry, err));
         flx_cache_entry_release(&entry);
         if (i % 5 == 0) {
-            TRY(flx_cache_delete(cache, text(key), WAIT_MS, &entry, err));
+            TRY(flx_cache_delete(cache, flx_slice_of(key), WAIT_MS, &entry, err));
             flx_cache_entry_release(&entry);
         }
     }
@@ -208,16 +204,17 @@ static void *write_spread(void *arg)
     for (uint32_t i = 0; i < WRITES; i++) {
         char key[16];
         (void)snprintf(key, sizeof key, "%u-%u", w->index, i);
-        TRY(flx_cache_put_async(cache, text(key), text(key), FLX_TTL_NONE, on_done, w, err));
-        TRY(flx_counter_add_async(cache, text("sum"), 1, on_counted, w, err));
-        TRY(flx_cache_get_async(cache, text(key), on_done, w, err));
+        TRY(flx_cache_put_async(cache, flx_slice_of(key), flx_slice_of(key), FLX_TTL_NONE, on_done,
+                                w, err));
+        TRY(flx_counter_add_async(cache, flx_slice_of("sum"), 1, on_counted, w, err));
+        TRY(flx_cache_get_async(cache, flx_slice_of(key), on_done, w, err));
     }
     wait_for(&w->done, 3 * WRITES);
     for (uint32_t i = 0; i < WRITES; i += 7) {
         char key[16];
         flx_cache_entry entry = {0};
         (void)snprintf(key, sizeof key, "%u-%u", w->index, i);
-        TRY(flx_cache_get(cache, text(key), WAIT_MS, &entry, err));
+        TRY(flx_cache_get(cache, flx_slice_of(key), WAIT_MS, &entry, err));
         if (!entry.found || entry.value.len != strlen(key) ||
             memcmp(entry.value.ptr, key, entry.value.len) != 0)
             (void)atomic_fetch_add(&failures, 1);
@@ -278,7 +275,7 @@ static void check_sum(const rig *r)
     bool found = false;
     int64_t sum = 0;
     TRY(flx_cache_new(client, SPREAD, &cache, err));
-    TRY(flx_counter_get(cache, text("sum"), WAIT_MS, &found, &sum, err));
+    TRY(flx_counter_get(cache, flx_slice_of("sum"), WAIT_MS, &found, &sum, err));
     if (!found || sum != WRITERS * WRITES)
         (void)atomic_fetch_add(&failures, 1);
     (void)flx_cache_free(cache);
@@ -297,11 +294,12 @@ static void *change_catalog(void *arg)
         flx_publisher *publisher = NULL;
         TRY(flx_publisher_new(client, name, NULL, &publisher, err));
         uint64_t offset = 1;
-        TRY(flx_publisher_publish_wait(publisher, NULL, text("x"), WAIT_MS, &offset, err));
+        TRY(flx_publisher_publish_wait(publisher, NULL, flx_slice_of("x"), WAIT_MS, &offset, err));
         if (offset != 0)
             (void)atomic_fetch_add(&failures, 1);
         (void)flx_publisher_free(publisher);
-        const flx_key key = {text(FLX_DEV_TENANT), text(FLX_DEV_NAMESPACE), text(name)};
+        const flx_key key = {flx_slice_of(FLX_DEV_TENANT), flx_slice_of(FLX_DEV_NAMESPACE),
+                             flx_slice_of(name)};
         TRY(flx_catalog_store_delete(r->node->store, FLX_KIND_STREAM, &key, err));
     }
     (void)flx_client_free(client);
@@ -357,7 +355,8 @@ static void *publish_into_the_drain(void *arg)
     TRY(flx_publisher_new(client, "wide", &options, &publisher, err));
     flx_status status = FLX_OK;
     for (int i = 0; i < 200000 && status == FLX_OK; i++) {
-        status = flx_publisher_publish_wait(publisher, NULL, text("last"), WAIT_MS, NULL, NULL);
+        status =
+            flx_publisher_publish_wait(publisher, NULL, flx_slice_of("last"), WAIT_MS, NULL, NULL);
         atomic_store(&is_publishing, true);
     }
     if (status == FLX_OK)

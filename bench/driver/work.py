@@ -7,8 +7,8 @@ the figure's name says: a delivery for relay(), a message for latency() and acke
 cache().
 """
 import contextlib
-import os
-import time
+
+import disk
 
 MB = 1e6
 
@@ -218,30 +218,26 @@ def requests(system, load, wrong):
     return figures
 
 
-def disk_floor(folder, size, seconds=0.5):
-    """Appends a second that pwrite and fdatasync alone manage, one after the other, in this folder."""
-    path = folder / "floor"
-    block = bytes(size)
-    with open(path, "wb", buffering=0) as file:
-        count, at, end = 0, 0, time.monotonic() + seconds
-        begin = time.monotonic()
-        while time.monotonic() < end:
-            at += os.pwrite(file.fileno(), block, at)
-            os.fdatasync(file.fileno())
-            count += 1
-        rate = count / (time.monotonic() - begin)
-    path.unlink()
-    return rate
+GROUPS, GROUP_BYTES = "felix_log_writes_total", "felix_log_write_bytes_total"
 
 
 def durable(system, count, warm_up, inflight, size):
-    """acked() on a durable stream, synced; and what the disk does without a broker, as if all that is in
-    flight were one append."""
-    appends = disk_floor(system.folder, size * inflight)
-    figures = requests(system, system.pubsub("acked", "--stream", system.fresh("stream", "--durable"),
-                                             "--size", size, "--inflight", inflight, "--count",
-                                             count, "--warm-up", warm_up), "failed")
-    figures.update(sync_us=1e6 / appends, of_floor=figures["rate"] / (appends * inflight))
+    """acked() on a durable stream, synced. Beside it the disk alone: our own append and fdatasync, as if
+    all that is in flight were one write, and fio with writes as large as the node's were."""
+    appends = disk.appends_a_second(system.folder, size * inflight)
+    stream = system.fresh("stream", "--durable")
+    before = system.figures(GROUPS, GROUP_BYTES)
+    figures = requests(system, system.pubsub("acked", "--stream", stream, "--size", size,
+                                             "--inflight", inflight, "--count", count,
+                                             "--warm-up", warm_up), "failed")
+    groups, group_bytes = (after - before[name] for name, after in
+                           system.figures(GROUPS, GROUP_BYTES).items())
+    group = (count + warm_up) / groups
+    figures.update(sync_us=1e6 / appends, of_floor=figures["rate"] / (appends * inflight),
+                   group=group, group_bytes=group_bytes / groups)
+    for kind, writes in disk.fio_floors(system.folder, round(group_bytes / groups)).items():
+        figures[f"fio_{kind}_us"] = 1e6 / writes
+        figures[f"of_fio_{kind}"] = figures["rate"] / (writes * group)
     return figures
 
 

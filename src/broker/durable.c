@@ -30,7 +30,6 @@
 #include "common/list.h"
 #include "common/slice.h"
 #include "common/wheel.h"
-#include "storage/crc.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,8 +51,8 @@ void flx_durable_tell(const flx_durable *durable, flx_log_news_kind kind, const 
     }
     const flx_log_news news = {
         .kind = kind,
-        .label = durable->label,
-        .name = durable->name,
+        .label = durable->named.label,
+        .name = durable->named.name,
         .report = &durable->opening.report,
         .error = error,
     };
@@ -185,27 +184,16 @@ static void fail_waiters(flx_durable *durable, flx_status status)
 
 /* ---- opening ---- */
 
-/* A name people find again, and no other stream ever has: ids are not used twice, and should a
- * catalog be lost and begin anew, the hash of the path differs. */
 static void name_log(flx_durable *durable, const flx_slot *slot, uint32_t shard)
 {
     const flx_cache_info *cache = slot->durable_cache;
-    const char *tenant = cache != NULL ? cache->tenant : slot->info->tenant;
-    const char *namespace_ = cache != NULL ? cache->namespace_ : slot->info->namespace_;
-    const char *name = cache != NULL ? cache->name : slot->info->name;
-    const unsigned id = cache != NULL ? cache->id : slot->info->id;
-    char readable[65];
-    size_t len = 0;
-    for (; len < sizeof readable - 1 && name[len] != '\0'; len++) {
-        const char c = name[len];
-        readable[len] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-    }
-    readable[len] = '\0';
-    (void)snprintf(durable->label, sizeof durable->label, "%s%s/%s/%s/%u",
-                   cache != NULL ? "cache:" : "", tenant, namespace_, name, (unsigned)shard);
-    const uint32_t hash = flx_crc32c(flx_slice_of(durable->label));
-    (void)snprintf(durable->name, sizeof durable->name, "%s-%s%u-%u-%08x", readable,
-                   cache != NULL ? "c" : "", id, (unsigned)shard, hash);
+    const flx_stream_info *stream = slot->info;
+    const flx_log_subject subject =
+        cache != NULL
+            ? (flx_log_subject){true, cache->id, cache->tenant, cache->namespace_, cache->name}
+            : (flx_log_subject){false, stream->id, stream->tenant, stream->namespace_,
+                                stream->name};
+    flx_log_name(&subject, shard, &durable->named);
 }
 
 /* A stream's bounds are of the whole; each shard keeps its share. */
@@ -260,7 +248,7 @@ static void take_policy(flx_durable *durable, const flx_slot *slot)
     durable->ack = (uint8_t)(is_cache ? FLX_ACK_SYNCED : slot->info->ack);
     durable->opening.options =
         is_cache ? options_of_cache(durable->worker) : options_of(durable->worker, slot->info);
-    durable->opening.options.label = durable->label;
+    durable->opening.options.label = durable->named.label;
 }
 
 static void durable_free(flx_durable *durable)
@@ -368,12 +356,12 @@ flx_status flx_durable_new(flx_worker *worker, flx_owned *owned, const flx_slot 
     owned->durable = durable;
     if (worker->logs == NULL) {
         durable->state = FLX_DURABLE_BROKEN;
-        durable->status = FLX_ERR_UNSUPPORTED;
+        durable->status = worker->logs_status;
         return FLX_OK;
     }
     durable->opening = (flx_journal_opening){
         .store = worker->logs,
-        .name = durable->name,
+        .name = durable->named.name,
         .may_create = true,
         .opened = on_opened,
         .arg = durable,
@@ -748,7 +736,7 @@ bool flx_worker_log_figures(flx_worker *worker, uint32_t id, uint32_t shard,
 static void run_remove(flx_io_job *job)
 {
     flx_durable *durable = FLX_LIST_OWNER(job, flx_durable, remove_job);
-    job->status = flx_store_remove(durable->worker->logs, durable->name, &job->error);
+    job->status = flx_store_remove(durable->worker->logs, durable->named.name, &job->error);
 }
 
 static void on_removed(flx_io_job *job)

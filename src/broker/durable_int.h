@@ -8,6 +8,7 @@
 #define FLX_BROKER_DURABLE_INT_H
 
 #include "broker/backing.h"
+#include "broker/log_name.h"
 #include "broker/worker.h"
 #include "common/list.h"
 #include "common/wheel.h"
@@ -67,8 +68,7 @@ typedef struct flx_durable {
     flx_journal *journal;    /* NULL: not open */
     flx_backing backing;
     flx_journal_opening opening;
-    char name[FLX_LOG_NAME_MAX + 1];
-    char label[FLX_LOG_STATE_LABEL_MAX];
+    flx_log_named named;
     uint8_t state;  /* flx_durable_state */
     uint8_t ack;    /* flx_ack_rule */
     uint8_t recall; /* flx_recall_state */

@@ -171,6 +171,8 @@ flx_status flx_worker_new(const flx_worker_options *options, flx_worker **ret_wo
     worker->ring_bytes_max = worker->limits.ring_bytes / worker->count;
     worker->publish_bytes_max = worker->limits.process_publish_bytes / worker->count;
     worker->logs = options->logs;
+    worker->logs_status =
+        options->logs_status == FLX_OK ? FLX_ERR_UNSUPPORTED : options->logs_status;
     worker->io = options->io;
     worker->log_news = options->log_news;
     worker->log_news_arg = options->log_news_arg;

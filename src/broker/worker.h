@@ -141,6 +141,7 @@ typedef struct flx_worker_options {
     flx_worker_limits limits;
     /* Durable streams: all borrowed until the worker is freed. NULL: they are refused. */
     flx_store *logs;
+    flx_status logs_status; /* what is answered when there are none; FLX_OK: FLX_ERR_UNSUPPORTED */
     flx_io *io;
     void (*log_news)(void *arg, const flx_log_news *news); /* NULL: nobody wants to know */
     void *log_news_arg;

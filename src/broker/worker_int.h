@@ -79,7 +79,8 @@ struct flx_worker {
     flx_source *sources; /* open addressing; address all zero with no counts: free */
     uint32_t source_cap;
     uint32_t source_count;
-    flx_store *logs; /* NULL: no durable streams here */
+    flx_store *logs;        /* NULL: no durable streams here */
+    flx_status logs_status; /* what their shards answer then */
     flx_io *io;
     flx_read_cache *read_cache;
     void (*log_news)(void *arg, const flx_log_news *news);

@@ -70,7 +70,7 @@ flx_status flx_catalog_store_open(const flx_catalog_store_options *options,
         flx_free(store);
         return status;
     }
-    status = flx_store_db_open(&store->db, options->directory,
+    status = flx_store_db_open(&store->db, options->directory, options->only_looks,
                                or_default(options->busy_timeout_ms, FLX_STORE_BUSY_TIMEOUT_MS),
                                &store->marks, reterr);
     if (status != FLX_OK) {
@@ -441,9 +441,17 @@ static flx_status delete_entry(transaction *txn, flx_kind kind, const flx_key *k
     const flx_store_db *db = &txn->store->db;
     sqlite3_stmt *stmt = db->of_kind[kind][FLX_SQL_DELETE];
     char text[3 * FLX_NAME_MAX + 3];
+    flx_entry entry;
+    bool found = false;
+    flx_status status = find_entry(txn->store, kind, key, &found, &entry, reterr);
+    if (status == FLX_OK && found) {
+        status = flx_store_db_drop_logs(db, &entry, reterr);
+    }
+    if (status != FLX_OK) {
+        return status;
+    }
     flx_store_db_bind_key(stmt, kind, key);
     const int code = sqlite3_step(stmt);
-    flx_status status = FLX_OK;
     if (code == SQLITE_CONSTRAINT_FOREIGNKEY) {
         status = flx_fail(reterr, FLX_ERR_CONFLICT, "%s '%s' is not empty: it holds %s",
                           flx_kind_name(kind), flx_key_text(key, text, sizeof text),

@@ -42,15 +42,16 @@ typedef struct flx_catalog_store_options {
     uint32_t change_rows_max; /* 0: FLX_STORE_CHANGE_ROWS */
     uint32_t entries_max;     /* 0: FLX_STORE_ENTRIES_MAX */
     uint32_t busy_timeout_ms; /* 0: FLX_STORE_BUSY_TIMEOUT_MS */
+    bool only_looks;          /* a tool beside a stopped node: nothing is made or changed */
     void (*changed)(void *arg, uint64_t version); /* NULL: nobody wants to know */
     void *arg;
 } flx_catalog_store_options;
 
 /*
- * Opens DIRECTORY/catalog.db, making it (mode 0600) when there is none.
+ * Opens DIRECTORY/catalog.db, making it (mode 0600) when there is none; only_looks: FLX_ERR_IO then.
  *
  * FLX_ERR_CORRUPT      damaged, or not a Felix catalog; it is left as it is
- * FLX_ERR_UNSUPPORTED  written by a newer Felix
+ * FLX_ERR_UNSUPPORTED  written by a newer Felix; only_looks: or by an older one
  * FLX_ERR_UNAVAILABLE  another process has it
  * FLX_ERR_INVALID      the path is too long
  * FLX_ERR_IO, FLX_ERR_NOMEM

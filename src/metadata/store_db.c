@@ -53,6 +53,11 @@ static const char *const migrations[] = {
      "ALTER TABLE streams ADD COLUMN retention_records INTEGER NOT NULL DEFAULT 0;"),
     /* 3: caches that are durable */
     ("ALTER TABLE caches ADD COLUMN durable INTEGER NOT NULL DEFAULT 0;"),
+    /* the store of logs this catalog belongs to, and deleted entries whose logs may be there yet */
+    ("CREATE TABLE log_store(id INTEGER PRIMARY KEY CHECK(id = 0), store_id BLOB NOT NULL) STRICT;"
+     "CREATE TABLE dropped(kind INTEGER NOT NULL, id INTEGER NOT NULL, shards INTEGER NOT NULL,"
+     "  tenant TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,"
+     "  dropped_at_ms INTEGER NOT NULL, PRIMARY KEY(kind, id)) STRICT, WITHOUT ROWID;"),
 };
 
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
@@ -148,6 +153,14 @@ static const char *const sql_one[FLX_SQL_ONE_COUNT] = {
     [FLX_SQL_CHANGE_PRUNE] = ("DELETE FROM changes WHERE kind = ?1 AND seq < ?2"),
     [FLX_SQL_CHANGE_LIST] = ("SELECT seq, op, key, object FROM changes "
                              "WHERE kind = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3"),
+    [FLX_SQL_DROPPED_ADD] = ("INSERT INTO dropped(tenant, namespace, name, kind, id, shards, "
+                             "dropped_at_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
+    [FLX_SQL_DROPPED_LIST] = ("SELECT kind, id, shards, tenant, namespace, name, dropped_at_ms "
+                              "FROM dropped ORDER BY kind, id"),
+    [FLX_SQL_DROPPED_REMOVE] = ("DELETE FROM dropped WHERE kind = ?1 AND id = ?2"),
+    [FLX_SQL_LOG_STORE_GET] = ("SELECT store_id FROM log_store"),
+    [FLX_SQL_LOG_STORE_SET] = ("INSERT OR REPLACE INTO log_store(id, store_id) VALUES(0, ?1)"),
+    [FLX_SQL_LOG_STORE_FORGET] = ("DELETE FROM log_store"),
 };
 
 flx_status flx_store_db_fail(const flx_store_db *db, const char *what, flx_error *reterr)
@@ -401,15 +414,32 @@ static flx_status read_marks(const flx_store_db *db, flx_store_marks *marks, flx
     return status;
 }
 
-flx_status flx_store_db_open(flx_store_db *db, const char *directory, uint32_t busy_timeout_ms,
-                             flx_store_marks *ret_marks, flx_error *reterr)
+/* Of a file that is only looked at: nothing is locked, and nothing brought up to date. */
+static flx_status set_up_to_look(const flx_store_db *db, flx_error *reterr)
+{
+    int version = 0;
+    flx_status status = look_at(db, &version, reterr);
+    if (status == FLX_OK) {
+        status = run_text(db, "PRAGMA query_only = ON", "look", reterr);
+    }
+    if (status == FLX_OK && version < SCHEMA_VERSION) {
+        status = flx_fail(reterr, FLX_ERR_UNSUPPORTED,
+                          "catalog '%s': of an older Felix; the next start brings it up to date",
+                          db->path);
+    }
+    return status;
+}
+
+flx_status flx_store_db_open(flx_store_db *db, const char *directory, bool only_looks,
+                             uint32_t busy_timeout_ms, flx_store_marks *ret_marks,
+                             flx_error *reterr)
 {
     memset(db, 0, sizeof *db);
     const int len = snprintf(db->path, sizeof db->path, "%s/%s", directory, FLX_STORE_FILE);
     if (len < 0 || (size_t)len >= sizeof db->path) {
         return flx_fail(reterr, FLX_ERR_INVALID, "data directory: its path is too long");
     }
-    flx_status status = make_file(db, directory, reterr);
+    flx_status status = only_looks ? FLX_OK : make_file(db, directory, reterr);
     if (status != FLX_OK) {
         return status;
     }
@@ -422,7 +452,7 @@ flx_status flx_store_db_open(flx_store_db *db, const char *directory, uint32_t b
     if (status == FLX_OK) {
         (void)sqlite3_busy_timeout(db->db, (int)busy_timeout_ms);
         (void)sqlite3_db_config(db->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-        status = set_up(db, reterr);
+        status = only_looks ? set_up_to_look(db, reterr) : set_up(db, reterr);
     }
     if (status == FLX_OK) {
         status = prepare_all(db, reterr);

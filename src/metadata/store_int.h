@@ -35,6 +35,12 @@ typedef enum flx_store_sql_one { /* statements there is one of */
                                  FLX_SQL_CHANGE_ADD,
                                  FLX_SQL_CHANGE_PRUNE,
                                  FLX_SQL_CHANGE_LIST,
+                                 FLX_SQL_DROPPED_ADD,
+                                 FLX_SQL_DROPPED_LIST,
+                                 FLX_SQL_DROPPED_REMOVE,
+                                 FLX_SQL_LOG_STORE_GET,
+                                 FLX_SQL_LOG_STORE_SET,
+                                 FLX_SQL_LOG_STORE_FORGET,
                                  FLX_SQL_ONE_COUNT
 } flx_store_sql_one;
 
@@ -74,8 +80,9 @@ void flx_store_unlock(flx_catalog_store *store);
 
 /* Opens and checks the file, brings its schema up to date, prepares the statements, reads the
  * marks. On failure nothing stays open. */
-flx_status flx_store_db_open(flx_store_db *db, const char *directory, uint32_t busy_timeout_ms,
-                             flx_store_marks *ret_marks, flx_error *reterr);
+flx_status flx_store_db_open(flx_store_db *db, const char *directory, bool only_looks,
+                             uint32_t busy_timeout_ms, flx_store_marks *ret_marks,
+                             flx_error *reterr);
 void flx_store_db_close(flx_store_db *db);
 
 /* The error of the last SQLite call on `db`, in our words: "catalog '...': disk I/O error". */
@@ -98,5 +105,11 @@ void flx_store_db_bind_entry(sqlite3_stmt *stmt, const flx_entry *entry);
 /* The row a GET or LIST statement stands on. FLX_ERR_CORRUPT when it cannot be one of ours. */
 flx_status flx_store_db_read_entry(const flx_store_db *db, sqlite3_stmt *stmt, flx_kind kind,
                                    flx_entry *ret_entry, flx_error *reterr);
+
+/* ---- store_logs.c ---- */
+
+/* Part of the transaction that deletes `entry`. */
+flx_status flx_store_db_drop_logs(const flx_store_db *db, const flx_entry *entry,
+                                  flx_error *reterr);
 
 #endif /* FLX_METADATA_STORE_INT_H */

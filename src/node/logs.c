@@ -4,15 +4,56 @@
  *
  * DATA_DIR/log is a store of logs (docs/spec/disk.md). Each worker opens the logs of the shards it owns
  * on its I/O threads after it has started; /ready waits for them.
+ *
+ * The catalog knows which store it belongs to. When that is not there any more, or another one is in its
+ * place, what was acknowledged is elsewhere: durable streams and caches refuse, the rest of the node
+ * serves on, and nothing is made anew until the operator says so.
  */
 #include "common/clock.h"
 #include "common/error.h"
+#include "node/log_owners.h"
 #include "node/node_int.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define LOG_DIRECTORY   "log"
 #define FIGURES_WAIT_MS 1000
+
+/* Opens the store in the place of the logs; `how` CREATE makes one. */
+static flx_status open_store(flx_node *node, flx_store_how how, const uint8_t *known_id,
+                             flx_error *reterr)
+{
+    flx_status status = flx_store_open(node->disk, how, flx_clock_wall_us(), &node->logs, reterr);
+    if (status == FLX_OK && known_id != NULL &&
+        memcmp(known_id, flx_store_id(node->logs), FLX_LOG_STORE_ID_BYTES) != 0) {
+        node->logs = flx_store_free(node->logs);
+        status = flx_fail(reterr, FLX_ERR_CORRUPT, "they belong to another catalog");
+    }
+    if (status == FLX_OK && known_id == NULL) {
+        status = flx_catalog_store_set_log_store(node->store, flx_store_id(node->logs), reterr);
+    }
+    return status;
+}
+
+/* The store the catalog knows; a new one as long as nothing can be missed in it. */
+static flx_status open_known_store(flx_node *node, flx_error *reterr)
+{
+    bool is_known = false;
+    uint8_t id[FLX_LOG_STORE_ID_BYTES];
+    flx_log_owners *owners = NULL;
+    flx_status status = flx_catalog_store_get_log_store(node->store, &is_known, id, reterr);
+    if (status == FLX_OK) {
+        status = flx_log_owners_read(node->store, &owners, reterr);
+    }
+    if (status != FLX_OK) {
+        return status;
+    }
+    const bool has_any = flx_log_owners_has_any(owners);
+    owners = flx_log_owners_free(owners);
+    return is_known && has_any ? open_store(node, FLX_STORE_EXISTING, id, reterr)
+                               : open_store(node, FLX_STORE_CREATE, NULL, reterr);
+}
 
 flx_status flx_node_open_logs(flx_node *node, flx_error *reterr)
 {
@@ -23,9 +64,21 @@ flx_status flx_node_open_logs(flx_node *node, flx_error *reterr)
         return flx_fail(reterr, FLX_ERR_INVALID, "data_dir '%s' is too long", data_dir);
     }
     flx_status status = flx_disk_posix_new(path, true, &node->disk, reterr);
+    flx_error error;
     if (status == FLX_OK) {
-        status =
-            flx_store_open(node->disk, FLX_STORE_CREATE, flx_clock_wall_us(), &node->logs, reterr);
+        status = open_known_store(node, &error);
+        if (status == FLX_ERR_CORRUPT || status == FLX_ERR_NOT_FOUND) {
+            node->logs_status = FLX_ERR_CORRUPT;
+            FLX_LOG(node->options.log, FLX_LOG_ERROR, "logs.lost",
+                    "the logs of this catalog are not there: durable streams and caches refuse, "
+                    "the rest serves; put the directory back and start again, or accept the loss "
+                    "with `felix log repair DATA_DIR --accept-loss`",
+                    flx_kv_str("directory", path), flx_kv_err(&error));
+            return FLX_OK;
+        }
+        if (status != FLX_OK && reterr != NULL) {
+            *reterr = error;
+        }
     }
     if (status != FLX_OK) {
         flx_error_prefix(reterr, "open the logs in '%s'", path);
@@ -154,6 +207,9 @@ void flx_node_report_logs(flx_node *node, flx_health_report *report)
     const log_counts counts = count_logs(node);
     if (!flx_node_logs_are_open(node)) {
         flx_health_add(report, "opening logs");
+    }
+    if (node->logs_status != FLX_OK) {
+        flx_health_note(report, "the logs are not there: see logs.lost in the log");
     }
     if (counts.broken > 0) {
         flx_health_note(report, "logs refuse: see log.damaged and log.failed in the log");

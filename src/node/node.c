@@ -53,6 +53,7 @@ static void on_catalog_changed(void *arg, uint64_t version)
         flx_worker_thread_await_catalog(node->workers[i], version);
     }
     catalog = flx_catalog_unref(catalog);
+    atomic_store(&node->logs_dropped, true); /* perhaps */
 }
 
 /* The tenant, namespace and cache that a development node has from the start. */
@@ -238,6 +239,7 @@ static flx_status make_workers(flx_node *node, flx_error *reterr)
         .keys = node->keys,
         .limits = &limits,
         .logs = node->logs,
+        .logs_status = node->logs_status,
         .without_uring = !config->log_io_uring,
         .io_threads = config->log_io_threads,
         .log_news = flx_node_log_news,
@@ -384,8 +386,8 @@ flx_status flx_node_start(const flx_node_options *options, flx_node **ret_node, 
     node->started_wall_s = flx_clock_wall_us() / 1000000;
     flx_node_probes(node, &node->health);
     static flx_status (*const steps[])(flx_node *, flx_error *) = {
-        open_identity, open_credentials, open_store,   flx_node_open_logs,
-        make_workers,  start_api,        start_health,
+        open_identity,       open_credentials, open_store, flx_node_open_logs,
+        flx_node_sweep_logs, make_workers,     start_api,  start_health,
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         const flx_status status = steps[i](node, reterr);
@@ -479,6 +481,7 @@ static void on_housekeeping(void *arg, uint64_t now_ns)
 {
     node_watcher *watcher = arg;
     flx_log_tick(watcher->node->options.log);
+    flx_node_settle_logs(watcher->node);
     (void)flx_loop_timer_set(watcher->loop, &watcher->housekeeping, now_ns + HOUSEKEEPING_NS);
 }
 

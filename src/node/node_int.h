@@ -23,8 +23,9 @@ struct flx_node {
     _Atomic(char *) jwks_text; /* the tenants' JWKS, made once; HTTP threads read it; NULL: none */
     flx_credentials *credentials;
     flx_catalog_store *store;
-    flx_disk *disk;  /* DATA_DIR/log */
-    flx_store *logs; /* on it */
+    flx_disk *disk;         /* DATA_DIR/log */
+    flx_store *logs;        /* on it; NULL: they are lost */
+    flx_status logs_status; /* then FLX_ERR_CORRUPT */
     flx_api *api;
     flx_http_server *api_server;
 
@@ -44,7 +45,8 @@ struct flx_node {
     uint64_t started_wall_s;
     _Atomic bool started;
     _Atomic bool draining;
-    _Atomic bool logs_opened; /* all that were there at the start */
+    _Atomic bool logs_opened;  /* all that were there at the start */
+    _Atomic bool logs_dropped; /* something was deleted: its notes are looked at */
     _Atomic uint64_t reloads;
     _Atomic uint64_t reload_failures;
     _Atomic int64_t disk_not_after_s;
@@ -67,6 +69,11 @@ const char *flx_node_key_file(const flx_node *node);
 /* node/logs.c: the disk below durable streams. */
 flx_status flx_node_open_logs(flx_node *node, flx_error *reterr);
 void flx_node_close_logs(flx_node *node);
+/* node/log_sweep.c: removes the logs of what was deleted when the node ended, and tells of orphans.
+ * Before the workers. */
+flx_status flx_node_sweep_logs(flx_node *node, flx_error *reterr);
+/* Now and then: ends the notes of deletions whose logs are gone. */
+void flx_node_settle_logs(flx_node *node);
 void flx_node_log_news(void *arg, const flx_log_news *news);
 /* What the logs of a stream hold now, as JSON; NULL: out of memory. Any thread but a worker's. */
 json_t *flx_node_log_figures(void *arg, uint32_t stream_id, uint32_t shards);

@@ -204,6 +204,7 @@ static flx_status make_worker(flx_worker_thread *thread, flx_error *reterr)
         .seed = options->seed,
         .limits = *options->limits,
         .logs = options->logs,
+        .logs_status = options->logs_status,
         .io = thread->io,
         .log_news = options->log_news,
         .log_news_arg = options->log_news_arg,

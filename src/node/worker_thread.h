@@ -35,7 +35,8 @@ typedef struct flx_worker_thread_options {
     flx_keyset *keys;     /* a reference is taken */
     flx_catalog *catalog; /* a reference is taken */
     const flx_worker_limits *limits;
-    flx_store *logs; /* borrowed until freed; NULL: no durable streams */
+    flx_store *logs;        /* borrowed until freed; NULL: no durable streams */
+    flx_status logs_status; /* as of flx_worker_options */
     bool without_uring;
     uint32_t io_threads;
     void (*log_news)(void *arg, const flx_log_news *news); /* on the worker's thread */

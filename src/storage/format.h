@@ -33,7 +33,8 @@
 #define FLX_LOG_STATE_LABEL_MAX   512
 #define FLX_LOG_STATE_BYTES_MAX                                                                    \
     (FLX_LOG_STATE_HEAD_BYTES + 16 * FLX_LOG_STATE_EPOCHS_MAX + FLX_LOG_STATE_LABEL_MAX)
-#define FLX_STORE_FILE_BYTES 64
+#define FLX_STORE_FILE_BYTES     64
+#define FLX_REGISTER_ENTRY_BYTES 64
 
 /* What the records of a batch are. All kinds take offsets; a reader of a stream passes over what is
  * not data, and tells its client with skipped_before. Kinds this version does not know are kept. */
@@ -192,9 +193,25 @@ flx_status flx_log_state_decode(flx_slice bytes, flx_log_epoch *epochs, flx_log_
                                 flx_error *reterr);
 
 /* DIR/store: which disk this is. */
-void flx_store_file_encode(const uint8_t store_id[FLX_DISK_ID_BYTES], uint64_t created_us,
-                           uint8_t to[FLX_STORE_FILE_BYTES]);
-flx_status flx_store_file_decode(flx_slice bytes, uint8_t ret_store_id[FLX_DISK_ID_BYTES],
-                                 uint64_t *ret_created_us, flx_error *reterr);
+typedef struct flx_store_file {
+    uint8_t store_id[FLX_DISK_ID_BYTES];
+    uint64_t created_us;
+    bool has_register; /* false: made before there was one */
+} flx_store_file;
+
+void flx_store_file_encode(const flx_store_file *file, uint8_t to[FLX_STORE_FILE_BYTES]);
+flx_status flx_store_file_decode(flx_slice bytes, flx_store_file *ret_file, flx_error *reterr);
+
+/* DIR/register/NAME.log: this log was made here. */
+typedef struct flx_register_entry {
+    uint8_t store_id[FLX_DISK_ID_BYTES];
+    uint8_t log_id[FLX_DISK_ID_BYTES];
+    uint64_t created_us;
+} flx_register_entry;
+
+void flx_register_entry_encode(const flx_register_entry *entry,
+                               uint8_t to[FLX_REGISTER_ENTRY_BYTES]);
+flx_status flx_register_entry_decode(flx_slice bytes, flx_register_entry *ret_entry,
+                                     flx_error *reterr);
 
 #endif /* FLX_STORAGE_FORMAT_H */

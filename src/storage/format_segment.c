@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * storage/format_segment.c - what surrounds batches: segment header, index, trailer, log state, store
- * file. docs/spec/disk.md 2, 4, 5 and 6 draw them.
+ * file, register entry. docs/spec/disk.md 2, 4, 5 and 6 draw them.
  *
  * All begin or end with eight bytes that say what they are, have a version, and a CRC over everything
  * else: a flipped bit anywhere in them is noticed, and a later format is refused by name.
@@ -14,14 +14,15 @@
 
 #define VERSION UINT32_C(1)
 
-#define SEGMENT_MAGIC UINT64_C(0x464c585345470d0a) /* "FLXSEG\r\n": a text transfer breaks it */
-#define TRAILER_MAGIC UINT64_C(0x464c58454e440d0a) /* "FLXEND\r\n" */
-#define STATE_MAGIC   UINT64_C(0x464c584c4f470d0a) /* "FLXLOG\r\n" */
-#define STORE_MAGIC   UINT64_C(0x464c584449520d0a) /* "FLXDIR\r\n" */
+#define SEGMENT_MAGIC  UINT64_C(0x464c585345470d0a) /* "FLXSEG\r\n": a text transfer breaks it */
+#define TRAILER_MAGIC  UINT64_C(0x464c58454e440d0a) /* "FLXEND\r\n" */
+#define STATE_MAGIC    UINT64_C(0x464c584c4f470d0a) /* "FLXLOG\r\n" */
+#define STORE_MAGIC    UINT64_C(0x464c584449520d0a) /* "FLXDIR\r\n" */
+#define REGISTER_MAGIC UINT64_C(0x464c585245470d0a) /* "FLXREG\r\n" */
 
 #define FLAG_COMPACTED 1u
 
-/* Header, state and store file begin alike: magic, version, CRC of what follows. */
+/* Header, state, store file and register entry begin alike: magic, version, CRC of what follows. */
 enum { AT_MAGIC = 0, AT_VERSION = 8, AT_CRC = 12, AT_REST = 16 };
 
 static flx_slice slice(const uint8_t *ptr, size_t len)
@@ -294,20 +295,21 @@ flx_status flx_log_state_decode(flx_slice bytes, flx_log_epoch *epochs, flx_log_
 
 /* ---- the store ------------------------------------------------------------------------------ */
 
-enum { STORE_ID = 16, STORE_CREATED = 32, STORE_RESERVED = 40 };
-static_assert(STORE_RESERVED + 24 == FLX_STORE_FILE_BYTES, "docs/spec/disk.md 6");
+#define FLAG_HAS_REGISTER 1u
 
-void flx_store_file_encode(const uint8_t store_id[FLX_DISK_ID_BYTES], uint64_t created_us,
-                           uint8_t to[FLX_STORE_FILE_BYTES])
+enum { STORE_ID = 16, STORE_CREATED = 32, STORE_FLAGS = 40, STORE_RESERVED = 44 };
+static_assert(STORE_RESERVED + 20 == FLX_STORE_FILE_BYTES, "docs/spec/disk.md 6");
+
+void flx_store_file_encode(const flx_store_file *file, uint8_t to[FLX_STORE_FILE_BYTES])
 {
-    memcpy(to + STORE_ID, store_id, FLX_DISK_ID_BYTES);
-    (void)flx_put_u64(to + STORE_CREATED, created_us);
+    memcpy(to + STORE_ID, file->store_id, FLX_DISK_ID_BYTES);
+    (void)flx_put_u64(to + STORE_CREATED, file->created_us);
+    (void)flx_put_u32(to + STORE_FLAGS, file->has_register ? FLAG_HAS_REGISTER : 0);
     memset(to + STORE_RESERVED, 0, FLX_STORE_FILE_BYTES - STORE_RESERVED);
     front_encode(STORE_MAGIC, FLX_STORE_FILE_BYTES, to);
 }
 
-flx_status flx_store_file_decode(flx_slice bytes, uint8_t ret_store_id[FLX_DISK_ID_BYTES],
-                                 uint64_t *ret_created_us, flx_error *reterr)
+flx_status flx_store_file_decode(flx_slice bytes, flx_store_file *ret_file, flx_error *reterr)
 {
     const flx_status status =
         front_check(bytes, STORE_MAGIC, FLX_STORE_FILE_BYTES, "store file", reterr);
@@ -317,7 +319,38 @@ flx_status flx_store_file_decode(flx_slice bytes, uint8_t ret_store_id[FLX_DISK_
     if (bytes.len != FLX_STORE_FILE_BYTES) {
         return flx_fail(reterr, FLX_ERR_CORRUPT, "a store file that cannot be");
     }
-    memcpy(ret_store_id, bytes.ptr + STORE_ID, FLX_DISK_ID_BYTES);
-    *ret_created_us = flx_get_u64(bytes.ptr + STORE_CREATED);
+    memcpy(ret_file->store_id, bytes.ptr + STORE_ID, FLX_DISK_ID_BYTES);
+    ret_file->created_us = flx_get_u64(bytes.ptr + STORE_CREATED);
+    ret_file->has_register = (flx_get_u32(bytes.ptr + STORE_FLAGS) & FLAG_HAS_REGISTER) != 0;
+    return FLX_OK;
+}
+
+enum { ENTRY_STORE_ID = 16, ENTRY_LOG_ID = 32, ENTRY_CREATED = 48, ENTRY_RESERVED = 56 };
+static_assert(ENTRY_RESERVED + 8 == FLX_REGISTER_ENTRY_BYTES, "docs/spec/disk.md 6");
+
+void flx_register_entry_encode(const flx_register_entry *entry,
+                               uint8_t to[FLX_REGISTER_ENTRY_BYTES])
+{
+    memcpy(to + ENTRY_STORE_ID, entry->store_id, FLX_DISK_ID_BYTES);
+    memcpy(to + ENTRY_LOG_ID, entry->log_id, FLX_DISK_ID_BYTES);
+    (void)flx_put_u64(to + ENTRY_CREATED, entry->created_us);
+    memset(to + ENTRY_RESERVED, 0, FLX_REGISTER_ENTRY_BYTES - ENTRY_RESERVED);
+    front_encode(REGISTER_MAGIC, FLX_REGISTER_ENTRY_BYTES, to);
+}
+
+flx_status flx_register_entry_decode(flx_slice bytes, flx_register_entry *ret_entry,
+                                     flx_error *reterr)
+{
+    const flx_status status =
+        front_check(bytes, REGISTER_MAGIC, FLX_REGISTER_ENTRY_BYTES, "register entry", reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
+    if (bytes.len != FLX_REGISTER_ENTRY_BYTES) {
+        return flx_fail(reterr, FLX_ERR_CORRUPT, "a register entry that cannot be");
+    }
+    memcpy(ret_entry->store_id, bytes.ptr + ENTRY_STORE_ID, FLX_DISK_ID_BYTES);
+    memcpy(ret_entry->log_id, bytes.ptr + ENTRY_LOG_ID, FLX_DISK_ID_BYTES);
+    ret_entry->created_us = flx_get_u64(bytes.ptr + ENTRY_CREATED);
     return FLX_OK;
 }

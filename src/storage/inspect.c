@@ -85,7 +85,15 @@ flx_status flx_inspect_files_read(const flx_store *store, const char *name,
         return flx_fail(reterr, FLX_ERR_NOMEM, "inspect log '%s'", name);
     }
     flx_disk *disk = flx_store_disk(store);
-    const flx_status status = disk->ops->list(disk, files->directory, base_found, files, reterr);
+    flx_status status = flx_register_look(store, name, &files->entry, reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
+    status = disk->ops->list(disk, files->directory, base_found, files, reterr);
+    if (status == FLX_ERR_NOT_FOUND && files->entry.is_there) {
+        files->is_gone = true;
+        return FLX_OK;
+    }
     if (status != FLX_OK) {
         return status == FLX_ERR_NOMEM ? flx_fail(reterr, status, "inspect log '%s'", name)
                                        : status;
@@ -94,6 +102,11 @@ flx_status flx_inspect_files_read(const flx_store *store, const char *name,
         qsort(files->bases, files->count, sizeof files->bases[0], by_base);
     }
     const flx_status loaded = state_load(disk, files, &files->state_error);
+    if (files->has_state && files->entry.is_readable &&
+        memcmp(files->entry.log_id, files->state.log_id, FLX_DISK_ID_BYTES) != 0) {
+        files->has_state = false; /* of the log that should be here nothing is known */
+        (void)flx_fail(&files->state_error, FLX_ERR_CORRUPT, "another log was made here");
+    }
     return loaded == FLX_ERR_IO || loaded == FLX_ERR_NOMEM
                ? flx_fail(reterr, loaded, "%s", files->state_error.message)
                : FLX_OK;
@@ -276,7 +289,7 @@ static flx_status segment_inspect(inspection *run, size_t index, flx_error *rete
 
 static void summary_begin(const flx_inspect_files *files, flx_inspect_summary *summary)
 {
-    *summary = (flx_inspect_summary){.has_state = files->has_state};
+    *summary = (flx_inspect_summary){.has_state = files->has_state, .is_gone = files->is_gone};
     if (files->has_state) {
         const flx_log_state *state = &files->state;
         memcpy(summary->label, state->label.ptr, state->label.len);
@@ -289,6 +302,32 @@ static void summary_begin(const flx_inspect_files *files, flx_inspect_summary *s
     }
 }
 
+static void problem_of_state(inspection *run, const char *what)
+{
+    char path[FLX_DISK_PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/state", run->files->directory);
+    const flx_inspect_problem told = {path, 0, 0, what, false};
+    run->summary->problems++;
+    run->is_broken = true;
+    run->chain = UINT64_MAX;
+    if (run->visit->problem != NULL) {
+        run->visit->problem(run->visit->arg, &told);
+    }
+}
+
+/* What can be said before a segment is read. */
+static void look_at_state(inspection *run)
+{
+    const flx_inspect_files *files = run->files;
+    if (files->is_gone) {
+        problem_of_state(run, "the log was made here, and nothing of it is there");
+    } else if (!files->has_state) {
+        problem_of_state(run, files->state_error.message);
+    } else if (files->count == 0 && (files->entry.is_there || run->summary->checkpoint_end > 0)) {
+        problem(run, false, run->summary->start, 0, run->summary->start, "no segment is there");
+    }
+}
+
 flx_status flx_inspect_log(const flx_store *store, const char *name, const flx_inspect_visit *visit,
                            flx_inspect_summary *ret_summary, flx_error *reterr)
 {
@@ -298,19 +337,7 @@ flx_status flx_inspect_log(const flx_store *store, const char *name, const flx_i
     if (status == FLX_OK) {
         summary_begin(&files, ret_summary);
         run.chain = ret_summary->start;
-        if (!files.has_state) {
-            ret_summary->problems++;
-            run.is_broken = true;
-            run.chain = UINT64_MAX;
-            char path[FLX_DISK_PATH_MAX];
-            (void)snprintf(path, sizeof path, "%s/state", files.directory);
-            const flx_inspect_problem told = {path, 0, 0, files.state_error.message, false};
-            if (visit->problem != NULL) {
-                visit->problem(visit->arg, &told);
-            }
-        } else if (files.count == 0 && ret_summary->checkpoint_end > 0) {
-            problem(&run, false, ret_summary->start, 0, ret_summary->start, "no segment is there");
-        }
+        look_at_state(&run);
     }
     for (size_t i = 0; i < files.count && status == FLX_OK; i++) {
         const bool is_below_start = files.has_state && i + 1 < files.count &&

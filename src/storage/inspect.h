@@ -41,6 +41,7 @@ typedef struct flx_inspect_visit {
 
 typedef struct flx_inspect_summary {
     char label[FLX_LOG_STATE_LABEL_MAX + 1];
+    bool is_gone; /* the store has made it, and nothing of it is there */
     bool has_state;
     uint64_t start;
     uint64_t end; /* of the first unbroken stretch */
@@ -68,9 +69,17 @@ flx_status flx_inspect_glance(const flx_store *store, const char *name,
  * open for changing. *ret_end is the new end; *ret_aside the directory below DIR.
  *
  * FLX_ERR_CONFLICT  there is nothing to repair
- * FLX_ERR_CORRUPT   the state is damaged or missing: only a backup helps
+ * FLX_ERR_CORRUPT   the state is damaged or missing: only a backup helps, or flx_inspect_forget
  */
 flx_status flx_inspect_repair(flx_store *store, const char *name, uint64_t *ret_end,
                               char ret_aside[FLX_DISK_PATH_MAX], flx_error *reterr);
+
+/*
+ * Accepts the loss of a log that is damaged or gone: what is there of it is moved to DIR/aside, and the
+ * store forgets that it made it, so that the next opening makes it anew, empty. *ret_aside is empty when
+ * nothing was there. FLX_ERR_CONFLICT: the log is whole. FLX_ERR_NOT_FOUND, FLX_ERR_IO.
+ */
+flx_status flx_inspect_forget(flx_store *store, const char *name, char ret_aside[FLX_DISK_PATH_MAX],
+                              flx_error *reterr);
 
 #endif /* FLX_STORAGE_INSPECT_H */

@@ -4,12 +4,15 @@
 #define FLX_STORAGE_INSPECT_INT_H
 
 #include "storage/inspect.h"
+#include "storage/register.h"
 
 typedef struct flx_inspect_files {
     char directory[FLX_LOG_NAME_MAX + 8];
     uint64_t *bases; /* rising */
     size_t count;
     size_t cap;
+    flx_registered entry; /* what the register says */
+    bool is_gone;         /* it is registered, and nothing of it is there */
     bool has_state;
     flx_error state_error; /* why not */
     flx_log_state state;

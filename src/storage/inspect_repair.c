@@ -4,6 +4,9 @@
  *
  * Order: everything that will not be served is in DIR/aside and synced before the log changes. A crash in
  * between leaves a log that is as damaged as before, and a second repair goes on.
+ *
+ * A loss is accepted the same way: the directory is moved aside as a whole, then the register forgets the
+ * log. In between it is gone and registered, which is as damaged as before.
  */
 #include "common/alloc.h"
 #include "common/assert.h"
@@ -58,21 +61,26 @@ static flx_status copy(flx_disk *disk, const char *from, const char *to, flx_err
     return status;
 }
 
-static flx_status aside_make(flx_disk *disk, const char *name, char aside[FLX_DISK_PATH_MAX],
+/* DIR/aside, and a name in it that nothing has. */
+static flx_status aside_name(flx_disk *disk, const char *name, char aside[FLX_DISK_PATH_MAX],
                              flx_error *reterr)
 {
     uint8_t id[FLX_DISK_ID_BYTES];
     flx_disk_id_make(id);
     (void)snprintf(aside, FLX_DISK_PATH_MAX, "aside/%s.%02x%02x%02x%02x%02x%02x", name, id[0],
                    id[1], id[2], id[3], id[4], id[5]);
-    flx_status status = disk->ops->make_dir(disk, "aside", reterr);
+    const flx_status status = disk->ops->make_dir(disk, "aside", reterr);
+    return status == FLX_OK ? disk->ops->sync_dir(disk, "", reterr) : status;
+}
+
+static flx_status aside_make(flx_disk *disk, const char *name, char aside[FLX_DISK_PATH_MAX],
+                             flx_error *reterr)
+{
+    flx_status status = aside_name(disk, name, aside, reterr);
     if (status == FLX_OK) {
         status = disk->ops->make_dir(disk, aside, reterr);
     }
-    if (status == FLX_OK) {
-        status = disk->ops->sync_dir(disk, "aside", reterr);
-    }
-    return status == FLX_OK ? disk->ops->sync_dir(disk, "", reterr) : status;
+    return status == FLX_OK ? disk->ops->sync_dir(disk, "aside", reterr) : status;
 }
 
 static flx_status segment_cut(flx_disk *disk, const char *path, uint64_t position,
@@ -154,7 +162,9 @@ flx_status flx_inspect_repair(flx_store *store, const char *name, uint64_t *ret_
     }
     if (!summary.has_state) {
         return flx_fail(reterr, FLX_ERR_CORRUPT,
-                        "log '%s' has no readable state: put it back from a backup", name);
+                        "log '%s' %s: put it back from a backup, or give it up with "
+                        "--accept-loss",
+                        name, summary.is_gone ? "is gone" : "has no readable state");
     }
     flx_inspect_files files;
     status = flx_inspect_files_read(store, name, &files, reterr);
@@ -165,9 +175,47 @@ flx_status flx_inspect_repair(flx_store *store, const char *name, uint64_t *ret_
     if (status == FLX_OK) {
         status = cut_back(disk, &files, &first, ret_aside, reterr);
     }
+    if (status == FLX_OK && (files.count == 0 || files.bases[0] >= first.offset)) {
+        status = flx_register_remove(store, name, reterr); /* no segment is left to be missed */
+    }
     flx_inspect_files_done(&files);
     if (status == FLX_OK) {
         *ret_end = first.offset;
     }
     return status;
+}
+
+/* One rename, synced on both sides. */
+static flx_status move_aside(flx_disk *disk, const char *name, char aside[FLX_DISK_PATH_MAX],
+                             flx_error *reterr)
+{
+    char from[FLX_DISK_PATH_MAX];
+    (void)snprintf(from, sizeof from, "logs/%s", name);
+    flx_status status = aside_name(disk, name, aside, reterr);
+    if (status == FLX_OK) {
+        status = disk->ops->rename(disk, from, aside, reterr);
+    }
+    if (status == FLX_OK) {
+        status = disk->ops->sync_dir(disk, "aside", reterr);
+    }
+    return status == FLX_OK ? disk->ops->sync_dir(disk, "logs", reterr) : status;
+}
+
+flx_status flx_inspect_forget(flx_store *store, const char *name, char ret_aside[FLX_DISK_PATH_MAX],
+                              flx_error *reterr)
+{
+    const flx_inspect_visit visit = {.arg = NULL};
+    flx_inspect_summary summary;
+    flx_status status = flx_inspect_log(store, name, &visit, &summary, reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
+    if (summary.problems == 0) {
+        return flx_fail(reterr, FLX_ERR_CONFLICT, "log '%s' is not damaged", name);
+    }
+    ret_aside[0] = '\0';
+    if (!summary.is_gone) {
+        status = move_aside(flx_store_disk(store), name, ret_aside, reterr);
+    }
+    return status == FLX_OK ? flx_register_remove(store, name, reterr) : status;
 }

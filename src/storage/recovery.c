@@ -12,6 +12,8 @@
  * refused. The evidence: the checkpoint, and every whole batch on either side of the break, which says
  * what was synced when it was appended (README.md, rules 5 and 6).
  *
+ * A log that the register knows and that has no state or no segment was lost, and is not made anew.
+ *
  * What is left above the evidence is written again, byte for byte, before it is synced: if a failed sync
  * ended the last run, the kernel may hold pages it calls clean that never reached the disk.
  */
@@ -19,6 +21,7 @@
 #include "common/assert.h"
 #include "common/error.h"
 #include "storage/journal_int.h"
+#include "storage/register.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -489,13 +492,46 @@ static flx_status active_make(flx_journal *journal, flx_error *reterr)
     return segment_make(journal, end, reterr);
 }
 
+/* The log was made here once, and this is not all of it. */
+static flx_status lost(const flx_journal *journal, const char *what, flx_error *reterr)
+{
+    return flx_fail(
+        reterr, FLX_ERR_CORRUPT,
+        "damaged: it was made here, and %s in '%s': put it back, or accept the loss with "
+        "`felix log repair DIR %s --accept-loss`",
+        what, journal->directory, journal->name);
+}
+
+static flx_status log_read(found *all, const flx_registered *entry, flx_error *reterr)
+{
+    flx_journal *journal = all->journal;
+    flx_status status = state_read(journal, reterr);
+    if (status == FLX_OK && entry->is_readable &&
+        memcmp(entry->log_id, journal->log_id, FLX_DISK_ID_BYTES) != 0) {
+        status = lost(journal, "another log is", reterr);
+    }
+    if (status == FLX_OK && entry->is_there && all->count == 0) {
+        status = lost(journal, "no segment is", reterr);
+    }
+    status = status == FLX_OK ? leftovers_remove(all, reterr) : status;
+    status = status == FLX_OK ? chain_load(all, reterr) : status;
+    return status == FLX_OK ? active_make(journal, reterr) : status;
+}
+
 static flx_status log_load(flx_journal *journal, bool may_create, flx_journal_report *report,
                            flx_error *reterr)
 {
     found all = {.journal = journal, .report = report};
-    flx_status status = found_read(&all, reterr);
+    flx_registered entry = {.is_there = false};
+    flx_status status = flx_register_look(journal->store, journal->name, &entry, reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
+    status = found_read(&all, reterr);
     const bool is_nothing = status == FLX_ERR_NOT_FOUND || (status == FLX_OK && !all.has_state);
-    if (is_nothing && all.count > 0) {
+    if (is_nothing && all.count == 0 && entry.is_there) {
+        status = lost(journal, "nothing of it is", reterr);
+    } else if (is_nothing && all.count > 0) {
         status =
             damaged(journal, all.bases[0], 0, all.bases[0], "the file 'state' is missing", reterr);
     } else if (is_nothing && !may_create) {
@@ -505,10 +541,11 @@ static flx_status log_load(flx_journal *journal, bool may_create, flx_journal_re
         status = leftovers_remove(&all, reterr);
         status = status == FLX_OK ? log_make(journal, reterr) : status;
     } else if (status == FLX_OK) {
-        status = state_read(journal, reterr);
-        status = status == FLX_OK ? leftovers_remove(&all, reterr) : status;
-        status = status == FLX_OK ? chain_load(&all, reterr) : status;
-        status = status == FLX_OK ? active_make(journal, reterr) : status;
+        status = log_read(&all, &entry, reterr);
+    }
+    if (status == FLX_OK && !entry.is_readable) { /* before the first record, or to mend it */
+        status = flx_register_add(journal->store, journal->name, journal->log_id, journal->now_us,
+                                  reterr);
     }
     found_done(&all);
     return status;

@@ -4,6 +4,7 @@
  *
  *     DIR/lock                   held while a node or a tool that writes has it open
  *     DIR/store                  16 random bytes, made with the directory: which disk this is
+ *     DIR/register/NAME.log      this log was made here (register.h)
  *     DIR/logs/NAME/state        epochs, checkpoint, start (format.h)
  *     DIR/logs/NAME/OFFSET.seg   segments, named by their first offset, 20 digits
  *     DIR/trash/                 deleted logs whose files are being removed
@@ -37,7 +38,7 @@ typedef enum flx_store_how {
  *
  * FLX_ERR_NOT_FOUND  nothing there (FLX_STORE_EXISTING)
  * FLX_ERR_CONFLICT   another process has it open
- * FLX_ERR_CORRUPT    DIR/store is damaged, or missing beside logs
+ * FLX_ERR_CORRUPT    DIR/store is damaged, or missing beside logs, or DIR/register is missing
  * FLX_ERR_IO, FLX_ERR_AGAIN, FLX_ERR_NOMEM
  */
 flx_status flx_store_open(flx_disk *disk, flx_store_how how, uint64_t now_us, flx_store **ret_store,
@@ -54,13 +55,18 @@ void flx_disk_id_make(uint8_t ret_id[FLX_DISK_ID_BYTES]);
 
 bool flx_log_name_is_valid(const char *name);
 
-/* Calls `each` with the name of every log, in order of names. */
+/* Calls `each` with the name of every log that is there or should be, in order of names. */
 flx_status flx_store_list(const flx_store *store, flx_status (*each)(void *arg, const char *name),
                           void *arg, flx_error *reterr);
 
+/* Whether files of the log are there. FLX_ERR_IO, FLX_ERR_NOMEM. */
+flx_status flx_store_has(const flx_store *store, const char *name, bool *ret_has,
+                         flx_error *reterr);
+
 /*
- * Deletes a log: renamed into the trash and that synced, so that it is gone as a whole from here on,
- * then its files are removed. No journal of it may be open. FLX_ERR_NOT_FOUND.
+ * Deletes a log: taken from the register, renamed into the trash and that synced, so that it is gone as
+ * a whole from here on, then its files are removed. No journal of it may be open. After a crash it is
+ * whole, or not there. FLX_ERR_NOT_FOUND: it was not there; it is not registered any more.
  * FLX_ERR_IO after the rename is not reported: the next open goes on.
  */
 flx_status flx_store_remove(flx_store *store, const char *name, flx_error *reterr);

@@ -5,7 +5,9 @@
  * Input: two bytes of set-up (workers, size of the mailboxes, publishers recorded, small limits), then
  * steps of `u8 what | u8 which stream | ...`. Some send what a real client would, so that the deep
  * states are reached; others send bytes and frames as they stand in the input. Streams are reset,
- * stopped, stalled and finished, connections go, catalogs change, memory runs out.
+ * stopped, stalled and finished, connections go, catalogs change, memory runs out. Half of the inputs have
+ * durable streams and caches on a simulated disk, whose jobs come back late and in any order, which fills up
+ * and whose syncs fail.
  *
  * What must hold, whatever comes: nothing crashes or leaks; the harness's own checks (nothing is given
  * back twice, nothing is written behind a FIN); what is unread stays within the window; when the
@@ -14,6 +16,7 @@
 #include "../support/broker_harness.c"
 #include "../support/broker_harness_client.c"
 #include "../support/broker_harness_link.c"
+#include "../support/sim_disk.c"
 #include "broker/worker_int.h"
 #include "wire/operation.h"
 
@@ -39,6 +42,7 @@ typedef struct world {
     client_stream streams[STREAMS_MAX];
     size_t stream_count;
     bool memory_failed;
+    sim_disk *sim; /* NULL: nothing is durable */
 } world;
 
 static uint8_t take(input *in)
@@ -54,7 +58,11 @@ static flx_slice take_bytes(input *in, size_t len)
     return bytes;
 }
 
-static const char *const names[] = {"demo", "wide", "newest", "oldest", "wait", "gone", "", "a/b"};
+static const char *const stream_names[] = {
+    "demo",   "wide",    "newest", "oldest",  "wait",   "gone",    "",        "a/b",
+    "logged", "logged4", "kept",   "bounded", "logged", "written", "logged4", "accepted"};
+/* Without a disk the last ones are not there, and refused. */
+static const char *const caches[] = {"cached", "primary", "safe", "safe4"};
 static const char *const starts[] = {"",
                                      ",\"start\":\"earliest\"",
                                      ",\"start\":\"latest\"",
@@ -93,7 +101,9 @@ static void send_operations(client_stream *c, unsigned seed, input *in)
             .version = how,
             .tenant = {(const uint8_t *)"t1", 2},
             .namespace_ = {(const uint8_t *)"default", 7},
-            .name = {(const uint8_t *)(how % 2 == 0 ? "cached" : "wide"), how % 2 == 0 ? 6 : 4},
+            .name = flx_slice_of(how % 2 != 0   ? "wide"
+                                 : how % 8 == 0 ? "safe4" /* there with a disk only */
+                                                : "cached"),
             .shard = how % 6,
             .key = key,
             .value = {value, is_large ? sizeof value : how}};
@@ -110,7 +120,8 @@ static void send_operations(client_stream *c, unsigned seed, input *in)
 static void send_message(world *w, client_stream *c, input *in)
 {
 #define OF "\"tenant_id\":\"t1\",\"namespace\":\"default\""
-    const char *name = names[take(in) % 8];
+    const char *name = stream_names[take(in) % (w->sim == NULL ? 8 : 16)];
+    const char *cache = caches[name[0] % (w->sim == NULL ? 2 : 4)];
     const uint8_t kind = take(in);
     const unsigned id = take(in);
     if (!may_send(c, 1024)) {
@@ -144,18 +155,18 @@ static void send_message(world *w, client_stream *c, input *in)
     case 4:
         hx_json(c->s,
                 "{\"type\":\"cache_put\"," OF
-                ",\"cache\":\"cached\",\"key\":\"k%u\",\"value\":\"dmFsdWU=\",\"ttl_ms\":%u}",
-                id % 16, id * 40);
+                ",\"cache\":\"%s\",\"key\":\"k%u\",\"value\":\"dmFsdWU=\",\"ttl_ms\":%u}",
+                cache, id % 16, id * 40);
         break;
     case 5:
         hx_json(c->s, "{\"type\":\"cache_get\"," OF ",\"cache\":\"%s\",\"key\":\"k%u\"}",
-                id % 3 == 0 ? "primary" : "cached", id % 16);
+                id % 3 == 0 ? "primary" : cache, id % 16);
         break;
     case 6:
         hx_json(c->s,
                 "{\"type\":\"cache_delete\"," OF
-                ",\"cache\":\"cached\",\"key\":\"k%u\",\"request_id\":1}",
-                id % 16);
+                ",\"cache\":\"%s\",\"key\":\"k%u\",\"request_id\":1}",
+                cache, id % 16);
         break;
     case 7:
         hx_json(c->s,
@@ -204,14 +215,15 @@ static void send_message(world *w, client_stream *c, input *in)
             "\"key\":\"k1\",\"prefix\":\"\"",
             "\"key\":\"k3\",\"from_offset\":18446744073709551615"};
         hx_json(c->s, "{\"type\":\"cache_watch\"," OF ",\"cache\":\"%s\",%s}",
-                id % 3 == 0 ? "cached" : "primary", watches[id % 8]);
+                id % 3 == 0 ? cache : "primary", watches[id % 8]);
         break;
     }
     case 18:
         hx_json(c->s,
                 "{\"type\":\"counter_add\"," OF
-                ",\"cache\":\"primary\",\"key\":\"k%u\",\"delta\":%lld,\"request_id\":1}",
-                id % 4, id % 5 == 0 ? INT64_MAX : (long long)id - 100);
+                ",\"cache\":\"%s\",\"key\":\"k%u\",\"delta\":%lld,\"request_id\":1}",
+                id % 2 == 0 ? "primary" : cache, id % 4,
+                id % 5 == 0 ? INT64_MAX : (long long)id - 100);
         break;
     case 19:
         hx_json(c->s,
@@ -339,6 +351,45 @@ static void unstall(world *w)
     }
 }
 
+/* The disk does a job, or gets worse, or better. */
+static void on_disk(world *w, input *in)
+{
+    const uint8_t how = take(in);
+    const uint32_t worker = how % w->h->count;
+    switch (how / 4 % 8) {
+    case 0:
+        sim_disk_set_room(w->sim, sim_disk_bytes(w->sim) + take(in));
+        break;
+    case 1:
+        sim_disk_set_room(w->sim, UINT64_MAX);
+        break;
+    case 2:
+        sim_disk_fail_sync(w->sim, 1 + take(in) % 4U);
+        break;
+    case 3:
+        hx_renew_durable(w->h); /* their logs go, new ones come */
+        break;
+    default:
+        (void)hx_io(w->h, worker, take(in) % 4U);
+        break;
+    }
+}
+
+/* All that waits for the disk; with room. */
+static void finish_disk(world *w)
+{
+    sim_disk_set_room(w->sim, UINT64_MAX);
+    for (bool did = true; did;) {
+        did = false;
+        for (uint32_t i = 0; i < w->h->count; i++) {
+            while (hx_io(w->h, i, 0)) {
+                did = true;
+            }
+        }
+        HX_MUST(hx_run(w->h));
+    }
+}
+
 static void on_world(world *w, uint8_t what, input *in)
 {
     switch (what) {
@@ -432,7 +483,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                              .block_ms = 50,
                                              .frame_events_max = 4};
     }
-    world w = {.h = hx_new(&options)};
+    world w = {.sim = (first & 32) != 0 ? sim_disk_new() : NULL};
+    if (w.sim != NULL) {
+        options.disk = sim_disk_of(w.sim);
+        options.manual_io = second % 4 != 0;
+        options.limits.log_segment_bytes = 4096;
+        options.limits.log_pending_bytes = second % 8 == 1 ? 2000 : 0;
+    }
+    w.h = hx_new(&options);
     HX_MUST(w.h != NULL);
     input begin = {(const uint8_t *)"\0\1\2", (const uint8_t *)"\0\1\2" + 3};
     connect_one(&w, &begin);
@@ -443,6 +501,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             connect_one(&w, &in);
         } else if (what >= 176) {
             open_stream(&w, &in);
+        } else if (what >= 128 && what % 3 == 0 && w.sim != NULL) {
+            on_disk(&w, &in);
         } else if (what >= 128) {
             on_world(&w, what % 10, &in);
         } else if (w.stream_count > 0) {
@@ -454,12 +514,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     flx_alloc_fail_nth(0);
     unstall(&w);
     HX_MUST(hx_run(w.h));
+    if (w.sim != NULL) {
+        finish_disk(&w);
+    }
     for (size_t i = 0; i < w.conn_count; i++) {
         hx_disconnect(w.conns[i]);
     }
     hx_advance_ms(w.h, 10000);
     HX_MUST(hx_run(w.h));
+    if (w.sim != NULL) {
+        finish_disk(&w);
+    }
     check_nothing_is_left(&w);
     hx_free(w.h);
+    if (w.sim != NULL) {
+        (void)flx_disk_free(sim_disk_of(w.sim));
+    }
     return 0;
 }

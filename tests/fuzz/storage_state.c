@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* State files and store files: what decodes encodes to the same bytes, except what is reserved. */
+/* State files, store files and register entries: what decodes encodes to the same bytes, except what is reserved. */
 #include "common/assert.h"
 #include "storage/format.h"
 
@@ -16,8 +16,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FLX_ASSERT(flx_log_state_bytes(&state) == size);
         flx_log_state_encode(&state, made);
     }
-    uint8_t id[FLX_DISK_ID_BYTES];
-    uint64_t created_us = 0;
-    (void)flx_store_file_decode(bytes, id, &created_us, &error);
+    flx_store_file store;
+    if (flx_store_file_decode(bytes, &store, &error) == FLX_OK) {
+        flx_store_file_encode(&store, made);
+    }
+    flx_register_entry entry;
+    if (flx_register_entry_decode(bytes, &entry, &error) == FLX_OK) {
+        flx_register_entry_encode(&entry, made);
+    }
     return 0;
 }

@@ -200,6 +200,37 @@ def felix_log_mends_it(node):
     assert [line for _, line in offsets_and_lines(node, "bad")] == left + ["after"]
 
 
+def a_policy_is_edited(node):
+    """On a live stream: what cannot be promised is refused and changes nothing; the rest counts at once, and is
+    kept."""
+    node.felix("stream", "create", "edited", "--durable")
+    node.felix("stream", "create", "light")
+    before = node.felix("stream", "show", "edited", "-o", "json").stdout
+    for flags in (("--fsync", "none"), ("--fsync", "periodic"), ("--ack", "quorum"),
+                  ("--ack", "synced", "--fsync", "none"), ("--retain-records", "-1")):
+        refused = node.felix("stream", "edit", "edited", *flags, check=False)
+        assert refused.returncode != 0, flags
+    for flags in (("--ack", "synced"), ("--ack", "written"), ("--fsync", "on_commit")):
+        assert node.felix("stream", "edit", "light", *flags, check=False).returncode != 0, flags
+    import json
+    policy = lambda text: {k: json.loads(text)[k] for k in ("ack", "fsync")}
+    assert policy(node.felix("stream", "show", "edited", "-o", "json").stdout) == policy(before)
+    child = node.subscriber("edited", "-o", "raw", "--count", 3)
+    node.felix("pub", "edited", "synced")
+    node.felix("stream", "edit", "edited", "--ack", "written", "--fsync", "none")
+    node.felix("pub", "edited", "written")
+    node.felix("stream", "edit", "edited", "--ack", "synced", "--fsync", "on_commit",
+               "--retain-records", 1000)
+    node.felix("pub", "edited", "synced again")
+    assert child.communicate(timeout=WAIT_S)[0].decode().split("\n")[:3] == ["synced", "written",
+                                                                         "synced again"]
+    node.stop(signal.SIGKILL)
+    node.start()
+    show = json.loads(node.felix("stream", "show", "edited", "-o", "json").stdout)
+    assert show["ack"] == "synced" and show["fsync"] == "on_commit", show
+    assert len(offsets_and_lines(node, "edited")) == 3
+
+
 def free_address():
     """A UDP address nobody has, which the node keeps over its restarts."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -210,6 +241,7 @@ def free_address():
 def main():
     with Node("--quic-bind", free_address()) as node:
         a_restart_keeps_all(node)
+        a_policy_is_edited(node)
         a_subscriber_goes_on(node)
         kill_rounds(node)
         a_damaged_log_stops_its_shard_only(node)

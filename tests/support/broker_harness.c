@@ -28,7 +28,7 @@ typedef struct durable_row {
     uint64_t retain_records;
 } durable_row;
 
-static bool add_durable(flx_catalog_builder *builder, uint32_t first_id)
+static bool add_durable(flx_catalog_builder *builder, uint32_t first_id, const hx_policy *policy)
 {
     static const durable_row rows[] = {
         {"logged", 1, FLX_ACK_SYNCED, FLX_SLOW_LAG, 0},
@@ -49,6 +49,14 @@ static bool add_durable(flx_catalog_builder *builder, uint32_t first_id)
         info.fsync = flx_fsync_rule_default(true, rows[i].ack);
         info.fsync_ms = info.fsync == FLX_FSYNC_PERIODIC ? 250 : 0;
         info.retention_records = rows[i].retain_records;
+        if (policy->stream != NULL && strcmp(policy->stream, rows[i].name) == 0) {
+            info.ack = policy->ack;
+            info.fsync = policy->fsync;
+            info.fsync_ms = policy->fsync_ms;
+            info.retention_records = policy->retain_records;
+            HX_MUST(flx_stream_info_check(&info, &(flx_abilities){.durable = true}, NULL) ==
+                    FLX_OK);
+        }
         if (flx_catalog_builder_stream(builder, &info, NULL) != FLX_OK) {
             return false;
         }
@@ -77,7 +85,7 @@ static flx_catalog *catalog_new(hx *h, bool with_demo)
     ok = ok && add_stream(builder, 3, "newest", 1, FLX_SLOW_DROP_NEW) == FLX_OK;
     ok = ok && add_stream(builder, 4, "oldest", 1, FLX_SLOW_DROP_OLD) == FLX_OK;
     ok = ok && add_stream(builder, 5, "wait", 1, FLX_SLOW_BLOCK) == FLX_OK;
-    ok = ok && (h->options.disk == NULL || add_durable(builder, h->durable_ids));
+    ok = ok && (h->options.disk == NULL || add_durable(builder, h->durable_ids, &h->policy));
     ok = ok && (!with_demo || add_cache(builder, 1, "primary", 1, false) == FLX_OK);
     ok = ok && add_cache(builder, 2, "cached", 4, false) == FLX_OK;
     if (h->options.disk != NULL) {
@@ -293,6 +301,12 @@ void hx_set_catalog(hx *h, bool with_demo)
 void hx_renew_durable(hx *h)
 {
     h->durable_ids += 100;
+    hx_set_catalog(h, true);
+}
+
+void hx_set_policy(hx *h, const hx_policy *policy)
+{
+    h->policy = *policy;
     hx_set_catalog(h, true);
 }
 

@@ -61,6 +61,16 @@ size_t hx_io_waiting(const hx *h, uint32_t worker);
 const char *hx_log_news(hx *h);
 /* Deletes and makes again the durable streams (as others, with new ids). */
 void hx_renew_durable(hx *h);
+/* What a PATCH may change of a durable stream. */
+typedef struct hx_policy {
+    const char *stream;
+    flx_ack_rule ack;
+    flx_fsync_rule fsync;
+    uint32_t fsync_ms;
+    uint64_t retain_records;
+} hx_policy;
+/* A new catalog in which one durable stream has this policy; the others are as they were at first. */
+void hx_set_policy(hx *h, const hx_policy *policy);
 uint64_t hx_wall_us(const hx *h);
 /* Mails that workers have posted and mailboxes have taken. */
 uint64_t hx_mails(const hx *h);

@@ -83,6 +83,7 @@ struct hx {
     flx_store *logs;
     flx_io *io[FLX_WORKERS_MAX];
     uint32_t durable_ids; /* the first id of durable streams */
+    hx_policy policy;     /* of one of them; stream NULL: all have their first */
     char news[8192];
     char news_read[8192];
 };

@@ -717,10 +717,23 @@ void sim_disk_cut(sim_disk *sim, const char *path, size_t len)
     bytes_resize(&node->synced, len);
 }
 
+static void names_lose(names *list, const char *path)
+{
+    const size_t len = strlen(path);
+    for (size_t i = list->count; i-- > 0;) { /* the last one takes the place of one that goes */
+        const char *name = list->entries[i].path;
+        if (strncmp(name, path, len) == 0 && (name[len] == '/' || name[len] == '\0')) {
+            char lost[FLX_DISK_PATH_MAX];
+            (void)snprintf(lost, sizeof lost, "%s", name);
+            names_drop(list, lost);
+        }
+    }
+}
+
 void sim_disk_lose(sim_disk *sim, const char *path)
 {
-    names_drop(&sim->live, path);
-    names_drop(&sim->synced, path);
+    names_lose(&sim->live, path);
+    names_lose(&sim->synced, path);
 }
 
 sim_disk *sim_disk_clone(const sim_disk *sim)

@@ -46,7 +46,7 @@ uint8_t *sim_disk_content(sim_disk *sim, const char *path, size_t *ret_len);
 /* Calls `each` for every file. */
 void sim_disk_each(sim_disk *sim, void (*each)(void *arg, const char *path, size_t len), void *arg);
 void sim_disk_flip(sim_disk *sim, const char *path, uint64_t bit);
-/* Cuts a file, or takes it away, as if it had always been so. */
+/* Cuts a file, or takes a file, or a directory with all that is in it, away, as if it had always been so. */
 void sim_disk_cut(sim_disk *sim, const char *path, size_t len);
 void sim_disk_lose(sim_disk *sim, const char *path);
 /* A copy of everything, as synced; for trying many things from one state. */

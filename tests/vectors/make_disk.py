@@ -52,10 +52,12 @@ trailer = struct.pack(">IQQQQQQQQ12xI", 1, 1000, 1008, 4, 2, 1700000000000001, 1
 footer = index + struct.pack(">I", crc32c(index + trailer)) + trailer
 state = front(b"FLXLOG\r\n", STORE + LOG + struct.pack(">QQQQQIHH", 4, 3, 1008, 1000, 1005, 2, 9, 0) +
               struct.pack(">QQQQ", 1, 0, 3, 1000) + b"t1/demo/0")
-store = front(b"FLXDIR\r\n", STORE + struct.pack(">Q24x", 1700000000000000))
+store = front(b"FLXDIR\r\n", STORE + struct.pack(">QI20x", 1700000000000000, 1))
+store_old = front(b"FLXDIR\r\n", STORE + struct.pack(">QI20x", 1700000000000000, 0))
+register = front(b"FLXREG\r\n", STORE + LOG + struct.pack(">Q8x", 1700000000000000))
 
 here = pathlib.Path(__file__).parent / "disk"
 for name, data in {"batch_plain": plain, "batch_full": full, "segment": header + plain + full + footer,
-                   "state": state, "store": store}.items():
+                   "state": state, "store": store, "store_old": store_old, "register": register}.items():
     (here / (name + ".bin")).write_bytes(data)
     print(name, len(data))

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_log.c - felix log: the logs in the data directory of a node, looked at and mended. */
 #include "commands.h"
+#include "common/error.h"
+#include "node/log_owners.h"
 #include "storage/inspect.h"
 #include "wire/records.h"
 
@@ -11,6 +13,7 @@
 /* The store of the first argument: the data directory of a node, or the folder of logs in it. */
 typedef struct opened {
     char directory[FLX_DISK_PATH_MAX]; /* where it was found */
+    char data_dir[FLX_DISK_PATH_MAX];  /* which has the catalog */
     flx_disk *disk;
     flx_store *store;
 } opened;
@@ -42,6 +45,8 @@ static cli_exit open_store(cli_run *run, flx_store_how how, opened *ret_opened)
         if (len < 0 || (size_t)len >= sizeof ret_opened->directory) {
             return cli_error(run, CLI_EXIT_USAGE, "name a directory", "the name is too long");
         }
+        (void)snprintf(ret_opened->data_dir, sizeof ret_opened->data_dir, "%s%s", directory,
+                       folders[i][0] == '\0' ? "/.." : "");
         status = open_in(ret_opened, how, &error);
     }
     if (status == FLX_ERR_NOT_FOUND) {
@@ -58,13 +63,59 @@ static void close_store(opened *store)
     store->disk = flx_disk_free(store->disk);
 }
 
+/* ---- the catalog ---------------------------------------------------------------------------- */
+
+/* A running node has it for itself. */
+static flx_status open_catalog_in(const char *directory, bool only_looks,
+                                  flx_catalog_store **ret_catalog, flx_error *reterr)
+{
+    const flx_catalog_store_options options = {
+        .directory = directory, .only_looks = only_looks, .busy_timeout_ms = 1};
+    return flx_catalog_store_open(&options, ret_catalog, reterr);
+}
+
+/* NULL: nobody knows. */
+static flx_log_owners *read_owners(const opened *store)
+{
+    flx_catalog_store *catalog = NULL;
+    flx_log_owners *owners = NULL;
+    if (open_catalog_in(store->data_dir, true, &catalog, NULL) == FLX_OK) {
+        (void)flx_log_owners_read(catalog, &owners, NULL);
+        catalog = flx_catalog_store_close(catalog);
+    }
+    return owners;
+}
+
 /* ---- ls ------------------------------------------------------------------------------------- */
 
 typedef struct list {
     const flx_store *store;
+    const flx_log_owners *owners;
     cli_out *out;
     flx_error error;
 } list;
+
+static const char *state_word(const list *all, const char *name, const flx_inspect_summary *summary)
+{
+    if (summary->is_gone) {
+        return "gone";
+    }
+    if (!summary->has_state) {
+        return "unreadable";
+    }
+    if (all->owners == NULL) {
+        return "-";
+    }
+    switch (flx_log_owners_find(all->owners, name)) {
+    case FLX_LOG_OWNED:
+        return "owned";
+    case FLX_LOG_DROPPED:
+        return "deleted";
+    case FLX_LOG_ORPHAN:
+        break;
+    }
+    return "orphan";
+}
 
 static flx_status list_one(void *arg, const char *name)
 {
@@ -75,21 +126,25 @@ static flx_status list_one(void *arg, const char *name)
         return status;
     }
     cli_out_row(all->out,
-                json_pack("{s:s,s:s,s:I,s:I,s:I,s:i,s:I,s:b}", "name", name, "label", summary.label,
-                          "start", (json_int_t)summary.start, "checkpoint",
+                json_pack("{s:s,s:s,s:s,s:I,s:I,s:I,s:i,s:I}", "name", name, "label", summary.label,
+                          "state", state_word(all, name, &summary), "start",
+                          (json_int_t)summary.start, "checkpoint",
                           (json_int_t)summary.checkpoint_end, "bytes", (json_int_t)summary.bytes,
-                          "segments", (int)summary.segments, "epoch", (json_int_t)summary.epoch,
-                          "readable", (int)summary.has_state));
+                          "segments", (int)summary.segments, "epoch", (json_int_t)summary.epoch));
     return FLX_OK;
 }
 
 cli_exit cli_cmd_log_ls(cli_run *run)
 {
     static const cli_column columns[] = {
-        {"NAME", "name", false, 0},   {"LABEL", "label", false, 0},
-        {"START", "start", false, 0}, {"CHECKPOINT", "checkpoint", false, 0},
-        {"BYTES", "bytes", false, 0}, {"SEGMENTS", "segments", false, 0},
-        {"EPOCH", "epoch", true, 0},  {"READABLE", "readable", true, 0},
+        {"NAME", "name", false, 0},
+        {"LABEL", "label", false, 0},
+        {"STATE", "state", false, 0},
+        {"START", "start", false, 0},
+        {"CHECKPOINT", "checkpoint", false, 0},
+        {"BYTES", "bytes", false, 0},
+        {"SEGMENTS", "segments", false, 0},
+        {"EPOCH", "epoch", true, 0},
         {NULL, NULL, false, 0},
     };
     opened store;
@@ -100,8 +155,10 @@ cli_exit cli_cmd_log_ls(cli_run *run)
     cli_out out;
     cli_out_begin(&out, run->out, cli_run_format(run, CLI_FORMAT_TABLE, CLI_FORMAT_JSONL),
                   CLI_SHAPE_LIST, columns, "name", run->out_is_terminal);
-    list all = {store.store, &out, {0}};
+    flx_log_owners *owners = read_owners(&store);
+    list all = {store.store, owners, &out, {0}};
     const flx_status status = flx_store_list(store.store, list_one, &all, &all.error);
+    owners = flx_log_owners_free(owners);
     const bool is_written = cli_out_end(&out);
     close_store(&store);
     if (status != FLX_OK) {
@@ -166,7 +223,8 @@ cli_exit cli_cmd_log_verify(cli_run *run)
     }
     if (all.problems > 0) {
         return cli_error(run, CLI_EXIT_FAILURE,
-                         "'felix log repair DIR LOG --yes' keeps what is before the first damage",
+                         "'felix log repair DIR LOG --yes' keeps what is before the first damage, "
+                         "'--accept-loss' gives up a log that is gone",
                          "%u problems in %u logs", all.problems, all.logs);
     }
     return CLI_EXIT_OK;
@@ -283,10 +341,83 @@ cli_exit cli_cmd_log_export(cli_run *run)
 
 /* ---- repair --------------------------------------------------------------------------------- */
 
+/* The log ends at its first damage. */
+static flx_status cut_back(cli_run *run, const opened *store, const char *name, flx_error *reterr)
+{
+    uint64_t end = 0;
+    char aside[FLX_DISK_PATH_MAX];
+    const flx_status status = flx_inspect_repair(store->store, name, &end, aside, reterr);
+    if (status == FLX_OK) {
+        cli_say(run, "log '%s' now ends with offset %" PRIu64 "; what was behind is in '%s/%s'",
+                name, end, store->directory, aside);
+    }
+    return status;
+}
+
+/* All of the log is given up. */
+static flx_status accept_loss(cli_run *run, const opened *store, const char *name,
+                              flx_error *reterr)
+{
+    char aside[FLX_DISK_PATH_MAX];
+    const flx_status status = flx_inspect_forget(store->store, name, aside, reterr);
+    if (status == FLX_OK && aside[0] != '\0') {
+        cli_say(run, "log '%s' is made anew at the next start; what was left is in '%s/%s'", name,
+                store->directory, aside);
+    } else if (status == FLX_OK) {
+        cli_say(run, "log '%s' is made anew at the next start; nothing was left of it", name);
+    }
+    return status;
+}
+
+/* All of the logs are given up: the catalog goes on with the store that is there, or a new one. */
+static cli_exit accept_loss_of_all(cli_run *run)
+{
+    opened place = {.disk = NULL};
+    const char *directory = cli_args_at(&run->args, 0);
+    const int len = snprintf(place.directory, sizeof place.directory, "%s/" LOG_FOLDER, directory);
+    flx_catalog_store *catalog = NULL;
+    flx_error error = {0};
+    bool is_known = false;
+    uint8_t id[FLX_LOG_STORE_ID_BYTES];
+    if (len < 0 || (size_t)len >= sizeof place.directory) {
+        return cli_error(run, CLI_EXIT_USAGE, "name a directory", "the name is too long");
+    }
+    flx_status status = open_catalog_in(directory, false, &catalog, &error);
+    if (status == FLX_OK) {
+        status = flx_catalog_store_get_log_store(catalog, &is_known, id, &error);
+    }
+    if (status == FLX_OK && is_known) {
+        status = open_in(&place, FLX_STORE_EXISTING, &error);
+        const bool is_it =
+            status == FLX_OK && memcmp(id, flx_store_id(place.store), FLX_LOG_STORE_ID_BYTES) == 0;
+        close_store(&place);
+        if (is_it) {
+            status = flx_fail(&error, FLX_ERR_CONFLICT, "the logs of this catalog are there");
+        } else if (status == FLX_OK || status == FLX_ERR_NOT_FOUND) {
+            status = flx_catalog_store_set_log_store(catalog, NULL, &error);
+        }
+    }
+    catalog = flx_catalog_store_close(catalog);
+    if (status != FLX_OK) {
+        return cli_failed(run, &error, "repair '%s'", directory);
+    }
+    cli_say(run, "the next start goes on with the logs in '%s', or makes new ones",
+            place.directory);
+    return CLI_EXIT_OK;
+}
+
 cli_exit cli_cmd_log_repair(cli_run *run)
 {
     const char *name = cli_args_at(&run->args, 1);
-    if (!cli_args_has(&run->args, "yes")) {
+    const bool accepts_loss = cli_args_has(&run->args, "accept-loss");
+    if (name == NULL && accepts_loss) {
+        return accept_loss_of_all(run);
+    }
+    if (name == NULL) {
+        return cli_error(run, CLI_EXIT_USAGE, "'felix log ls DIR' lists them",
+                         "name the log to repair");
+    }
+    if (!accepts_loss && !cli_args_has(&run->args, "yes")) {
         return cli_error(run, CLI_EXIT_USAGE, "say --yes when that is what you want",
                          "repairing ends log '%s' at its first damage and moves the rest to "
                          "'aside' beside the logs",
@@ -297,15 +428,49 @@ cli_exit cli_cmd_log_repair(cli_run *run)
     if (code != CLI_EXIT_OK) {
         return code;
     }
-    uint64_t end = 0;
-    char aside[FLX_DISK_PATH_MAX];
     flx_error error = {0};
-    const flx_status status = flx_inspect_repair(store.store, name, &end, aside, &error);
+    const flx_status status =
+        accepts_loss ? accept_loss(run, &store, name, &error) : cut_back(run, &store, name, &error);
     close_store(&store);
-    if (status != FLX_OK) {
-        return cli_failed(run, &error, "repair log '%s'", name);
+    return status == FLX_OK ? CLI_EXIT_OK : cli_failed(run, &error, "repair log '%s'", name);
+}
+
+/* ---- rm ------------------------------------------------------------------------------------- */
+
+/* FLX_OK: no stream or cache has it. */
+static flx_status check_orphan(const opened *store, const char *name, flx_error *reterr)
+{
+    flx_log_owners *owners = read_owners(store);
+    flx_status status = FLX_OK;
+    if (owners == NULL) {
+        status =
+            flx_fail(reterr, FLX_ERR_CONFLICT,
+                     "there is no catalog beside it that says whose it is, or a node has it open");
+    } else if (flx_log_owners_find(owners, name) == FLX_LOG_OWNED) {
+        status = flx_fail(reterr, FLX_ERR_CONFLICT,
+                          "a stream or cache of the catalog has it: delete that instead");
     }
-    cli_say(run, "log '%s' now ends with offset %" PRIu64 "; what was behind is in '%s/%s'", name,
-            end, store.directory, aside);
-    return CLI_EXIT_OK;
+    owners = flx_log_owners_free(owners);
+    return status;
+}
+
+cli_exit cli_cmd_log_rm(cli_run *run)
+{
+    const char *name = cli_args_at(&run->args, 1);
+    if (!cli_args_has(&run->args, "yes")) {
+        return cli_error(run, CLI_EXIT_USAGE, "say --yes when that is what you want",
+                         "removing log '%s' deletes its records", name);
+    }
+    opened store;
+    const cli_exit code = open_store(run, FLX_STORE_EXISTING, &store);
+    if (code != CLI_EXIT_OK) {
+        return code;
+    }
+    flx_error error = {0};
+    flx_status status = check_orphan(&store, name, &error);
+    if (status == FLX_OK) {
+        status = flx_store_remove(store.store, name, &error);
+    }
+    close_store(&store);
+    return status == FLX_OK ? CLI_EXIT_OK : cli_failed(run, &error, "remove log '%s'", name);
 }

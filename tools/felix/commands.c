@@ -74,8 +74,14 @@ static const cli_flag log_read_flags[] = {
     {NULL, NULL, NULL, NULL, 0},
 };
 
+static const cli_flag log_rm_flags[] = {
+    {"yes", NULL, "do it", NULL, 'y'},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
 static const cli_flag log_repair_flags[] = {
     {"yes", NULL, "do it", NULL, 'y'},
+    {"accept-loss", NULL, "give up all of it: the node makes the log anew, empty", NULL, 0},
     {NULL, NULL, NULL, NULL, 0},
 };
 
@@ -329,7 +335,11 @@ const cli_command cli_commands[] = {
      .run = cli_cmd_cache_edit},
     {"cache", "rm", "CACHE", rm_flags, "remove a cache and its values", NULL,
      "felix cache rm sessions --yes              # without asking", .run = cli_cmd_cache_rm},
-    {"log", "ls", "DIR", NULL, "list the logs in a data directory", NULL,
+    {"log", "ls", "DIR", NULL, "list the logs in a data directory",
+     "STATE: owned, by a stream or cache of the catalog; deleted, with it, and removed at the next "
+     "start; orphan, nobody's; gone, made here and not there; unreadable; '-', the catalog is in "
+     "use "
+     "by a running node, or not beside it.",
      "felix log ls /var/lib/felix                # names, offsets, sizes", .run = cli_cmd_log_ls},
     {"log", "verify", "DIR [LOG]", NULL, "read every byte of the logs and say what is wrong",
      "Changes nothing, and may be used while a node runs. Exits with 1 when something is damaged; "
@@ -341,11 +351,22 @@ const cli_command cli_commands[] = {
      .run = cli_cmd_log_dump},
     {"log", "export", "DIR LOG", log_read_flags, "write the payloads of a log, one a line", NULL,
      "felix log export /var/lib/felix stream-1-0 > lines # into a file", .run = cli_cmd_log_export},
-    {"log", "repair", "DIR LOG", log_repair_flags, "end a damaged log at its first damage",
+    {"log", "rm", "DIR LOG", log_rm_flags, "remove a log that no stream or cache has",
+     "The node must not run. 'felix log ls' calls such logs orphans: those of a catalog that was "
+     "lost. "
+     "Logs of what was deleted ('deleted') go by themselves at the next start.",
+     "felix log rm /var/lib/felix stream-1-0 --yes # after felix log export",
+     .run = cli_cmd_log_rm},
+    {"log", "repair", "DIR [LOG]", log_repair_flags, "end a damaged log at its first damage",
      "The node must not run. What is at or behind the damage is copied to DIR/aside and never "
      "deleted; "
-     "the log serves again up to there.",
-     "felix log repair /var/lib/felix stream-1-0 --yes # after felix log verify",
+     "the log serves again up to there. A log that is gone, or whose state is, has nothing to go "
+     "on "
+     "from: put it back from a backup, or say --accept-loss. Then what is left of it is moved to "
+     "DIR/aside, and the node makes it anew, empty, from offset 0. Without LOG that is said of all "
+     "logs together, when their directory is gone or is another node's.",
+     "felix log repair /var/lib/felix stream-1-0 --yes # after felix log verify\n"
+     "felix log repair /var/lib/felix stream-1-0 --accept-loss # it is gone, go on without it",
      .run = cli_cmd_log_repair},
     {"context", "ls", "", NULL, "list the contexts", NULL,
      "felix context ls                           # the current one has a star",

@@ -39,6 +39,7 @@ cli_exit cli_cmd_log_verify(cli_run *run);
 cli_exit cli_cmd_log_dump(cli_run *run);
 cli_exit cli_cmd_log_export(cli_run *run);
 cli_exit cli_cmd_log_repair(cli_run *run);
+cli_exit cli_cmd_log_rm(cli_run *run);
 
 cli_exit cli_cmd_context_ls(cli_run *run);
 cli_exit cli_cmd_context_show(cli_run *run);

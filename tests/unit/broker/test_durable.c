@@ -397,6 +397,34 @@ static void producers_survive_a_restart(void **state)
     }
 }
 
+/* What lies further back than producer_memory_bytes is not read: who was silent that long is told, and may
+ * begin again; nothing is appended twice. */
+static void producers_too_far_back_are_unknown(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++) {
+        rig *r =
+            rig_new(places[i].workers, false, (flx_worker_limits){.producer_memory_bytes = 4096});
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        assert_non_null(strstr(idempotent(p, 7, 0, "QUJD"), "\"offset\":0"));
+        for (uint64_t n = 0; n < 200; n++) {
+            assert_non_null(strstr(idempotent(p, 8, n, "QUJD"), "\"publish_ok\""));
+        }
+        assert_non_null(
+            strstr(idempotent(p, 7, 1, "QUJD"), "\"offset\":201")); /* it is known yet */
+        for (uint64_t n = 200; n < 400; n++) {
+            assert_non_null(strstr(idempotent(p, 8, n, "QUJD"), "\"publish_ok\""));
+        }
+        restart(r);
+        p = publisher(r->h, places[i].publisher);
+        assert_non_null(strstr(idempotent(p, 7, 1, "QUJD"), "unknown_producer"));
+        assert_non_null(strstr(idempotent(p, 7, 2, "QUJD"), "unknown_producer"));
+        assert_non_null(strstr(idempotent(p, 8, 399, "QUJD"), "\"offset\":401")); /* known */
+        assert_non_null(strstr(idempotent(p, 8, 400, "QUJD"), "\"offset\":402"));
+        rig_free(r);
+    }
+}
+
 /* ---- rule 22: when the disk does not play along ---- */
 
 static void a_full_disk_refuses_until_there_is_room(void **state)
@@ -548,6 +576,111 @@ static void a_deleted_stream_begins_anew(void **state)
     }
 }
 
+/* ---- what a PATCH changes, on a live log ---- */
+
+/* The policies a catalog allows, two by two, with publishes at every stage: in memory, on their way to the
+ * disk, and written. An ack means what the stream says when it is given. */
+static void a_policy_changes_under_waiting_acks(void **state)
+{
+    (void)state;
+    static const hx_policy synced = {"written", FLX_ACK_SYNCED, FLX_FSYNC_ON_COMMIT, 0, 0};
+    static const hx_policy weaker[] = {
+        {"written", FLX_ACK_WRITTEN, FLX_FSYNC_NONE, 0, 0},
+        {"written", FLX_ACK_WRITTEN, FLX_FSYNC_PERIODIC, 60000, 0},
+        {"written", FLX_ACK_WRITTEN, FLX_FSYNC_ON_COMMIT, 0, 0},
+        {"written", FLX_ACK_ACCEPTED, FLX_FSYNC_PERIODIC, 60000, 0},
+    };
+    for (size_t i = 0; i < PLACES; i++) {
+        for (size_t w = 0; w < COUNT(weaker); w++) {
+            const uint32_t workers = places[i].workers;
+            const bool is_accepted = weaker[w].ack == FLX_ACK_ACCEPTED;
+            rig *r = rig_new(workers, true, (flx_worker_limits){0});
+            run_io(r);
+            hx_set_policy(r->h, &weaker[w]);
+            assert_true(hx_run(r->h));
+            hx_stream *p = publisher(r->h, places[i].publisher);
+            hx_stream *events =
+                hx_subscribe(hx_connect(r->h, places[i].subscriber), "written", "", OFFSETS, 0);
+            /* Written, and never synced by itself. */
+            publish(p, "written", 0, 1);
+            run_io(r);
+            expect_acks(p, 0, 1);
+            expect(events, 0, 1);
+            /* One on its way, and one behind it or not: the stronger rule holds for both. */
+            const uint64_t count = 1 + w % 2;
+            publish(p, "written", 1, count);
+            hx_set_policy(r->h, &synced);
+            assert_true(hx_run(r->h));
+            if (is_accepted) {
+                expect_acks(p, 1, count); /* were given when they came */
+                publish(p, "written", 1 + count, 1);
+            } /* else no later write brings their sync */
+            assert_int_equal(next_ack(p, 0), -100);
+            run_io(r);
+            hx_advance_ms(r->h, 2); /* a sync of its own is due at once */
+            run_io(r);
+            expect_acks(p, is_accepted ? 1 + count : 1, is_accepted ? 1 : count);
+            const uint64_t next = 1 + count + is_accepted;
+            expect(events, 1, next - 1);
+            /* Back: what waits for its sync is answered as soon as the weaker rule holds. */
+            publish(p, "written", next, 2);
+            assert_int_equal(next_ack(p, 0), -100);
+            hx_set_policy(r->h, &weaker[w]);
+            assert_true(hx_run(r->h));
+            if (!is_accepted) {
+                assert_int_equal(next_ack(p, 0), -100);
+                run_io(r);
+            }
+            expect_acks(p, next, 2);
+            /* Nobody is left waiting, and what was told to be synced survives the power cut. */
+            hx_set_policy(r->h, &synced);
+            publish(p, "written", next + 2, 1);
+            run_io(r);
+            expect_acks(p, next + 2, 1);
+            assert_int_equal(STAT(r->h, workers, publish_bytes), 0);
+            crash(r, SIM_LOSE, 1);
+            run_io(r);
+            hx_stream *all = hx_subscribe(hx_connect(r->h, places[i].subscriber), "written",
+                                          ",\"start\":\"earliest\"", OFFSETS, 0);
+            run_io(r);
+            expect(all, 0, next + 3);
+            rig_free(r);
+        }
+    }
+}
+
+static void a_bound_may_be_set_and_lifted(void **state)
+{
+    (void)state;
+    static const hx_policy bounded = {"logged", FLX_ACK_SYNCED, FLX_FSYNC_ON_COMMIT, 0, 100};
+    static const hx_policy lifted = {"logged", FLX_ACK_SYNCED, FLX_FSYNC_ON_COMMIT, 0, 0};
+    for (size_t i = 0; i < PLACES; i++) {
+        const uint32_t workers = places[i].workers;
+        rig *r = rig_new(workers, false, (flx_worker_limits){.log_segment_bytes = 2048});
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        hx_conn *conn = hx_connect(r->h, places[i].subscriber);
+        const uint64_t others = STAT(r->h, workers, log_records);
+        publish(p, "logged", 0, 300);
+        expect_acks(p, 0, 300);
+        assert_int_equal(STAT(r->h, workers, log_records) - others, 300);
+        hx_set_policy(r->h, &bounded); /* nothing is published that would bring it */
+        assert_true(hx_run(r->h));
+        hx_advance_ms(r->h, 1100);
+        assert_true(hx_run(r->h));
+        const uint64_t kept = STAT(r->h, workers, log_records) - others;
+        assert_in_range(kept, 100, 200); /* whole segments */
+        hx_stream *all = hx_subscribe(conn, "logged", ",\"start\":\"earliest\"", OFFSETS, 0);
+        expect(all, 300 - kept, kept);
+        hx_set_policy(r->h, &lifted);
+        publish(p, "logged", 300, 300);
+        expect_acks(p, 300, 300);
+        hx_advance_ms(r->h, 1100);
+        assert_true(hx_run(r->h));
+        assert_int_equal(STAT(r->h, workers, log_records) - others, kept + 300);
+        rig_free(r);
+    }
+}
+
 /* Whatever allocation fails while a durable stream is written and read: nothing is lost that was
  * acknowledged, and nothing stays charged (rule 14). */
 static void lost_memory_loses_no_record(void **state)
@@ -600,10 +733,13 @@ int main(void)
         cmocka_unit_test(what_waits_for_a_log_to_open),
         cmocka_unit_test(under_block_the_slow_are_let_go),
         cmocka_unit_test(producers_survive_a_restart),
+        cmocka_unit_test(producers_too_far_back_are_unknown),
         cmocka_unit_test(a_full_disk_refuses_until_there_is_room),
         cmocka_unit_test(a_failed_sync_stops_the_shard),
         cmocka_unit_test(a_damaged_log_refuses_alone),
         cmocka_unit_test(a_deleted_stream_begins_anew),
+        cmocka_unit_test(a_policy_changes_under_waiting_acks),
+        cmocka_unit_test(a_bound_may_be_set_and_lifted),
         cmocka_unit_test(lost_memory_loses_no_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A node of three workers and its clients in one process, everything at once: publishers, subscribers,
- * a cache, streams that come and go, keys and certificates read again, scrapes, and a drain in the
+ * caches, watches, streams that come and go, keys and certificates read again, scrapes, and a drain in the
  * middle of it. Under the thread sanitizer this is the proof that workers share what they say and
  * nothing else; without it, that every record arrives once and in order.
  */
@@ -21,6 +21,9 @@
 #define RECORDS    1500 /* of each publisher */
 #define SHARDS     4
 #define KEYS       16
+#define WRITERS    2
+#define WRITES     300 /* of each writer to the spread cache */
+#define SPREAD     "spread"
 
 /* Whether streams have logs: publishes then wait for I/O threads, and readers may read the past. */
 static bool streams_are_durable;
@@ -148,6 +151,137 @@ static void *use_cache(void *arg)
     return NULL;
 }
 
+/* ---- operations, many under way, on shards of all workers ---- */
+
+static void create_spread_cache(const rig *r)
+{
+    flx_entry entry = {.kind = FLX_KIND_CACHE};
+    flx_cache_info_init(&entry.cache, FLX_DEV_TENANT, FLX_DEV_NAMESPACE, SPREAD);
+    entry.cache.shards = SHARDS;
+    entry.cache.durable = streams_are_durable;
+    TRY(flx_catalog_store_create(r->node->store, &entry, 1, NULL, err));
+}
+
+typedef struct writer {
+    const rig *r;
+    uint32_t index;
+    _Atomic uint32_t done;
+} writer;
+
+static void on_done(void *arg, const flx_cache_result *result)
+{
+    writer *w = arg;
+    if (result->status != FLX_OK) {
+        (void)fprintf(stderr, "operation: %s\n", result->error->message);
+        (void)atomic_fetch_add(&failures, 1);
+    }
+    (void)atomic_fetch_add(&w->done, 1);
+}
+
+static void on_counted(void *arg, const flx_counter_result *result)
+{
+    writer *w = arg;
+    if (result->status != FLX_OK)
+        (void)atomic_fetch_add(&failures, 1);
+    (void)atomic_fetch_add(&w->done, 1);
+}
+
+static void wait_for(_Atomic uint32_t *done, uint32_t count)
+{
+    for (int i = 0; i < WAIT_MS && atomic_load(done) < count; i++)
+        (void)usleep(1000);
+    if (atomic_load(done) != count)
+        (void)atomic_fetch_add(&failures, 1);
+}
+
+/* Every key is written once and read back; all writers add to one counter. */
+static void *write_spread(void *arg)
+{
+    writer *w = arg;
+    flx_client *client = connect_client(w->r);
+    flx_cache *cache = NULL;
+    TRY(flx_cache_new(client, SPREAD, &cache, err));
+    for (uint32_t i = 0; i < WRITES; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "%u-%u", w->index, i);
+        TRY(flx_cache_put_async(cache, flx_slice_of(key), flx_slice_of(key), FLX_TTL_NONE, on_done,
+                                w, err));
+        TRY(flx_counter_add_async(cache, flx_slice_of("sum"), 1, on_counted, w, err));
+        TRY(flx_cache_get_async(cache, flx_slice_of(key), on_done, w, err));
+    }
+    wait_for(&w->done, 3 * WRITES);
+    for (uint32_t i = 0; i < WRITES; i += 7) {
+        char key[16];
+        flx_cache_entry entry = {0};
+        (void)snprintf(key, sizeof key, "%u-%u", w->index, i);
+        TRY(flx_cache_get(cache, flx_slice_of(key), WAIT_MS, &entry, err));
+        if (!entry.found || entry.value.len != strlen(key) ||
+            memcmp(entry.value.ptr, key, entry.value.len) != 0)
+            (void)atomic_fetch_add(&failures, 1);
+        flx_cache_entry_release(&entry);
+    }
+    (void)flx_cache_free(cache);
+    (void)flx_client_free(client);
+    return NULL;
+}
+
+typedef struct watcher {
+    flx_client *client;
+    flx_cache_watch *watch;
+    bool is_seen[WRITERS][WRITES]; /* the client's loop thread */
+    _Atomic uint32_t seen;
+} watcher;
+
+static void on_change(void *arg, const flx_cache_change *change)
+{
+    watcher *w = arg;
+    char key[16] = "";
+    unsigned writer_index = 0;
+    unsigned i = 0;
+    if (change->kind != FLX_CACHE_CHANGE_PUT || change->key.len >= sizeof key)
+        return;
+    memcpy(key, change->key.ptr, change->key.len);
+    if (sscanf(key, "%u-%u", &writer_index, &i) != 2 || writer_index >= WRITERS || i >= WRITES) {
+        (void)atomic_fetch_add(&failures, 1);
+    } else if (!w->is_seen[writer_index][i]) {
+        w->is_seen[writer_index][i] = true;
+        (void)atomic_fetch_add(&w->seen, 1);
+    }
+}
+
+static void watcher_open(watcher *w, const rig *r)
+{
+    memset(w, 0, sizeof *w);
+    w->client = connect_client(r);
+    flx_cache_watch_options options = FLX_CACHE_WATCH_OPTIONS_INIT;
+    options.from = FLX_WATCH_FROM_RETAINED;
+    options.change_fn = on_change;
+    options.arg = w;
+    TRY(flx_cache_watch_new(w->client, SPREAD, &options, &w->watch, err));
+    TRY(flx_cache_watch_wait(w->watch, WAIT_MS, err));
+}
+
+static void watcher_close(watcher *w)
+{
+    wait_for(&w->seen, WRITERS * WRITES);
+    (void)flx_cache_watch_free(w->watch);
+    (void)flx_client_free(w->client);
+}
+
+static void check_sum(const rig *r)
+{
+    flx_client *client = connect_client(r);
+    flx_cache *cache = NULL;
+    bool found = false;
+    int64_t sum = 0;
+    TRY(flx_cache_new(client, SPREAD, &cache, err));
+    TRY(flx_counter_get(cache, flx_slice_of("sum"), WAIT_MS, &found, &sum, err));
+    if (!found || sum != WRITERS * WRITES)
+        (void)atomic_fetch_add(&failures, 1);
+    (void)flx_cache_free(cache);
+    (void)flx_client_free(client);
+}
+
 /* A stream is there for clients as soon as its creation returned, on whatever worker they are. */
 static void *change_catalog(void *arg)
 {
@@ -244,23 +378,35 @@ static void everything_at_once(void)
     OK(flx_http_client_init(err));
     rig_start(&r, "3");
     create_stream(&r, "wide", SHARDS);
+    create_spread_cache(&r);
     pthread_t node;
     start_thread(&node, run_node, &r);
 
     reader readers[READERS];
-    pthread_t threads[PUBLISHERS + READERS + 3];
+    pthread_t threads[PUBLISHERS + READERS + WRITERS + 3];
     size_t count = 0;
+    static watcher watchers[READERS]; /* on connections of their own: other workers */
+    writer writers[WRITERS];
+    for (size_t i = 0; i < READERS; i++)
+        watcher_open(&watchers[i], &r);
     for (size_t i = 0; i < READERS; i++) {
         reader_open(&readers[i], &r);
         start_thread(&threads[count++], read_all, &readers[i]);
     }
     for (size_t i = 0; i < PUBLISHERS; i++)
         start_thread(&threads[count++], publish, &r);
+    for (uint32_t i = 0; i < WRITERS; i++) {
+        writers[i] = (writer){.r = &r, .index = i};
+        start_thread(&threads[count++], write_spread, &writers[i]);
+    }
     start_thread(&threads[count++], use_cache, &r);
     start_thread(&threads[count++], change_catalog, &r);
     start_thread(&threads[count++], scrape, &r);
     for (size_t i = 0; i < count; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
+    for (size_t i = 0; i < READERS; i++)
+        watcher_close(&watchers[i]);
+    check_sum(&r);
     assert_int_equal(atomic_load(&failures), 0);
 
     pthread_t late;

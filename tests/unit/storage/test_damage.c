@@ -118,8 +118,8 @@ static void lose_each(void *arg, const char *path, size_t len)
 {
     (void)len;
     flips *run = arg;
-    if (strcmp(path, "lock") == 0) {
-        return;
+    if (strcmp(path, "lock") == 0 || strncmp(path, "register/", 9) == 0) {
+        return; /* the first holds nothing; an entry is made again (test_register) */
     }
     jh h;
     jh_init(&h, sim_disk_clone(run->sim));

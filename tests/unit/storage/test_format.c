@@ -176,22 +176,50 @@ static void a_state_is_its_golden_bytes(void **state)
 static void a_store_file_is_its_golden_bytes(void **state)
 {
     (void)state;
-    const flx_slice bytes = load("store");
-    uint8_t made[FLX_STORE_FILE_BYTES];
-    flx_store_file_encode(store_id, UINT64_C(1700000000000000), made);
+    static const char *const files[] = {"store_old",
+                                        "store"}; /* without a register, and with one */
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        const flx_slice bytes = load(files[i]);
+        flx_store_file read;
+        assert_int_equal(flx_store_file_decode(bytes, &read, NULL), FLX_OK);
+        assert_memory_equal(read.store_id, store_id, sizeof store_id);
+        assert_int_equal(read.created_us, UINT64_C(1700000000000000));
+        assert_int_equal(read.has_register, i == 1);
+        uint8_t made[FLX_STORE_FILE_BYTES];
+        flx_store_file_encode(&read, made);
+        assert_int_equal(bytes.len, sizeof made);
+        assert_memory_equal(made, bytes.ptr, sizeof made);
+    }
+}
+
+static void a_register_entry_is_its_golden_bytes(void **state)
+{
+    (void)state;
+    const flx_slice bytes = load("register");
+    flx_register_entry read;
+    assert_int_equal(flx_register_entry_decode(bytes, &read, NULL), FLX_OK);
+    assert_memory_equal(read.store_id, store_id, sizeof store_id);
+    assert_memory_equal(read.log_id, log_id, sizeof log_id);
+    assert_int_equal(read.created_us, UINT64_C(1700000000000000));
+    uint8_t made[FLX_REGISTER_ENTRY_BYTES];
+    flx_register_entry_encode(&read, made);
     assert_int_equal(bytes.len, sizeof made);
     assert_memory_equal(made, bytes.ptr, sizeof made);
+    for (size_t bit = 0; bit < bytes.len * 8; bit++) {
+        golden[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        assert_int_not_equal(flx_register_entry_decode(bytes, &read, NULL), FLX_OK);
+        golden[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    }
 }
 
 static void a_later_version_is_refused_by_name(void **state)
 {
     (void)state;
     const flx_slice bytes = load("store");
-    uint8_t id[FLX_DISK_ID_BYTES];
-    uint64_t created_us = 0;
+    flx_store_file read;
     flx_error error;
     golden[11] = 2;
-    assert_int_equal(flx_store_file_decode(bytes, id, &created_us, &error), FLX_ERR_UNSUPPORTED);
+    assert_int_equal(flx_store_file_decode(bytes, &read, &error), FLX_ERR_UNSUPPORTED);
     assert_non_null(strstr(error.message, "version 2"));
 }
 
@@ -205,6 +233,7 @@ int main(void)
         cmocka_unit_test(a_segment_is_its_golden_bytes),
         cmocka_unit_test(a_state_is_its_golden_bytes),
         cmocka_unit_test(a_store_file_is_its_golden_bytes),
+        cmocka_unit_test(a_register_entry_is_its_golden_bytes),
         cmocka_unit_test(a_later_version_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, make_ids, NULL);

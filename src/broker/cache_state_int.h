@@ -11,6 +11,7 @@
 
 #include "broker/cache.h"
 #include "broker/cache_request_int.h"
+#include "broker/change_frames.h"
 #include "broker/counter.h"
 
 typedef struct flx_durable flx_durable;
@@ -58,9 +59,10 @@ bool flx_cache_settle(flx_durable *durable, flx_job *job);
 /* Reads the value of the put at offset `version` into job.value, or says in job.status why not; the
  * job is served again in the next tick. */
 void flx_cache_fetch(flx_durable *durable, flx_job *job, uint64_t version);
-/* The values of a page that are in the log only. Adding makes it (NULL at first); false: no memory. */
+/* The values of a page that are in the log only. Adding makes it (NULL at first), to write frames as
+ * `form` does; false: no memory. */
 typedef struct flx_away flx_away;
-bool flx_away_add(flx_away **away, uint64_t version);
+bool flx_away_add(flx_away **away, const flx_change_frames *form, uint64_t version);
 flx_away *flx_away_free(flx_away *away);
 /* Takes `away`: appends its events to job.value, then the job is served again. */
 void flx_away_begin(flx_durable *durable, flx_away *away, flx_job *job);

@@ -259,6 +259,19 @@ static void parts_drop(flx_op_batch *batch)
     batch->part_count = 0;
 }
 
+/* False: answers written so far must wait. True: they may leave, or job.status says why they are gone. */
+static bool settle_answers(flx_worker *worker, flx_job *job, flx_op_output *output)
+{
+    flx_op_output_flush(output);
+    if (!batch_settled(worker, job)) {
+        return false;
+    }
+    if (job->status != FLX_OK) {
+        parts_drop(job->batch);
+    }
+    return true;
+}
+
 bool flx_operations_job(flx_worker *worker, flx_job *job)
 {
     flx_op_batch *batch = job->batch;
@@ -279,23 +292,19 @@ bool flx_operations_job(flx_worker *worker, flx_job *job)
         case SERVE_PARKED:
             return false;
         case SERVE_WAITS_FIRST:
-            flx_op_output_flush(&output);
-            if (!batch_settled(worker, job)) {
+            if (!settle_answers(worker, job, &output)) {
                 return false;
             }
             if (job->status != FLX_OK) {
-                parts_drop(batch);
                 return true;
             }
             break;
         }
     }
-    flx_op_output_flush(&output);
-    if (!batch_settled(worker, job)) {
+    if (!settle_answers(worker, job, &output)) {
         return false;
     }
     if (job->status != FLX_OK) {
-        parts_drop(batch);
         return true;
     }
     for (uint32_t i = 0; i < batch->entry_count; i++) {

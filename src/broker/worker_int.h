@@ -26,8 +26,6 @@
 #include "common/wheel.h"
 #include "wire/message.h"
 
-#define FLX_TRANSIT_CHUNK_BYTES (256u << 10)
-
 struct flx_worker {
     uint32_t index;
     uint32_t count;

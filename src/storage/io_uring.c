@@ -66,8 +66,8 @@ static void queue(io_uring_executor *uring, flx_io_job *job)
         io_uring_prep_writev(sqe, job->file->fd, job->iov, job->iov_count, job->offset);
         io_uring_sqe_set_data(sqe, job);
         if (job->sync) {
-            io_uring_sqe_set_flags(
-                sqe, IOSQE_IO_LINK | (uring->skips ? IOSQE_CQE_SKIP_SUCCESS : 0u));
+            io_uring_sqe_set_flags(sqe,
+                                   IOSQE_IO_LINK | (uring->skips ? IOSQE_CQE_SKIP_SUCCESS : 0u));
         }
     }
     if (!writes || job->sync) {

@@ -154,9 +154,9 @@ struct flx_journal {
     bool is_writing; /* write_job is on its way */
 
     flx_room_job room;
-    uint64_t room_end;     /* of the file: zeros from the tail up to here; no more than that: none */
-    int64_t commit_bytes;  /* of the last writes, a moving mean */
-    bool has_no_room;      /* in this segment: the disk had none for it */
+    uint64_t room_end;    /* of the file: zeros from the tail up to here; no more than that: none */
+    int64_t commit_bytes; /* of the last writes, a moving mean */
+    bool has_no_room;     /* in this segment: the disk had none for it */
 
     flx_io_job sync_job; /* of SYNC_PERIODIC, and at the end */
     bool is_syncing;

@@ -75,7 +75,8 @@ static bool next_step(const flx_journal *journal, uint64_t *ret_from, uint64_t *
     const uint64_t position = journal->tally.position;
     const uint64_t step = position < step_max ? position : step_max;
     if (options->sync != FLX_JOURNAL_SYNC_ON_COMMIT || options->room_bytes == FLX_JOURNAL_NO_ROOM ||
-        step < step_max / STEP_MIN_OF || journal->commit_bytes > (int64_t)(step_max / STEP_MIN_OF)) {
+        step < step_max / STEP_MIN_OF ||
+        journal->commit_bytes > (int64_t)(step_max / STEP_MIN_OF)) {
         return false;
     }
     const uint64_t tail = position + journal->stage.bytes;

@@ -26,7 +26,10 @@ void jh_init(jh *h, sim_disk *sim)
         .now_ns = FLX_NS_PER_S,
         .now_us = UINT64_C(1700000000000000),
         .now_bytes = UINT64_C(1) << 20,
-        .options = {.segment_bytes = 2048, .block_bytes = 256, .label = "t1/default/demo/0"},
+        .options = {.segment_bytes = 2048,
+                    .block_bytes = 256,
+                    .room_bytes = FLX_JOURNAL_NO_ROOM,
+                    .label = "t1/default/demo/0"},
     };
 }
 

@@ -34,6 +34,7 @@ typedef struct inode {
     bytes live;
     bytes synced;
     edit *edits; /* from `synced` to `live`, oldest first; what a failed sync dropped is not here */
+    uint64_t failures; /* of syncs: each open file hears of the last one, once */
     bool is_dir;
     struct inode *next; /* all of a disk */
 } inode;
@@ -78,6 +79,7 @@ struct sim_disk {
 typedef struct sim_file {
     flx_file base;
     inode *node;
+    uint64_t failures_heard;
 } sim_file;
 
 static sim_disk *sim_of(flx_disk *disk)
@@ -304,6 +306,7 @@ static flx_status sim_open(flx_disk *disk, const char *path, flx_disk_open_how h
     sim_file *file = need(calloc(1, sizeof *file));
     file->base = (flx_file){disk, -1};
     file->node = node;
+    file->failures_heard = node->failures;
     sim->open_files++;
     *ret_file = &file->base;
     return FLX_OK;
@@ -401,7 +404,10 @@ static flx_status sim_sync(flx_file *file, flx_error *reterr)
         edit_apply(&node->synced, made, made->content.len);
     }
     edits_free(node);
-    return fails ? flx_fail_errno(reterr, EIO, "sync") : FLX_OK;
+    node->failures += fails;
+    const bool hears = file_of(file)->failures_heard < node->failures;
+    file_of(file)->failures_heard = node->failures;
+    return hears ? flx_fail_errno(reterr, EIO, "sync") : FLX_OK;
 }
 
 static flx_status sim_size(flx_file *file, uint64_t *ret_bytes, flx_error *reterr)

@@ -4,7 +4,7 @@
  *
  * It remembers what was synced and, one by one, what was not. A crash throws the second away, or keeps
  * parts of it, by a seed. It stops the world after the Nth change, fills up, fails a sync the way
- * kernels do (the pages are dropped and the next sync says it is fine), and flips bits.
+ * kernels do (the pages are dropped; each open file hears of it once, and the next sync says it is fine), and flips bits.
  */
 #ifndef FLX_TESTS_SIM_DISK_H
 #define FLX_TESTS_SIM_DISK_H

@@ -10,6 +10,8 @@
 
 #include <stdio.h>
 
+#define ROOM_BYTES 8192 /* steps as large as the segment is, commits up to 512 bytes are small */
+
 static void appends(jh *h, uint32_t *turn, int rounds)
 {
     for (int i = 0; i < rounds; i++) {
@@ -81,8 +83,8 @@ static void check(jh *h, const char *mode, uint64_t nth)
     jh_close(h);
 }
 
-static void crash_everywhere(sim_crash_mode mode, const char *name, flx_journal_sync sync,
-                             uint64_t seeds)
+static void crash_with(sim_crash_mode mode, const char *name, flx_journal_sync sync, uint64_t seeds,
+                       uint32_t room_bytes)
 {
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         for (uint64_t nth = 1;; nth++) {
@@ -90,6 +92,7 @@ static void crash_everywhere(sim_crash_mode mode, const char *name, flx_journal_
             jh_init(&h, sim_disk_new());
             h.options.retain_bytes = 9000;
             h.options.sync = sync;
+            h.options.room_bytes = room_bytes;
             sim_disk_stop_at(h.sim, nth);
             script(&h);
             jh_close(&h);
@@ -103,6 +106,21 @@ static void crash_everywhere(sim_crash_mode mode, const char *name, flx_journal_
             }
         }
     }
+}
+
+static void crash_everywhere(sim_crash_mode mode, const char *name, flx_journal_sync sync,
+                             uint64_t seeds)
+{
+    crash_with(mode, name, sync, seeds, FLX_JOURNAL_NO_ROOM);
+}
+
+/* Zeros are written ahead of the batches: any of them may be there, and none is a torn tail. */
+static void zeros_ahead_change_nothing(void **state)
+{
+    (void)state;
+    crash_with(SIM_LOSE, "room, lose", FLX_JOURNAL_SYNC_ON_COMMIT, 1, ROOM_BYTES);
+    crash_with(SIM_TEAR, "room, tear", FLX_JOURNAL_SYNC_ON_COMMIT, 2, ROOM_BYTES);
+    crash_with(SIM_REORDER, "room, reorder", FLX_JOURNAL_SYNC_ON_COMMIT, 2, ROOM_BYTES);
 }
 
 static void what_was_not_synced_is_lost(void **state)
@@ -132,13 +150,13 @@ static void periodic_syncs_keep_what_they_cover(void **state)
 }
 
 /* Each sync in turn fails the way kernels do; then the process restarts, then the power goes. */
-static void every_sync_may_fail(void **state)
+static void fail_every_sync(uint32_t room_bytes)
 {
-    (void)state;
     for (uint64_t nth = 1;; nth++) {
         jh h;
         jh_init(&h, sim_disk_new());
         h.options.retain_bytes = 9000;
+        h.options.room_bytes = room_bytes;
         sim_disk_fail_sync(h.sim, nth);
         script(&h);
         jh_close(&h);
@@ -153,6 +171,13 @@ static void every_sync_may_fail(void **state)
     }
 }
 
+static void every_sync_may_fail(void **state)
+{
+    (void)state;
+    fail_every_sync(FLX_JOURNAL_NO_ROOM);
+    fail_every_sync(ROOM_BYTES);
+}
+
 /* Room for one byte more each time: nothing acknowledged is lost, and with room it goes on. */
 static void the_disk_fills_up_anywhere(void **state)
 {
@@ -160,6 +185,7 @@ static void the_disk_fills_up_anywhere(void **state)
     for (uint64_t room = 0; room < 12000; room += 61) {
         jh h;
         jh_init(&h, sim_disk_new());
+        h.options.room_bytes = room % 2 == 0 ? FLX_JOURNAL_NO_ROOM : ROOM_BYTES;
         sim_disk_set_room(h.sim, room);
         script(&h);
         sim_disk_set_room(h.sim, UINT64_MAX);
@@ -179,6 +205,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_not_synced_is_lost),
+        cmocka_unit_test(zeros_ahead_change_nothing),
         cmocka_unit_test(what_was_not_synced_is_torn),
         cmocka_unit_test(what_was_not_synced_is_reordered),
         cmocka_unit_test(periodic_syncs_keep_what_they_cover),

@@ -7,7 +7,9 @@
 #include "journal_harness.h"
 #include "unit.h"
 
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 typedef flx_status (*make_io)(flx_loop *loop, const flx_io_options *options, flx_io **ret_io,
                               flx_error *reterr);
@@ -180,12 +182,70 @@ static void what_is_in_memory_is_read_now(void **state)
     disk = flx_disk_free(disk);
 }
 
+typedef struct one_write {
+    flx_io_job job;
+    uint32_t done;
+} one_write;
+
+static void write_is_done(flx_io_job *job)
+{
+    ((one_write *)(void *)job)->done++;
+}
+
+/* A write that ends in the middle breaks its pair: the job comes back once, failed, and says so; the next
+ * one, which fits, is fine. */
+static void a_broken_pair(make_io make, const char *name)
+{
+    static uint8_t bytes[16384];
+    flx_disk *disk = NULL;
+    flx_file *file = NULL;
+    flx_io *io = NULL;
+    struct rlimit before;
+    assert_int_equal(flx_disk_posix_new(path_of(name), true, &disk, NULL), FLX_OK);
+    assert_int_equal(disk->ops->open(disk, "file", FLX_DISK_CREATE, &file, NULL), FLX_OK);
+    assert_int_equal(make(NULL, NULL, &io, NULL), FLX_OK);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    const struct rlimit small = {10000, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    struct iovec iov = {bytes, sizeof bytes};
+    one_write mine = {.job = {.kind = FLX_IO_WRITE,
+                              .sync = true,
+                              .file = file,
+                              .iov = &iov,
+                              .iov_count = 1,
+                              .done = write_is_done}};
+    flx_io_submit(io, &mine.job);
+    flx_io_drain(io);
+    assert_int_equal(mine.done, 1);
+    assert_int_equal(mine.job.status, FLX_ERR_IO);
+    assert_false(mine.job.wrote);
+    iov.iov_len = 10000;
+    flx_io_submit(io, &mine.job);
+    flx_io_drain(io);
+    assert_int_equal(mine.done, 2);
+    assert_int_equal(mine.job.status, FLX_OK);
+    assert_true(mine.job.wrote);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    io = flx_io_free(io);
+    file = flx_disk_close(file);
+    disk = flx_disk_free(disk);
+}
+
+static void short_writes(void **state)
+{
+    (void)state;
+    a_broken_pair(flx_io_threads_new, "short-threads");
+    a_broken_pair(flx_io_new, "short-probe");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_in_memory_is_read_now),
         cmocka_unit_test(threads),
         cmocka_unit_test(what_the_probe_chooses),
+        cmocka_unit_test(short_writes),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

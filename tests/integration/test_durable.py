@@ -9,13 +9,12 @@ the hundred.
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 
-from felix_node import Node, WAIT_S, wait_until
+from felix_node import Node, WAIT_S, free_address, wait_until
 
 ROUNDS = int(os.environ.get("FELIX_KILL_ROUNDS", "4"))
 
@@ -198,13 +197,6 @@ def felix_log_mends_it(node):
     node.start()
     node.felix("pub", "bad", "after")
     assert [line for _, line in offsets_and_lines(node, "bad")] == left + ["after"]
-
-
-def free_address():
-    """A UDP address nobody has, which the node keeps over its restarts."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 def main():

@@ -5,6 +5,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "ledger.h" /* ledger_random */
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -25,6 +26,9 @@
 
 #define READY_WAIT_MS 60000
 #define STOP_WAIT_MS  60000
+#define PORT_FIRST    20000
+#define PORT_COUNT    12000
+#define PORT_TRIES    1000
 #define LOG_BYTES_MAX (64L << 20) /* then it begins anew */
 #define SEGMENT_BYTES                                                                              \
     "1MiB" /* the smallest there is: rolls, retention and compaction are frequent */
@@ -35,22 +39,32 @@ static void sleep_us(long us)
     (void)nanosleep(&span, NULL);
 }
 
-/* A port nobody has now, which the node keeps over its lives. */
-static int free_port(int type)
+/* Whether nobody has the port. */
+static bool is_free(int type, uint16_t port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof address;
+    const struct sockaddr_in address = {.sin_family = AF_INET,
+                                        .sin_port = htons(port),
+                                        .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
     const int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
-    int port = 0;
-    if (fd >= 0 && bind(fd, (const struct sockaddr *)&address, len) == 0 &&
-        getsockname(fd, (struct sockaddr *)&address, &len) == 0) {
-        port = ntohs(address.sin_port);
-    }
+    const bool yes = fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) == 0;
     if (fd >= 0) {
         (void)close(fd);
     }
-    return port;
+    return yes;
+}
+
+/* A port the node keeps over its lives. Below those the kernel deals out: a client may not be given it while
+ * the node is dead. 0: none. */
+static uint16_t free_port(int type)
+{
+    uint64_t state = flx_clock_monotonic_ns() ^ ((uint64_t)getpid() << 32);
+    for (int i = 0; i < PORT_TRIES; i++) {
+        const uint16_t port = (uint16_t)(PORT_FIRST + ledger_random(&state) % PORT_COUNT);
+        if (is_free(type, port)) {
+            return port;
+        }
+    }
+    return 0;
 }
 
 __attribute__((format(printf, 2, 3))) static bool path(char ret_path[NODE_PATH_MAX],

@@ -9,20 +9,18 @@ the hundred.
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 
-from felix_node import Node, WAIT_S, wait_until
+from felix_node import Node, WAIT_S, free_address, wait_until
 
 ROUNDS = int(os.environ.get("FELIX_KILL_ROUNDS", "4"))
 
 
 def offsets_and_lines(node, stream, start="earliest"):
     """Every record of a stream of one shard, as (offset, payload)."""
-    import json
     out = node.felix("peek", stream, "--from", start, "--count", 10_000_000, "-o", "jsonl").stdout
     rows = [json.loads(row) for row in out.splitlines()]
     return [(row["offset"], row["payload"]) for row in rows]
@@ -229,13 +227,6 @@ def a_policy_is_edited(node):
     show = json.loads(node.felix("stream", "show", "edited", "-o", "json").stdout)
     assert show["ack"] == "synced" and show["fsync"] == "on_commit", show
     assert len(offsets_and_lines(node, "edited")) == 3
-
-
-def free_address():
-    """A UDP address nobody has, which the node keeps over its restarts."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 def main():

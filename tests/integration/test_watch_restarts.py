@@ -3,18 +3,11 @@
 once and in order, none is missing, and folding them gives the cache. The node keeps its address; the watch finds it
 again by itself."""
 import json
-import socket
 
-from felix_node import Node, wait_until
+from felix_node import Node, free_address, wait_until
 
 RESTARTS = ("kill", "stop", "kill", "kill", "stop")
 KEYS = 40
-
-
-def free_address():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 class Watch:

@@ -1,15 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a published client does before and after its node is killed with kill -9: its script runs twice, with `before` and
 `after` as the last word, and leaves what it knows in a file in between."""
-import socket
 import subprocess
-
-
-def free_address():
-    """A UDP address the node keeps over its lives."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 def make(node):

@@ -3,8 +3,8 @@
 import platform
 import subprocess
 
-from durable import across_a_kill, free_address
-from felix_node import Node
+from durable import across_a_kill
+from felix_node import Node, free_address
 from interop import cannot_run, node_with
 from test_published_python import tampered
 

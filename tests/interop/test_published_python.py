@@ -2,8 +2,8 @@
 """The published Python package felix-client 0.6.x, unmodified, against a node."""
 import subprocess
 
-from durable import across_a_kill, free_address
-from felix_node import Node
+from durable import across_a_kill
+from felix_node import Node, free_address
 from interop import python_with
 
 HERE = __file__.rsplit("/", 1)[0]

@@ -11,8 +11,10 @@ end. Processes are ended by their pid. FELIX_BIN_DIR names the folder with the p
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -30,6 +32,19 @@ def wait_until(what, check, seconds=WAIT_S):
             return value
         time.sleep(0.02)
     raise AssertionError(f"waited {seconds} s for: {what}")
+
+
+def free_address():
+    """A UDP address a node can keep over its lives: below the ports the kernel deals out, so that no client is given it
+    while the node is dead."""
+    while True:
+        address = ("127.0.0.1", random.randrange(20000, 32000))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(address)
+            except OSError:
+                continue
+        return f"{address[0]}:{address[1]}"
 
 
 class Node:

@@ -583,7 +583,7 @@ static serve_step serve_next(flx_worker *worker, flx_job *job, op_output *output
     const op_entry *entry = &batch->entries[batch->served];
     const flx_cache_request *request = &entry->request;
     flx_cache_reply reply;
-    if (request->info->durable && !has_wait_room(batch, request)) {
+    if (request->info->promise.durable && !has_wait_room(batch, request)) {
         return SERVE_WAITS_FIRST;
     }
     if (job->step == FLX_CACHE_SERVED) {
@@ -829,7 +829,7 @@ static void run_cache(op_output *output, flx_lane *lane, const flx_operation *op
     flx_cache_request request = request_of(worker, operation, chunk);
     flx_cache_request_aim(worker, info, &request);
     const uint32_t owner = flx_worker_owner(info->id, request.shard, worker->count);
-    if (owner == worker->index && !info->durable) {
+    if (owner == worker->index && !info->promise.durable) {
         flx_cache_reply reply;
         flx_cache_serve(worker, &request, &reply);
         answer_reply(output, operation->opcode, operation->id, &reply);

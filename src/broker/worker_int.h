@@ -456,10 +456,6 @@ typedef struct flx_slots { /* [id] of the catalog */
     uint32_t cap;
 } flx_slots;
 
-/* Shards of streams and of caches are logs alike. Where one is named by an id, this bit tells a
- * cache's from a stream's; flx_log_owner says who owns it. */
-#define FLX_CACHE_LOG (UINT32_C(1) << 31)
-
 /* A part of a snapshot, kept for the other watches that began at the same offset. */
 #define FLX_PAGES 32
 typedef struct flx_page {
@@ -953,8 +949,11 @@ flx_code flx_cache_refusal(flx_status status, const char **ret_message);
 void flx_cache_load_begin(flx_durable *durable); /* OPEN so far; LOADING from here on */
 void flx_cache_load_go(flx_durable *durable);    /* a tick: goes on */
 void flx_cache_load_cancel(flx_durable *durable);
-/* Keeps the answer until all below job.wait_end is safe; false: it is. The job is served again. */
+/* Keeps the answer until all below job.wait_end is as safe as an answer says; false: it is. The job is
+ * served again. */
 bool flx_cache_settle(flx_durable *durable, flx_job *job);
+/* The same, and until readers may see it also where answers do not wait. */
+bool flx_cache_settle_shown(flx_durable *durable, flx_job *job);
 /* Reads the value of the put at offset `version` into job.value, or says in job.status why not; the
  * job is served again in the next tick. */
 void flx_cache_fetch(flx_durable *durable, flx_job *job, uint64_t version);
@@ -973,6 +972,7 @@ void flx_cache_read_release(flx_cache_state *state, uint32_t round);
 bool flx_cache_may_be_collapsed(const flx_durable *durable, uint64_t offset);
 void flx_cache_compact_look(flx_durable *durable); /* a tick in which its log moved */
 void flx_cache_state_stop(flx_cache_state *state); /* before its log is closed */
+const char *flx_cache_compaction_word(const flx_cache_state *state); /* "idle", ... */
 
 /* changes.c: cache shards above their logs. */
 /* The cache shard of a request, made at the first use. FLX_ERR_NOT_FOUND, FLX_ERR_NOMEM;

@@ -273,10 +273,7 @@ static bool add_durable(flx_catalog_builder *builder, uint32_t first_id)
         info.id = first_id + (uint32_t)i;
         info.shards = rows[i].shards;
         info.slow_policy = rows[i].policy;
-        info.durable = true;
-        info.ack = rows[i].ack;
-        info.fsync = flx_fsync_rule_default(true, rows[i].ack);
-        info.fsync_ms = info.fsync == FLX_FSYNC_PERIODIC ? 250 : 0;
+        info.promise = flx_promise_durable(rows[i].ack);
         info.retention_records = rows[i].retain_records;
         if (flx_catalog_builder_stream(builder, &info, NULL) != FLX_OK) {
             return false;
@@ -286,18 +283,20 @@ static bool add_durable(flx_catalog_builder *builder, uint32_t first_id)
 }
 
 static flx_status add_cache(flx_catalog_builder *builder, uint32_t id, const char *name,
-                            uint32_t shards, bool durable)
+                            uint32_t shards, flx_promise promise)
 {
     flx_cache_info info;
     flx_cache_info_init(&info, "t1", "default", name);
     info.id = id;
     info.shards = shards;
-    info.durable = durable;
+    info.promise = promise;
     return flx_catalog_builder_cache(builder, &info, NULL);
 }
 
 static flx_catalog *catalog_new(hx *h, bool with_demo)
 {
+    const flx_promise none = {0};
+    const flx_promise synced = flx_promise_durable(FLX_ACK_SYNCED);
     flx_catalog *catalog = NULL;
     flx_catalog_builder *builder = flx_catalog_builder_new();
     bool ok = builder != NULL;
@@ -307,11 +306,13 @@ static flx_catalog *catalog_new(hx *h, bool with_demo)
     ok = ok && add_stream(builder, 4, "oldest", 1, FLX_SLOW_DROP_OLD) == FLX_OK;
     ok = ok && add_stream(builder, 5, "wait", 1, FLX_SLOW_BLOCK) == FLX_OK;
     ok = ok && (h->options.disk == NULL || add_durable(builder, h->durable_ids));
-    ok = ok && (!with_demo || add_cache(builder, 1, "primary", 1, false) == FLX_OK);
-    ok = ok && add_cache(builder, 2, "cached", 4, false) == FLX_OK;
+    ok = ok && (!with_demo || add_cache(builder, 1, "primary", 1, none) == FLX_OK);
+    ok = ok && add_cache(builder, 2, "cached", 4, none) == FLX_OK;
     if (h->options.disk != NULL) {
-        ok = ok && add_cache(builder, h->durable_ids, "safe", 1, true) == FLX_OK;
-        ok = ok && add_cache(builder, h->durable_ids + 1, "safe4", 4, true) == FLX_OK;
+        const flx_promise *asked = &h->options.cache_promise;
+        ok = ok && add_cache(builder, h->durable_ids, "safe", 1,
+                             asked->durable ? *asked : synced) == FLX_OK;
+        ok = ok && add_cache(builder, h->durable_ids + 1, "safe4", 4, synced) == FLX_OK;
     }
     ok = ok && flx_catalog_builder_finish(builder, ++h->version, &catalog, NULL) == FLX_OK;
     flx_catalog_builder_free(builder);
@@ -540,6 +541,12 @@ void hx_set_catalog(hx *h, bool with_demo)
 void hx_renew_durable(hx *h)
 {
     h->durable_ids += 100;
+    hx_set_catalog(h, true);
+}
+
+void hx_set_cache_promise(hx *h, const flx_promise *promise)
+{
+    h->options.cache_promise = *promise;
     hx_set_catalog(h, true);
 }
 

@@ -37,6 +37,7 @@ static const cli_column stream_upright[] = {{"Name", "stream", false, 0},
                                             {"Durable", "durable", false, 0},
                                             {"An ack means", "ack", false, 0},
                                             {"Synced", "fsync", false, 0},
+                                            {"At the latest (ms)", "fsync_interval_ms", false, 0},
                                             {"Slow subscribers", "slow_policy", false, 0},
                                             {"Shards", "shards", false, 0},
                                             {"Replicas", "replication_factor", false, 0},
@@ -49,6 +50,7 @@ static const cli_column stream_upright[] = {{"Name", "stream", false, 0},
 
 static const cli_column cache_columns[] = {{"NAME", "cache", false, 0},
                                            {"DURABLE", "durable", false, 0},
+                                           {"ACK", "ack", false, 0},
                                            {"DISPLAY NAME", "display_name", false, 0},
                                            {"SHARDS", "shards", false, 0},
                                            {"REPLICAS", "replication_factor", false, 0},
@@ -60,6 +62,9 @@ static const cli_column cache_upright[] = {{"Name", "cache", false, 0},
                                            {"Tenant", "tenant_id", false, 0},
                                            {"Namespace", "namespace", false, 0},
                                            {"Durable", "durable", false, 0},
+                                           {"An answer means", "ack", false, 0},
+                                           {"Synced", "fsync", false, 0},
+                                           {"At the latest (ms)", "fsync_interval_ms", false, 0},
                                            {"Shards", "shards", false, 0},
                                            {"Replicas", "replication_factor", false, 0},
                                            {"Consistency", "consistency", false, 0},
@@ -157,7 +162,23 @@ static cli_exit not_there(const cli_run *run, const resource *kind, const cli_na
                      name->name, name->tenant, name->namespace_);
 }
 
-/* A line a shard: what is on the disk. */
+static long long number_of(const json_t *row, const char *member)
+{
+    return (long long)json_integer_value(json_object_get(row, member));
+}
+
+static void write_cache(cli_run *run, const json_t *cache)
+{
+    (void)fprintf(
+        run->out,
+        "  entries %lld, counters %lld, %lld bytes of memory; on disk only %lld values of "
+        "%lld bytes; live records %lld bytes, compaction %s\n",
+        number_of(cache, "entries"), number_of(cache, "counters"), number_of(cache, "memory_bytes"),
+        number_of(cache, "values_on_disk_only"), number_of(cache, "bytes_on_disk_only"),
+        number_of(cache, "live_bytes"), json_string_value(json_object_get(cache, "compaction")));
+}
+
+/* A line a shard: what is on the disk; of a cache one more, what it makes of it. */
 static void write_log(cli_run *run, const json_t *log)
 {
     size_t index = 0;
@@ -172,12 +193,13 @@ static void write_log(cli_run *run, const json_t *log)
         }
         (void)fprintf(run->out,
                       "Log of shard %lld  %s, head %lld, tail %lld, %lld bytes in %lld files, %s\n",
-                      (long long)json_integer_value(json_object_get(row, "shard")),
-                      json_string_value(json_object_get(row, "state")),
-                      (long long)json_integer_value(json_object_get(row, "head")),
-                      (long long)json_integer_value(json_object_get(row, "tail")),
-                      (long long)json_integer_value(json_object_get(row, "bytes")),
-                      (long long)json_integer_value(json_object_get(row, "segments")), ago);
+                      number_of(row, "shard"), json_string_value(json_object_get(row, "state")),
+                      number_of(row, "head"), number_of(row, "tail"), number_of(row, "bytes"),
+                      number_of(row, "segments"), ago);
+        const json_t *cache = json_object_get(row, "cache");
+        if (cache != NULL) {
+            write_cache(run, cache);
+        }
     }
 }
 
@@ -291,6 +313,32 @@ static void set_if_given(const cli_run *run, json_t *body, const char *flag, con
     }
 }
 
+/* Adds what is promised of it to the body of a create; false: the flags are wrong, which was said. */
+static bool set_promise(const cli_run *run, json_t *body)
+{
+    uint64_t interval_us = 0;
+    if (cli_args_has(&run->args, "fsync-interval") &&
+        !cli_flag_duration_us(run, "fsync-interval", &interval_us)) {
+        return false;
+    }
+    if (interval_us % 1000 != 0) {
+        (void)cli_error(run, CLI_EXIT_USAGE, NULL,
+                        "--fsync-interval %s is finer than a millisecond",
+                        cli_args_flag(&run->args, "fsync-interval"));
+        return false;
+    }
+    set_if_given(run, body, "ack", "ack");
+    set_if_given(run, body, "fsync", "fsync");
+    if (body != NULL && cli_args_has(&run->args, "fsync-interval")) {
+        (void)json_object_set_new(body, "fsync_interval_ms",
+                                  json_integer((json_int_t)(interval_us / 1000)));
+    }
+    if (body != NULL && cli_args_has(&run->args, "durable")) {
+        (void)json_object_set_new(body, "durable", json_true());
+    }
+    return true;
+}
+
 cli_exit cli_cmd_stream_create(cli_run *run)
 {
     cli_exit code = CLI_EXIT_USAGE;
@@ -300,41 +348,30 @@ cli_exit cli_cmd_stream_create(cli_run *run)
     uint64_t bytes = 0;
     uint64_t records = 0;
     uint64_t age_us = 0;
-    uint64_t interval_us = 0;
     if (!cli_flag_u64(run, "shards", 1, 1024, &shards) ||
         !cli_flag_u64(run, "replicas", 1, 255, &replicas) ||
         !cli_flag_size(run, "retain-bytes", 0, INT64_MAX, &bytes) ||
         !cli_flag_u64(run, "retain-records", 0, INT64_MAX, &records) ||
-        !cli_flag_duration_us(run, "retain-age", &age_us) ||
-        (cli_args_has(&run->args, "fsync-interval") &&
-         !cli_flag_duration_us(run, "fsync-interval", &interval_us))) {
+        !cli_flag_duration_us(run, "retain-age", &age_us)) {
         return CLI_EXIT_USAGE;
     }
     if (age_us % 1000000 != 0) {
         return cli_error(run, CLI_EXIT_USAGE, NULL, "--retain-age %s is finer than a second",
                          cli_args_flag(&run->args, "retain-age"));
     }
-    if (interval_us % 1000 != 0) {
-        return cli_error(run, CLI_EXIT_USAGE, NULL,
-                         "--fsync-interval %s is finer than a millisecond",
-                         cli_args_flag(&run->args, "fsync-interval"));
-    }
     if (!cli_name_split(run, "stream", cli_args_at(&run->args, 0), &name, &code)) {
         return code;
     }
-    json_t *body = json_pack("{s:s, s:s, s:I, s:I, s:{s:o, s:o}, s:s, s:s, s:b}", "stream",
-                             name.name, "kind", "Stream", "shards", (json_int_t)shards,
-                             "replication_factor", (json_int_t)replicas, "retention",
-                             "max_age_seconds", bound_json(age_us / 1000000), "max_size_bytes",
-                             bound_json(bytes), "consistency", consistency_word(run), "delivery",
-                             "AtLeastOnce", "durable", cli_args_has(&run->args, "durable"));
-    set_if_given(run, body, "ack", "ack");
-    set_if_given(run, body, "fsync", "fsync");
-    set_if_given(run, body, "slow", "slow_policy");
-    if (body != NULL && interval_us > 0) {
-        (void)json_object_set_new(body, "fsync_interval_ms",
-                                  json_integer((json_int_t)(interval_us / 1000)));
+    json_t *body = json_pack("{s:s, s:s, s:I, s:I, s:{s:o, s:o}, s:s, s:s}", "stream", name.name,
+                             "kind", "Stream", "shards", (json_int_t)shards, "replication_factor",
+                             (json_int_t)replicas, "retention", "max_age_seconds",
+                             bound_json(age_us / 1000000), "max_size_bytes", bound_json(bytes),
+                             "consistency", consistency_word(run), "delivery", "AtLeastOnce");
+    if (!set_promise(run, body)) {
+        json_decref(body);
+        return CLI_EXIT_USAGE;
     }
+    set_if_given(run, body, "slow", "slow_policy");
     if (body != NULL && records > 0) {
         (void)json_object_set_new(json_object_get(body, "retention"), "max_records",
                                   json_integer((json_int_t)records));
@@ -356,10 +393,14 @@ cli_exit cli_cmd_cache_create(cli_run *run)
         return code;
     }
     const char *title = cli_args_flag(&run->args, "display-name");
-    json_t *body = json_pack("{s:s, s:s, s:I, s:I, s:s, s:b}", "cache", name.name, "display_name",
-                             title != NULL ? title : name.name, "shards", (json_int_t)shards,
-                             "replication_factor", (json_int_t)replicas, "consistency",
-                             consistency_word(run), "durable", cli_args_has(&run->args, "durable"));
+    json_t *body =
+        json_pack("{s:s, s:s, s:I, s:I, s:s}", "cache", name.name, "display_name",
+                  title != NULL ? title : name.name, "shards", (json_int_t)shards,
+                  "replication_factor", (json_int_t)replicas, "consistency", consistency_word(run));
+    if (!set_promise(run, body)) {
+        json_decref(body);
+        return CLI_EXIT_USAGE;
+    }
     return create(run, &caches, &name, body);
 }
 

@@ -62,9 +62,9 @@ static void create_stream(const rig *r, const char *name, uint32_t shards)
     flx_stream_info_init(&entry.stream, FLX_DEV_TENANT, FLX_DEV_NAMESPACE, name);
     entry.stream.shards = shards;
     if (streams_are_durable) {
-        entry.stream.durable = true;
-        entry.stream.ack = FLX_ACK_SYNCED;
-        entry.stream.fsync = FLX_FSYNC_ON_COMMIT;
+        entry.stream.promise.durable = true;
+        entry.stream.promise.ack = FLX_ACK_SYNCED;
+        entry.stream.promise.fsync = FLX_FSYNC_ON_COMMIT;
     }
     TRY(flx_catalog_store_create(r->node->store, &entry, 1, NULL, err));
 }

@@ -72,7 +72,9 @@ typedef void (*flx_end_fn)(void *arg, const flx_error *error);
 typedef enum flx_from {
     FLX_FROM_LATEST = 0, /* what is published from now on; default */
     FLX_FROM_EARLIEST = 1,
-    FLX_FROM_OFFSET = 2 /* options.offset, inclusive */
+    FLX_FROM_OFFSET = 2, /* options.offset, inclusive */
+    FLX_FROM_TIME = 3    /* what the broker took at options.time_us or later. One that cannot find a
+                            time starts at the earliest: compare timestamp_us where that matters */
 } flx_from;
 
 typedef enum flx_full {
@@ -100,6 +102,7 @@ typedef struct flx_subscriber_options {
     flx_message_fn message_fn; /* NULL: the queue */
     flx_end_fn end_fn;         /* NULL: not wanted */
     void *arg;                 /* of both */
+    uint64_t time_us;          /* for FLX_FROM_TIME; microseconds since 1970 */
 } flx_subscriber_options;
 
 #ifdef __cplusplus

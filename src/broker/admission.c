@@ -7,8 +7,13 @@
  * its quota is refused until its debt is paid; a publish is admitted whenever there is none, and
  * then takes its whole cost, so that a large batch is not refused for ever.
  */
+#include "broker/admission_int.h"
+#include "broker/lane_int.h"
+#include "broker/mail_int.h"
+#include "broker/publish_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
 
 #include <string.h>
 

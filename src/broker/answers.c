@@ -5,9 +5,17 @@
  * Each acked publish takes a place in the ring at once and is filled in when its outcome is known;
  * what is complete from the front on is written, many binary acks as one range.
  */
+#include "broker/admission_int.h"
+#include "broker/answers_int.h"
+#include "broker/lane_int.h"
+#include "broker/scratch.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
 #include "wire/ack.h"
+#include "wire/flags.h"
+#include "wire/frame.h"
+#include "wire/message.h"
 
 #include <string.h>
 

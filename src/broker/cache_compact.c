@@ -18,8 +18,15 @@
  * The list of offsets costs 8 bytes an entry while this goes on. Without memory for it, or after a
  * failure, the next try is when the log has grown by half.
  */
+#include "broker/cache.h"
+#include "broker/cache_state_int.h"
+#include "broker/counter.h"
+#include "broker/durable_int.h"
+#include "broker/streams_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/list.h"
 
 #include <stdlib.h>
 

@@ -4,7 +4,11 @@
  *
  *      allocation:  [ deadline 24, only with an expiry ] entry 40 | key | value, its flx_range, or nothing
  *
- *      cache.c          what a put, get or delete does
+ *      cache.c          what a put, get or delete does; expiry and eviction
+ *      cache_entry.c    how an entry is made, enters the structures and leaves them
+ *      cache_list.c     all entries of a prefix, a page at a time
+ *      cache_pool.c     pools and shards, and their figures
+ *      cache_restore.c  entries made from what the log has
  *      cache_index.c    key -> entry of one shard
  *      cache_policy.c   who must go when the pool is full
  */
@@ -13,8 +17,12 @@
 
 #include "broker/cache.h"
 #include "common/assert.h"
+#include "common/hash.h"
 #include "common/list.h"
 #include "common/wheel.h"
+#include "wire/change.h"
+
+#include <string.h>
 
 #define CACHE_USES_MAX 3 /* two bits */
 
@@ -53,8 +61,70 @@ static inline flx_slice cache_entry_key(const cache_entry *entry)
     return (flx_slice){entry->bytes, entry->key_len};
 }
 
+static inline uint32_t cache_hash(flx_slice key)
+{
+    return (uint32_t)(flx_hash(key) >> 32);
+}
+
+static inline flx_wheel_timer *cache_entry_deadline(cache_entry *entry)
+{
+    FLX_DEBUG_ASSERT(entry->has_expiry);
+    return (flx_wheel_timer *)(void *)entry - 1;
+}
+
+static inline cache_entry *cache_entry_of(flx_wheel_timer *deadline)
+{
+    return (cache_entry *)(void *)(deadline + 1);
+}
+
+static inline uint64_t cache_entry_expires_at_ms(const cache_entry *entry)
+{
+    return entry->has_expiry ? ((const flx_wheel_timer *)(const void *)entry - 1)->due_ms : 0;
+}
+
+static inline bool cache_entry_is_expired(const cache_entry *entry, uint64_t now_us)
+{
+    return entry->has_expiry && cache_entry_expires_at_ms(entry) <= now_us / 1000;
+}
+
+/* What malloc is asked for. */
+size_t cache_entry_size(bool has_expiry, size_t key_len, bool has_chunk, size_t value_len);
 /* What the entry costs on the heap, its chunk included. */
 size_t cache_entry_cost(const cache_entry *entry);
+
+/* What the put of an entry takes in the log. */
+static inline size_t cache_entry_record_bytes(const cache_entry *entry)
+{
+    return sizeof(uint32_t) + FLX_CHANGE_HEAD_BYTES + entry->key_len + entry->value_len;
+}
+
+/* Where the value lies that has a chunk. */
+static inline flx_range cache_entry_range(const cache_entry *entry)
+{
+    flx_range range;
+    memcpy(&range, entry->bytes + entry->key_len, sizeof range); /* keys end anywhere */
+    return range;
+}
+
+/* As it is shown to the outside; borrows from the entry. */
+static inline flx_cache_item cache_entry_item(const cache_entry *entry)
+{
+    flx_cache_item item = {.key = cache_entry_key(entry),
+                           .value = {entry->bytes + entry->key_len, entry->value_len},
+                           .version = entry->version,
+                           .expires_at_ms = cache_entry_expires_at_ms(entry),
+                           .is_away = entry->is_away};
+    if (entry->is_away) {
+        item.value.ptr = NULL;
+    } else if (entry->has_chunk) {
+        const flx_range range = cache_entry_range(entry);
+        item.value = flx_range_slice(&range);
+        item.chunk = range.chunk;
+    }
+    return item;
+}
+
+void cache_entry_free(cache_entry *entry);
 
 /* --- index -------------------------------------------------------------------------------------- */
 
@@ -125,5 +195,55 @@ static inline void cache_policy_touch(cache_entry *entry)
         entry->uses++;
     }
 }
+
+/* --- pools and shards ---------------------------------------------------------------------------- */
+
+struct flx_cache_pool {
+    uint64_t bytes_max;
+    uint64_t entry_bytes; /* of all entries and indexes; the policy counts its own */
+    uint64_t away_bytes;  /* of entries that are away: nothing can evict them further */
+    uint32_t value_bytes_max;
+    uint32_t shard_cap;
+    flx_cache_shard **shards; /* NULL where a number is free */
+    uint64_t last_version;
+    cache_entry *parked; /* removed, handed out until the next call */
+    flx_cache_stats stats;
+    cache_policy policy;
+    flx_wheel wheel;
+};
+
+struct flx_cache_shard {
+    flx_cache_pool *pool;
+    uint32_t number; /* in pool->shards */
+    cache_index index;
+    uint64_t record_bytes;
+    flx_cache_stats stats;
+    flx_change_log log; /* without functions: none */
+};
+
+/* An entry of a write, in no structure yet; NULL when memory is out. */
+cache_entry *cache_entry_new(const flx_cache_shard *shard, const flx_cache_write *write,
+                             uint32_t hash);
+/* The same key without its value, which the log has. */
+cache_entry *cache_entry_new_away(const flx_cache_shard *shard, flx_slice key, uint32_t value_len,
+                                  uint64_t version, uint64_t expiry_ms);
+
+/* Makes room in the index for one entry of this hash; false when memory is out. */
+bool cache_reserve(flx_cache_shard *shard, uint32_t hash);
+/* Into all structures, after cache_reserve; out of all; and one in place of another, which is freed. */
+void cache_link(flx_cache_shard *shard, cache_entry *entry);
+void cache_unlink(flx_cache_shard *shard, cache_entry *entry);
+void cache_exchange(flx_cache_shard *shard, cache_entry *old, cache_entry *entry);
+void cache_set_deadline(flx_cache_pool *pool, cache_entry *entry); /* if it has one */
+/* Frees what was handed out last. */
+void cache_unpark(flx_cache_pool *pool);
+
+static inline uint64_t cache_bytes_used(const flx_cache_pool *pool)
+{
+    return pool->entry_bytes + cache_policy_bytes(&pool->policy);
+}
+
+/* Evicts until the budget holds; `keep` was just written and stays (NULL: nothing does). */
+void cache_make_room(flx_cache_pool *pool, const cache_entry *keep);
 
 #endif /* FLX_BROKER_CACHE_INT_H */

@@ -11,8 +11,20 @@
  * The first record of a log is none of the cache's: offset 0 belongs to the beginning of epoch 1, so
  * that versions, which are offsets, begin with 1 and 0 can mean that there is no entry.
  */
+#include "broker/cache.h"
+#include "broker/cache_state_int.h"
+#include "broker/counter.h"
+#include "broker/durable_int.h"
+#include "broker/job_int.h"
+#include "broker/scratch.h"
+#include "broker/sealed.h"
+#include "broker/shard.h"
+#include "broker/snapshot_int.h"
+#include "broker/streams_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/buffer.h"
 #include "common/error.h"
 #include "wire/records.h"
 

@@ -5,7 +5,14 @@
  * Requests come as JSON messages (query_cache.c) and as operations (operations.c); here they are
  * one type. The reply is borrowed: it points into the cache until the next call.
  */
+#include "broker/cache.h"
+#include "broker/cache_request_int.h"
+#include "broker/cache_state_int.h"
+#include "broker/counter.h"
+#include "broker/scratch.h"
+#include "broker/sealed.h"
 #include "broker/worker_int.h"
+#include "common/assert.h"
 
 #include <string.h>
 

@@ -16,6 +16,13 @@
  * client remembers of a process that is gone, versions and offsets, is always older than anything
  * that is here.
  */
+#include "broker/cache.h"
+#include "broker/cache_request_int.h"
+#include "broker/cache_state_int.h"
+#include "broker/counter.h"
+#include "broker/durable_int.h"
+#include "broker/shard.h"
+#include "broker/streams_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
 

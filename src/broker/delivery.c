@@ -9,8 +9,22 @@
  * policy then does. A frame in another than its primary form is made once for all who read it at
  * about the same time, and kept with the view (variants).
  */
+#include "broker/event.h"
+#include "broker/feed.h"
+#include "broker/history_int.h"
+#include "broker/lane_int.h"
+#include "broker/sealed.h"
+#include "broker/snapshot_int.h"
+#include "broker/streams_int.h"
+#include "broker/sub_int.h"
+#include "broker/view_int.h"
+#include "broker/watch_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/inline.h"
+#include "common/list.h"
+#include "wire/message.h"
 
 #include <string.h>
 

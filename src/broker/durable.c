@@ -13,9 +13,22 @@
  * Answers wait here, in the order of their offsets, with their budgets charged: what has not reached
  * the disk counts against its publisher, which is what bounds it (README.md, rule 18).
  */
+#include "broker/answers_int.h"
+#include "broker/backing.h"
+#include "broker/cache.h"
+#include "broker/cache_state_int.h"
+#include "broker/durable_int.h"
+#include "broker/job_int.h"
+#include "broker/mail_int.h"
+#include "broker/publish_int.h"
+#include "broker/shard.h"
+#include "broker/streams_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
 #include "common/error.h"
+#include "common/list.h"
+#include "common/wheel.h"
 #include "storage/crc.h"
 
 #include <stdio.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* broker/durable_figures.c - what a durable shard holds, for people who ask. */
+#include "broker/cache_state_int.h"
+#include "broker/durable_int.h"
+#include "broker/streams_int.h"
 #include "broker/worker_int.h"
 #include "common/clock.h"
 

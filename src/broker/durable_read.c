@@ -8,6 +8,14 @@
  *
  * A block is handed on by reference, to other workers too: its bytes are read from the disk once.
  */
+#include "broker/cache_state_int.h"
+#include "broker/durable_int.h"
+#include "broker/feed.h"
+#include "broker/job_int.h"
+#include "broker/sealed.h"
+#include "broker/shard.h"
+#include "broker/streams_int.h"
+#include "broker/sub_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
 

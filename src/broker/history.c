@@ -13,8 +13,19 @@
  * Blocks come from the worker that owns the log, one at a time and the next one ahead, as references.
  * They are asked for when the reader's stream has room, so a slow reader costs two blocks at most.
  */
+#include "broker/event.h"
+#include "broker/feed.h"
+#include "broker/handles_int.h"
+#include "broker/history_int.h"
+#include "broker/job_int.h"
+#include "broker/lane_int.h"
+#include "broker/scratch.h"
+#include "broker/sealed.h"
+#include "broker/streams_int.h"
+#include "broker/sub_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
 
 #include <string.h>
 

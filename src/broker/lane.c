@@ -6,8 +6,21 @@
  * what forbids it). What may not be read yet waits in the backlog and is not given back to the
  * transport's windows, so the client stops by itself: that is the only back-pressure there is.
  */
+#include "broker/answers_int.h"
+#include "broker/handles_int.h"
+#include "broker/lane_int.h"
+#include "broker/operations_int.h"
+#include "broker/scratch.h"
+#include "broker/sealed.h"
+#include "broker/session_int.h"
+#include "broker/sub_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/list.h"
+#include "wire/flags.h"
+#include "wire/frame.h"
+#include "wire/message.h"
 
 #include <string.h>
 

@@ -7,8 +7,13 @@
  * answers by the windows, jobs by the lanes. Frames are not, so past `outbox_mails` a frame is
  * refused; its shard posts it again from the ring when there is room (streams.c).
  */
+#include "broker/mail_int.h"
+#include "broker/publish_int.h"
+#include "broker/session_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/list.h"
 
 #define OUTBOX_CAP_FIRST 64
 

@@ -10,8 +10,26 @@
  */
 #include "wire/publish.h"
 
+#include "broker/admission_int.h"
+#include "broker/answers_int.h"
+#include "broker/durable_int.h"
+#include "broker/handles_int.h"
+#include "broker/lane_int.h"
+#include "broker/mail_int.h"
+#include "broker/publish_int.h"
+#include "broker/scratch.h"
+#include "broker/sealed.h"
+#include "broker/shard.h"
+#include "broker/streams_int.h"
+#include "broker/view_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/inline.h"
+#include "common/list.h"
+#include "wire/flags.h"
+#include "wire/frame.h"
+#include "wire/message.h"
 #include "wire/records.h"
 
 #include <string.h>

@@ -3,8 +3,19 @@
  * broker/query.c - requests that change nothing: shard counts and owners, producer ids, history of
  * the replay ring.
  */
+#include "broker/durable_int.h"
+#include "broker/feed.h"
+#include "broker/job_int.h"
+#include "broker/lane_int.h"
+#include "broker/query_int.h"
+#include "broker/sealed.h"
+#include "broker/session_int.h"
+#include "broker/shard.h"
+#include "broker/streams_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "wire/message.h"
 #include "wire/records.h"
 
 #include <string.h>

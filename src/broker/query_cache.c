@@ -6,7 +6,20 @@
  * to shards by modulo of their hash, as clients compute it. What a request does is cache_serve.c's
  * business; the same requests in binary, many at a time, are operations.c.
  */
+#include "broker/cache.h"
+#include "broker/cache_request_int.h"
+#include "broker/cache_state_int.h"
+#include "broker/durable_int.h"
+#include "broker/job_int.h"
+#include "broker/lane_int.h"
+#include "broker/query_int.h"
+#include "broker/scratch.h"
+#include "broker/sealed.h"
+#include "broker/session_int.h"
 #include "broker/worker_int.h"
+#include "common/assert.h"
+#include "wire/flags.h"
+#include "wire/message.h"
 
 #include <string.h>
 

@@ -6,6 +6,9 @@
  * `producer_memory_bytes` of what was there when the log was opened; publishes of that form are held
  * meanwhile (README.md, rule 21). A recall that failed is begun again by a publish a second later.
  */
+#include "broker/durable_int.h"
+#include "broker/sealed.h"
+#include "broker/shard.h"
 #include "broker/worker_int.h"
 
 #define RETRY_NS UINT64_C(1000000000)

@@ -4,8 +4,27 @@
  *
  * A handler may close the lane; the frame is then gone, so closing is the last thing it does.
  */
+#include "broker/admission_int.h"
+#include "broker/handles_int.h"
+#include "broker/history_int.h"
+#include "broker/job_int.h"
+#include "broker/lane_int.h"
+#include "broker/op_batch_int.h"
+#include "broker/operations_int.h"
+#include "broker/publish_int.h"
+#include "broker/query_int.h"
+#include "broker/sealed.h"
+#include "broker/session_int.h"
+#include "broker/snapshot_int.h"
+#include "broker/sub_int.h"
+#include "broker/watch_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/list.h"
+#include "wire/flags.h"
+#include "wire/frame.h"
+#include "wire/message.h"
 
 #include <string.h>
 

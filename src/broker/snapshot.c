@@ -20,8 +20,26 @@
  * that changes meanwhile may go uncounted; each that was counted comes, in the snapshot or as a
  * change, so the count is never more than the events.
  */
+#include "broker/cache.h"
+#include "broker/cache_request_int.h"
+#include "broker/cache_state_int.h"
+#include "broker/durable_int.h"
+#include "broker/handles_int.h"
+#include "broker/job_int.h"
+#include "broker/lane_int.h"
+#include "broker/scratch.h"
+#include "broker/sealed.h"
+#include "broker/snapshot_int.h"
+#include "broker/streams_int.h"
+#include "broker/sub_int.h"
+#include "broker/watch_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/buffer.h"
+#include "common/list.h"
+#include "wire/frame.h"
+#include "wire/message.h"
 
 #include <string.h>
 

@@ -7,8 +7,21 @@
  * many streams there are. Memory of all rings together is bounded per worker: past the bound the
  * shard that was appended to least recently gives up its oldest frame.
  */
+#include "broker/cache_state_int.h"
+#include "broker/durable_int.h"
+#include "broker/feed.h"
+#include "broker/job_int.h"
+#include "broker/mail_int.h"
+#include "broker/publish_int.h"
+#include "broker/sealed.h"
+#include "broker/shard.h"
+#include "broker/streams_int.h"
+#include "broker/sub_int.h"
+#include "broker/view_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/list.h"
 
 #include <string.h>
 

@@ -11,8 +11,26 @@
  * number. A watch of a cache is a subscription too; watch.c has what is its own. This file makes and ends
  * subscriptions; what a pull brings is delivery.c.
  */
+#include "broker/durable_int.h"
+#include "broker/event.h"
+#include "broker/feed.h"
+#include "broker/handles_int.h"
+#include "broker/history_int.h"
+#include "broker/job_int.h"
+#include "broker/lane_int.h"
+#include "broker/sealed.h"
+#include "broker/session_int.h"
+#include "broker/shard.h"
+#include "broker/streams_int.h"
+#include "broker/sub_int.h"
+#include "broker/view_int.h"
+#include "broker/watch_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/list.h"
+#include "wire/flags.h"
+#include "wire/message.h"
 
 #include <string.h>
 

@@ -16,8 +16,27 @@
  *    that may be skipped: who resumes below it is answered with `resnapshot` and what is there now.
  *    A watch that lags before its snapshot was whole resumes from 0, which is never kept, or whole.
  */
+#include "broker/cache.h"
+#include "broker/cache_state_int.h"
+#include "broker/durable_int.h"
+#include "broker/feed.h"
+#include "broker/job_int.h"
+#include "broker/lane_int.h"
+#include "broker/sealed.h"
+#include "broker/session_int.h"
+#include "broker/shard.h"
+#include "broker/snapshot_int.h"
+#include "broker/streams_int.h"
+#include "broker/sub_int.h"
+#include "broker/view_int.h"
+#include "broker/watch_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
+#include "common/buffer.h"
+#include "common/list.h"
+#include "common/map.h"
+#include "wire/message.h"
 #include "wire/records.h"
 
 #include <string.h>

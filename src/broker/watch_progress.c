@@ -12,7 +12,13 @@
  * is written when the transport has room for it, with what is true then, so a client that does not
  * read is owed one at most. A watch stays idle meanwhile: what others write cannot overrun it.
  */
+#include "broker/lane_int.h"
+#include "broker/sub_int.h"
+#include "broker/watch_int.h"
 #include "broker/worker_int.h"
+#include "common/assert.h"
+#include "common/list.h"
+#include "wire/message.h"
 
 #define INTERVAL_NS    UINT64_C(5000000000)
 #define LOOKS_PER_TICK 256

@@ -8,9 +8,29 @@
  *   progress posted. The transport's flush pass comes after it and
  *   pulls from the readers that were woken, so what arrived in a tick leaves in it.
  */
+#include "broker/admission_int.h"
+#include "broker/cache.h"
+#include "broker/cache_state_int.h"
+#include "broker/durable_int.h"
+#include "broker/handles_int.h"
+#include "broker/job_int.h"
+#include "broker/lane_int.h"
+#include "broker/mail_int.h"
+#include "broker/op_batch_int.h"
+#include "broker/publish_int.h"
+#include "broker/query_int.h"
+#include "broker/scratch.h"
+#include "broker/sealed.h"
+#include "broker/session_int.h"
+#include "broker/snapshot_int.h"
+#include "broker/streams_int.h"
+#include "broker/sub_int.h"
+#include "broker/watch_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/assert.h"
 #include "common/error.h"
+#include "common/list.h"
 
 #include <string.h>
 

@@ -222,7 +222,8 @@ typedef struct flx_log_figures {
     const char *compaction; /* "idle", "gathering", "sorting", "waiting", "running"; static */
 } flx_log_figures;
 
-/* Cache shards are logs as those of streams are: this bit of an id tells a cache's from a stream's. */
+/* Shards of streams and of caches are logs alike. Where one is named by an id, this bit tells a cache's
+ * from a stream's. */
 #define FLX_CACHE_LOG (UINT32_C(1) << 31)
 
 /* False: the shard is not durable, not in use, or another worker's; *ret_figures is left alone. */

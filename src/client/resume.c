@@ -22,6 +22,30 @@ void flx_resume_init(flx_resume *resume, flx_from from, uint64_t offset)
     resume->offset = offset;
     if (from == FLX_FROM_OFFSET)
         set_next(resume, offset);
+    if (from == FLX_FROM_TIME)
+        resume->seek = FLX_SEEK_TIME;
+}
+
+bool flx_resume_wants_offset(const flx_resume *resume)
+{
+    return resume->seek == FLX_SEEK_TIME || resume->seek == FLX_SEEK_AGAIN;
+}
+
+void flx_resume_found(flx_resume *resume, const uint64_t *offset)
+{
+    FLX_ASSERT(flx_resume_wants_offset(resume));
+    if (offset != NULL)
+        set_next(resume, *offset);
+    else if (resume->seek == FLX_SEEK_AGAIN)
+        set_next(resume, resume->tail);
+    resume->seek = resume->has_next ? FLX_SEEK_NONE : FLX_SEEK_TAIL;
+}
+
+void flx_resume_cannot_find(flx_resume *resume)
+{
+    FLX_ASSERT(flx_resume_wants_offset(resume));
+    resume->from = FLX_FROM_EARLIEST;
+    resume->seek = FLX_SEEK_NONE;
 }
 
 flx_start flx_resume_start(const flx_resume *resume)
@@ -37,6 +61,12 @@ flx_start flx_resume_start(const flx_resume *resume)
 flx_gap flx_resume_subscribed(flx_resume *resume, const uint64_t *start_offset)
 {
     flx_gap gap = no_gap;
+    if (resume->seek == FLX_SEEK_TAIL && start_offset != NULL) {
+        resume->seek = FLX_SEEK_AGAIN;
+        resume->tail = *start_offset;
+        return no_gap;
+    }
+    resume->seek = FLX_SEEK_NONE;
     if (resume->owes_gap)
         gap = (flx_gap){FLX_GAP_UNKNOWN, 0, 0};
     resume->owes_gap = false;

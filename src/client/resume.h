@@ -14,6 +14,17 @@
  *   moved(resume_from)            subscribe at the larger of next and resume_from
  *   events above next             gap, unless the broker says these offsets hold none
  *   events below next             seen already: skipped
+ *
+ * Who asked for a time does not know an offset. It seeks first:
+ *
+ *   TIME: which offset has it? ---- that one -----------------------------------> subscribe there
+ *     | none that late                                                              ^
+ *   TAIL: subscribe at latest, learn where that is, and let go of it                |
+ *     |                                                                             |
+ *   AGAIN: which offset has it? --- the one that came meanwhile, or else the tail --+
+ *
+ * Going live at once, without AGAIN, would lose what came between the first answer and the
+ * subscription.
  */
 #ifndef FLX_CLIENT_RESUME_H
 #define FLX_CLIENT_RESUME_H
@@ -21,6 +32,8 @@
 #include "wire/message.h"
 
 #include <felix/subscriber.h>
+
+typedef enum flx_seek { FLX_SEEK_NONE, FLX_SEEK_TIME, FLX_SEEK_TAIL, FLX_SEEK_AGAIN } flx_seek;
 
 typedef struct flx_resume {
     flx_from from; /* as asked */
@@ -30,6 +43,8 @@ typedef struct flx_resume {
     bool started;   /* has been subscribed at least once */
     bool go_latest; /* the next subscribe is at the tail, whatever was asked */
     bool owes_gap;  /* reconnected without knowing where it was */
+    flx_seek seek;
+    uint64_t tail; /* while seek is AGAIN */
 } flx_resume;
 
 typedef struct flx_gap {
@@ -40,10 +55,18 @@ typedef struct flx_gap {
 
 void flx_resume_init(flx_resume *resume, flx_from from, uint64_t offset);
 
+/* Whether the broker is to be asked for the offset of the time, before a subscribe. */
+bool flx_resume_wants_offset(const flx_resume *resume);
+/* Its answer; NULL: nothing is that late. */
+void flx_resume_found(flx_resume *resume, const uint64_t *offset);
+/* It cannot tell. */
+void flx_resume_cannot_find(flx_resume *resume);
+
 /* What to ask for. */
 flx_start flx_resume_start(const flx_resume *resume);
 
-/* The broker agreed; `start_offset` NULL: it did not say where it starts. */
+/* The broker agreed; `start_offset` NULL: it did not say where it starts. When it wants an offset now,
+ * this subscription was only to learn the tail. */
 flx_gap flx_resume_subscribed(flx_resume *resume, const uint64_t *start_offset);
 
 /* `count` messages from `base` (NULL: not numbered) arrived. *ret_skip of them were seen before; the

@@ -34,7 +34,7 @@ static flx_status read_options(const flx_subscriber_options *from, flx_subscribe
         options->queue_bytes_max = 4U << 20;
     if (options->not_found_ms == 0)
         options->not_found_ms = 5000;
-    if (options->from > FLX_FROM_OFFSET || options->full > FLX_FULL_DROP)
+    if (options->from > FLX_FROM_TIME || options->full > FLX_FULL_DROP)
         return flx_fail(reterr, FLX_ERR_INVALID, "options.from or options.full is no such value");
     if (options->shard != FLX_SHARD_ALL && options->shard >= SHARDS_MAX)
         return flx_fail(reterr, FLX_ERR_INVALID, "options.shard is above %u", SHARDS_MAX - 1);

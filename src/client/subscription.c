@@ -10,6 +10,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "wire/event.h"
 #include "wire/records.h"
 
@@ -85,6 +86,69 @@ static void shard_lost(flx_reader *reader, const flx_error *why)
     pause_shard(sub, 0);
 }
 
+/* ---- finding a time ---- */
+
+static void offset_answered(flx_ask *asked, flx_msg *msg, const flx_error *error)
+{
+    flx_shard_sub *sub = asked->user[0];
+    flx_error wrong;
+    if (sub->subscriber->member.ended || sub->subscriber->over)
+        return;
+    sub->state = FLX_SHARD_WAITING;
+    if (error == NULL && msg->type != FLX_MSG_OFFSET_VALUE) {
+        (void)flx_fail(&wrong, FLX_ERR_PROTOCOL, "a question for an offset was answered with %s",
+                       flx_msg_name(msg->type));
+        flx_subscriber_over(sub->subscriber, &wrong);
+        return;
+    }
+    if (error != NULL && error->status != FLX_ERR_UNSUPPORTED) {
+        refused_by(sub, error);
+        return;
+    }
+    if (error != NULL)
+        flx_resume_cannot_find(&sub->resume);
+    else
+        flx_resume_found(&sub->resume,
+                         msg->offset_value.has_offset ? &msg->offset_value.offset : NULL);
+    flx_shard_ask_again(sub, 0);
+}
+
+static flx_status ask_offset(flx_shard_sub *sub)
+{
+    const flx_subscriber *subscriber = sub->subscriber;
+    flx_ask *asking;
+    flx_status status = flx_ask_new(subscriber->member.client, &asking, NULL);
+    if (status != FLX_OK)
+        return status;
+    asking->answered = offset_answered;
+    asking->features = FLX_FEATURE_RECORD_TIMESTAMPS;
+    asking->is_read = true;
+    asking->owner = &sub->subscriber->member;
+    asking->timeout_ns = UINT64_MAX; /* waiting for a connection is no failure */
+    asking->user[0] = sub;
+    const flx_msg msg = {
+        .type = FLX_MSG_OFFSET_FOR_TIME,
+        .offset_for_time = {.tenant_id = flx_slice_of(subscriber->name.tenant),
+                            .namespace_ = flx_slice_of(subscriber->name.namespace_),
+                            .stream = flx_slice_of(subscriber->name.name),
+                            .shard = sub->shard,
+                            .at_micros = subscriber->options.time_us,
+                            .request_id = asking->id}};
+    status = flx_ask_encode(asking, &msg, NULL);
+    if (status == FLX_OK)
+        status = flx_ask_submit(asking, NULL);
+    if (status != FLX_OK)
+        flx_ask_discard(asking);
+    return status;
+}
+
+static void find(flx_shard_sub *sub)
+{
+    sub->state = FLX_SHARD_FINDING;
+    if (ask_offset(sub) != FLX_OK)
+        pause_shard(sub, 0);
+}
+
 /* ---- asking ---- */
 
 static void channel_ready(flx_channel *channel)
@@ -92,8 +156,6 @@ static void channel_ready(flx_channel *channel)
     flx_shard_sub *sub = channel->owner;
     flx_subscriber *subscriber = sub->subscriber;
     const flx_start start = flx_resume_start(&sub->resume);
-    const char *names[] = {subscriber->name.tenant, subscriber->name.namespace_,
-                           subscriber->name.name};
     flx_error error;
     sub->reader.id = channel->uplink->next_subscription_id++;
     if (subscriber->watching != NULL) {
@@ -103,9 +165,9 @@ static void channel_ready(flx_channel *channel)
     const bool may_size = (channel->offer.features & FLX_FEATURE_SUBSCRIBE_QUEUE) != 0;
     const flx_msg msg = {
         .type = FLX_MSG_SUBSCRIBE,
-        .subscribe = {.tenant_id = {(const uint8_t *)names[0], strlen(names[0])},
-                      .namespace_ = {(const uint8_t *)names[1], strlen(names[1])},
-                      .stream = {(const uint8_t *)names[2], strlen(names[2])},
+        .subscribe = {.tenant_id = flx_slice_of(subscriber->name.tenant),
+                      .namespace_ = flx_slice_of(subscriber->name.namespace_),
+                      .stream = flx_slice_of(subscriber->name.name),
                       .has_subscription_id = true,
                       .subscription_id = sub->reader.id,
                       .has_start = true,
@@ -147,6 +209,10 @@ static void subscribed(flx_shard_sub *sub, const flx_msg *msg)
     const bool again = sub->resume.started;
     const flx_gap gap = flx_resume_subscribed(
         &sub->resume, answer->has_start_offset ? &answer->start_offset : NULL);
+    if (flx_resume_wants_offset(&sub->resume)) {
+        flx_shard_ask_again(sub, 0);
+        return;
+    }
     flx_subscriber_deliver_gap(sub, gap);
     if (!sub->subscriber->member.ended && sub->state == FLX_SHARD_ASKING)
         flx_shard_run(sub, answer->subscription_id, again);
@@ -234,7 +300,7 @@ static void ask(flx_shard_sub *sub, flx_uplink *uplink, uint64_t now_ns)
 uint64_t flx_shard_service(flx_shard_sub *sub, uint64_t now_ns)
 {
     flx_error error;
-    if (sub->state == FLX_SHARD_RUNNING)
+    if (sub->state == FLX_SHARD_RUNNING || sub->state == FLX_SHARD_FINDING)
         return UINT64_MAX;
     if (sub->state == FLX_SHARD_ASKING) {
         if (now_ns < sub->due_ns)
@@ -245,6 +311,10 @@ uint64_t flx_shard_service(flx_shard_sub *sub, uint64_t now_ns)
     }
     if (now_ns < sub->due_ns)
         return sub->due_ns;
+    if (flx_resume_wants_offset(&sub->resume)) {
+        find(sub);
+        return sub->state == FLX_SHARD_FINDING ? UINT64_MAX : sub->due_ns;
+    }
     flx_uplink *uplink = flx_seat_take(&sub->seat);
     if (uplink == NULL)
         return UINT64_MAX;

@@ -4,8 +4,10 @@
  * thread, but for the fields the subscriber's lock guards.
  *
  *     WAITING -> ASKING (auth, subscribe) -> RUNNING -> WAITING ...        until the subscriber ends
- *        ^          |  refused, lost            | lost, lagged, moved
- *        +----------+---------------------------+
+ *      ^    |       |  refused, lost            | lost, lagged, moved
+ *      |    |       +---------------------------+--> WAITING
+ *      |    v
+ *     FINDING (the offset of a time, resume.h)
  *
  * An event stream says in its first frame whose it is, and may do so before `subscribed` arrives;
  * if the broker chose an id of its own, what comes meanwhile is held, within the stream's window.
@@ -51,6 +53,7 @@ void flx_reader_consume(flx_reader *reader, size_t credit);
 
 typedef enum flx_shard_state {
     FLX_SHARD_WAITING,
+    FLX_SHARD_FINDING,
     FLX_SHARD_ASKING,
     FLX_SHARD_RUNNING
 } flx_shard_state;

@@ -12,6 +12,8 @@
  * clients are gone, no connection, stream, subscription or byte in flight is counted any more.
  */
 #include "../support/broker_harness.c"
+#include "../support/broker_harness_client.c"
+#include "../support/broker_harness_link.c"
 #include "broker/worker_int.h"
 #include "wire/operation.h"
 
@@ -345,7 +347,7 @@ static void on_world(world *w, uint8_t what, input *in)
         hx_step(w->h);
         break;
     case 2:
-        MUST(hx_run(w->h));
+        HX_MUST(hx_run(w->h));
         break;
     case 3:
         hx_advance_ms(w->h, (uint64_t)take(in) * take(in));
@@ -381,12 +383,12 @@ static void on_world(world *w, uint8_t what, input *in)
 static void check_bounds(const world *w)
 {
     for (size_t i = 0; i < w->stream_count; i++) {
-        MUST(hx_unconsumed(w->streams[i].s) <= WINDOW_BYTES);
+        HX_MUST(hx_unconsumed(w->streams[i].s) <= WINDOW_BYTES);
     }
     for (uint32_t i = 0; i < w->h->count; i++) {
         const flx_worker *worker = w->h->workers[i];
-        MUST(worker->ring_bytes <= worker->ring_bytes_max + (64u << 10));
-        MUST(worker->mirror_bytes <= worker->ring_bytes_max + (64u << 10));
+        HX_MUST(worker->ring_bytes <= worker->ring_bytes_max + (64u << 10));
+        HX_MUST(worker->mirror_bytes <= worker->ring_bytes_max + (64u << 10));
     }
 }
 
@@ -394,15 +396,15 @@ static void check_nothing_is_left(world *w)
 {
     for (uint32_t i = 0; i < w->h->count; i++) {
         const flx_worker_stats *stats = flx_worker_stats_of(w->h->workers[i]);
-        MUST(flx_stat_get(&stats->connections) == 0);
-        MUST(flx_stat_get(&stats->lanes) == 0);
-        MUST(flx_stat_get(&stats->subscriptions) == 0);
-        MUST(flx_stat_get(&stats->watches) == 0);
-        MUST(w->h->workers[i]->answers_out == 0);
-        MUST(w->h->workers[i]->mirror_bytes == 0);
-        MUST(w->memory_failed || w->h->workers[i]->jobs_out == 0);
-        MUST(w->h->workers[i]->publish_bytes == 0);
-        MUST(w->h->workers[i]->outbox_count == 0);
+        HX_MUST(flx_stat_get(&stats->connections) == 0);
+        HX_MUST(flx_stat_get(&stats->lanes) == 0);
+        HX_MUST(flx_stat_get(&stats->subscriptions) == 0);
+        HX_MUST(flx_stat_get(&stats->watches) == 0);
+        HX_MUST(w->h->workers[i]->answers_out == 0);
+        HX_MUST(w->h->workers[i]->mirror_bytes == 0);
+        HX_MUST(w->memory_failed || w->h->workers[i]->jobs_out == 0);
+        HX_MUST(w->h->workers[i]->publish_bytes == 0);
+        HX_MUST(w->h->workers[i]->outbox_count == 0);
     }
 }
 
@@ -431,7 +433,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                              .frame_events_max = 4};
     }
     world w = {.h = hx_new(&options)};
-    MUST(w.h != NULL);
+    HX_MUST(w.h != NULL);
     input begin = {(const uint8_t *)"\0\1\2", (const uint8_t *)"\0\1\2" + 3};
     connect_one(&w, &begin);
     open_stream(&w, &begin);
@@ -451,12 +453,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     flx_alloc_fail_nth(0);
     unstall(&w);
-    MUST(hx_run(w.h));
+    HX_MUST(hx_run(w.h));
     for (size_t i = 0; i < w.conn_count; i++) {
         hx_disconnect(w.conns[i]);
     }
     hx_advance_ms(w.h, 10000);
-    MUST(hx_run(w.h));
+    HX_MUST(hx_run(w.h));
     check_nothing_is_left(&w);
     hx_free(w.h);
     return 0;

@@ -1,23 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd_admin.c - streams and caches as things: ls, show, create, rm over the REST API. */
+/* cmd_admin.c - streams and caches as things: ls, show, rm over the REST API. */
+#include "admin.h"
 #include "commands.h"
 #include "rest.h"
-#include "session.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #define PAGE_LIMIT 1000
-
-/* What differs between the two nouns. */
-typedef struct resource {
-    const char *word;       /* "stream" */
-    const char *collection; /* "streams" */
-    const char *name_field; /* the member that holds the name */
-    const cli_column *columns;
-    const cli_column *upright;
-} resource;
 
 static const cli_column stream_columns[] = {{"NAME", "stream", false, 0},
                                             {"DURABLE", "durable", false, 0},
@@ -70,12 +61,12 @@ static const cli_column cache_upright[] = {{"Name", "cache", false, 0},
                                            {"Consistency", "consistency", false, 0},
                                            {NULL, NULL, false, 0}};
 
-static const resource streams = {"stream", "streams", "stream", stream_columns, stream_upright};
-static const resource caches = {"cache", "caches", "cache", cache_columns, cache_upright};
+const cli_resource cli_streams = {"stream", "streams", "stream", stream_columns, stream_upright};
+const cli_resource cli_caches = {"cache", "caches", "cache", cache_columns, cache_upright};
 
 /* --- list --- */
 
-static void collection_path(char path[512], const cli_name *name, const resource *kind,
+static void collection_path(char path[512], const cli_name *name, const cli_resource *kind,
                             const char *cursor)
 {
     (void)snprintf(path, 512, "/v1/tenants/%s/namespaces/%s/%s?limit=%d%s%s", name->tenant,
@@ -96,7 +87,7 @@ static void take_cursor(const json_t *page, char cursor[300])
     }
 }
 
-static cli_exit list(cli_run *run, const resource *kind)
+static cli_exit list(cli_run *run, const cli_resource *kind)
 {
     cli_exit code = CLI_EXIT_OK;
     cli_name name;
@@ -134,8 +125,8 @@ static cli_exit list(cli_run *run, const resource *kind)
 
 /* --- one --- */
 
-static bool item_path(cli_run *run, const resource *kind, cli_name *name, char path[512],
-                      cli_exit *ret_exit)
+bool cli_admin_path(cli_run *run, const cli_resource *kind, cli_name *name, char path[512],
+                    cli_exit *ret_exit)
 {
     if (!cli_name_split(run, kind->word, cli_args_at(&run->args, 0), name, ret_exit)) {
         return false;
@@ -145,7 +136,7 @@ static bool item_path(cli_run *run, const resource *kind, cli_name *name, char p
     return true;
 }
 
-static cli_exit write_one(cli_run *run, const resource *kind, json_t *body)
+cli_exit cli_admin_write(cli_run *run, const cli_resource *kind, json_t *body)
 {
     cli_out out;
     cli_out_begin(&out, run->out, cli_run_format(run, CLI_FORMAT_TABLE, CLI_FORMAT_JSON),
@@ -154,7 +145,7 @@ static cli_exit write_one(cli_run *run, const resource *kind, json_t *body)
     return cli_out_end(&out) ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
 }
 
-static cli_exit not_there(const cli_run *run, const resource *kind, const cli_name *name)
+cli_exit cli_admin_missing(const cli_run *run, const cli_resource *kind, const cli_name *name)
 {
     char next[64];
     (void)snprintf(next, sizeof next, "'felix %s ls' lists what there is", kind->word);
@@ -203,19 +194,19 @@ static void write_log(cli_run *run, const json_t *log)
     }
 }
 
-static cli_exit show(cli_run *run, const resource *kind)
+static cli_exit show(cli_run *run, const cli_resource *kind)
 {
     cli_exit code = CLI_EXIT_OK;
     cli_name name;
     char path[512];
     cli_rest_answer answer;
-    if (!item_path(run, kind, &name, path, &code)) {
+    if (!cli_admin_path(run, kind, &name, path, &code)) {
         return code;
     }
     cli_rest_call(run, "GET", path, NULL, &answer);
     if (answer.code == CLI_EXIT_OK) {
         json_t *log = json_incref(json_object_get(answer.body, "log"));
-        code = write_one(run, kind, answer.body);
+        code = cli_admin_write(run, kind, answer.body);
         if (cli_run_format(run, CLI_FORMAT_TABLE, CLI_FORMAT_JSON) == CLI_FORMAT_TABLE) {
             write_log(run, log);
         }
@@ -224,12 +215,12 @@ static cli_exit show(cli_run *run, const resource *kind)
     }
     json_decref(answer.body);
     return answer.code == CLI_EXIT_NOT_FOUND
-               ? not_there(run, kind, &name)
+               ? cli_admin_missing(run, kind, &name)
                : cli_rest_failed(run, &answer, "show %s '%s'", kind->word, name.name);
 }
 
 /* On a terminal, unless --yes: "yes" or "y" is a yes. */
-static bool is_sure(cli_run *run, const resource *kind, const cli_name *name)
+static bool is_sure(cli_run *run, const cli_resource *kind, const cli_name *name)
 {
     char answer[16];
     if (cli_args_has(&run->args, "yes") || !run->err_is_terminal || !run->out_is_terminal) {
@@ -241,13 +232,13 @@ static bool is_sure(cli_run *run, const resource *kind, const cli_name *name)
     return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
-static cli_exit delete_one(cli_run *run, const resource *kind)
+static cli_exit delete_one(cli_run *run, const cli_resource *kind)
 {
     cli_exit code = CLI_EXIT_OK;
     cli_name name;
     char path[512];
     cli_rest_answer answer;
-    if (!item_path(run, kind, &name, path, &code)) {
+    if (!cli_admin_path(run, kind, &name, path, &code)) {
         return code;
     }
     if (!is_sure(run, kind, &name)) {
@@ -260,176 +251,36 @@ static cli_exit delete_one(cli_run *run, const resource *kind)
         return CLI_EXIT_OK;
     }
     return answer.code == CLI_EXIT_NOT_FOUND
-               ? not_there(run, kind, &name)
+               ? cli_admin_missing(run, kind, &name)
                : cli_rest_failed(run, &answer, "remove %s '%s'", kind->word, name.name);
-}
-
-/* --- create --- */
-
-static cli_exit create(cli_run *run, const resource *kind, const cli_name *name, json_t *body)
-{
-    char path[512];
-    cli_rest_answer answer;
-    if (body == NULL) {
-        return cli_error(run, CLI_EXIT_FAILURE, NULL, "create %s '%s': out of memory", kind->word,
-                         name->name);
-    }
-    (void)snprintf(path, sizeof path, "/v1/tenants/%s/namespaces/%s/%s", name->tenant,
-                   name->namespace_, kind->collection);
-    cli_rest_call(run, "POST", path, body, &answer);
-    json_decref(body);
-    if (answer.code == CLI_EXIT_CONFLICT && cli_args_has(&run->args, "if-absent")) {
-        json_decref(answer.body);
-        return CLI_EXIT_OK;
-    }
-    if (answer.code != CLI_EXIT_OK) {
-        json_decref(answer.body);
-        return cli_rest_failed(run, &answer, "create %s '%s'", kind->word, name->name);
-    }
-    cli_say(run, "%s %s '%s'", answer.http_status == 201 ? "created" : "already there:", kind->word,
-            name->name);
-    if (cli_args_has(&run->args, "output")) {
-        return write_one(run, kind, answer.body);
-    }
-    json_decref(answer.body);
-    return CLI_EXIT_OK;
-}
-
-static json_t *bound_json(uint64_t value)
-{
-    return value == 0 ? json_null() : json_integer((json_int_t)value);
-}
-
-/* "leader" -> "Leader", as the API spells it. */
-static const char *consistency_word(const cli_run *run)
-{
-    return strcmp(cli_args_flag(&run->args, "consistency"), "quorum") == 0 ? "Quorum" : "Leader";
-}
-
-static void set_if_given(const cli_run *run, json_t *body, const char *flag, const char *member)
-{
-    if (body != NULL && cli_args_has(&run->args, flag)) {
-        (void)json_object_set_new(body, member, json_string(cli_args_flag(&run->args, flag)));
-    }
-}
-
-/* Adds what is promised of it to the body of a create; false: the flags are wrong, which was said. */
-static bool set_promise(const cli_run *run, json_t *body)
-{
-    uint64_t interval_us = 0;
-    if (cli_args_has(&run->args, "fsync-interval") &&
-        !cli_flag_duration_us(run, "fsync-interval", &interval_us)) {
-        return false;
-    }
-    if (interval_us % 1000 != 0) {
-        (void)cli_error(run, CLI_EXIT_USAGE, NULL,
-                        "--fsync-interval %s is finer than a millisecond",
-                        cli_args_flag(&run->args, "fsync-interval"));
-        return false;
-    }
-    set_if_given(run, body, "ack", "ack");
-    set_if_given(run, body, "fsync", "fsync");
-    if (body != NULL && cli_args_has(&run->args, "fsync-interval")) {
-        (void)json_object_set_new(body, "fsync_interval_ms",
-                                  json_integer((json_int_t)(interval_us / 1000)));
-    }
-    if (body != NULL && cli_args_has(&run->args, "durable")) {
-        (void)json_object_set_new(body, "durable", json_true());
-    }
-    return true;
-}
-
-cli_exit cli_cmd_stream_create(cli_run *run)
-{
-    cli_exit code = CLI_EXIT_USAGE;
-    cli_name name;
-    uint64_t shards = 0;
-    uint64_t replicas = 0;
-    uint64_t bytes = 0;
-    uint64_t records = 0;
-    uint64_t age_us = 0;
-    if (!cli_flag_u64(run, "shards", 1, 1024, &shards) ||
-        !cli_flag_u64(run, "replicas", 1, 255, &replicas) ||
-        !cli_flag_size(run, "retain-bytes", 0, INT64_MAX, &bytes) ||
-        !cli_flag_u64(run, "retain-records", 0, INT64_MAX, &records) ||
-        !cli_flag_duration_us(run, "retain-age", &age_us)) {
-        return CLI_EXIT_USAGE;
-    }
-    if (age_us % 1000000 != 0) {
-        return cli_error(run, CLI_EXIT_USAGE, NULL, "--retain-age %s is finer than a second",
-                         cli_args_flag(&run->args, "retain-age"));
-    }
-    if (!cli_name_split(run, "stream", cli_args_at(&run->args, 0), &name, &code)) {
-        return code;
-    }
-    json_t *body = json_pack("{s:s, s:s, s:I, s:I, s:{s:o, s:o}, s:s, s:s}", "stream", name.name,
-                             "kind", "Stream", "shards", (json_int_t)shards, "replication_factor",
-                             (json_int_t)replicas, "retention", "max_age_seconds",
-                             bound_json(age_us / 1000000), "max_size_bytes", bound_json(bytes),
-                             "consistency", consistency_word(run), "delivery", "AtLeastOnce");
-    if (!set_promise(run, body)) {
-        json_decref(body);
-        return CLI_EXIT_USAGE;
-    }
-    set_if_given(run, body, "slow", "slow_policy");
-    if (body != NULL && records > 0) {
-        (void)json_object_set_new(json_object_get(body, "retention"), "max_records",
-                                  json_integer((json_int_t)records));
-    }
-    return create(run, &streams, &name, body);
-}
-
-cli_exit cli_cmd_cache_create(cli_run *run)
-{
-    cli_exit code = CLI_EXIT_USAGE;
-    cli_name name;
-    uint64_t shards = 0;
-    uint64_t replicas = 0;
-    if (!cli_flag_u64(run, "shards", 1, 1024, &shards) ||
-        !cli_flag_u64(run, "replicas", 1, 255, &replicas)) {
-        return CLI_EXIT_USAGE;
-    }
-    if (!cli_name_split(run, "cache", cli_args_at(&run->args, 0), &name, &code)) {
-        return code;
-    }
-    const char *title = cli_args_flag(&run->args, "display-name");
-    json_t *body =
-        json_pack("{s:s, s:s, s:I, s:I, s:s}", "cache", name.name, "display_name",
-                  title != NULL ? title : name.name, "shards", (json_int_t)shards,
-                  "replication_factor", (json_int_t)replicas, "consistency", consistency_word(run));
-    if (!set_promise(run, body)) {
-        json_decref(body);
-        return CLI_EXIT_USAGE;
-    }
-    return create(run, &caches, &name, body);
 }
 
 cli_exit cli_cmd_stream_ls(cli_run *run)
 {
-    return list(run, &streams);
+    return list(run, &cli_streams);
 }
 
 cli_exit cli_cmd_stream_show(cli_run *run)
 {
-    return show(run, &streams);
+    return show(run, &cli_streams);
 }
 
 cli_exit cli_cmd_stream_rm(cli_run *run)
 {
-    return delete_one(run, &streams);
+    return delete_one(run, &cli_streams);
 }
 
 cli_exit cli_cmd_cache_ls(cli_run *run)
 {
-    return list(run, &caches);
+    return list(run, &cli_caches);
 }
 
 cli_exit cli_cmd_cache_show(cli_run *run)
 {
-    return show(run, &caches);
+    return show(run, &cli_caches);
 }
 
 cli_exit cli_cmd_cache_rm(cli_run *run)
 {
-    return delete_one(run, &caches);
+    return delete_one(run, &cli_caches);
 }

@@ -2,8 +2,8 @@
 /*
  * cmd_sub.c - felix sub and felix peek: records as they come, or what is there.
  *
- * A time as a start is read from the earliest record on and passed over up to that time: published
- * brokers and ours tell the time of every record when asked to.
+ * A time as a start is found by the broker. One that cannot is read from the earliest record on, and
+ * what is too early is passed over here.
  *
  * peek must know where to stop. A subscription to what comes next is made first and kept: the first
  * record it gets from a shard is the one that was not there yet, so peek reads up to that one. From
@@ -241,8 +241,10 @@ static void subscriber_options(const reading *job, flx_subscriber_options *optio
     options->shard = job->shard;
     options->from = job->from.kind == CLI_FROM_LATEST   ? FLX_FROM_LATEST
                     : job->from.kind == CLI_FROM_OFFSET ? FLX_FROM_OFFSET
+                    : job->from.kind == CLI_FROM_TIME   ? FLX_FROM_TIME
                                                         : FLX_FROM_EARLIEST;
     options->offset = job->from.offset;
+    options->time_us = job->from.time_us;
     options->timestamps = job->from.kind == CLI_FROM_TIME || job->format != CLI_FORMAT_RAW;
     options->not_found_ms = 1000;
 }

@@ -105,6 +105,17 @@ static const cli_flag stream_create_flags[] = {
     {NULL, NULL, NULL, NULL, 0},
 };
 
+static const cli_flag stream_edit_flags[] = {
+    {"retain-bytes", "SIZE", "delete the oldest records above this; 0: no bound", NULL, 0},
+    {"retain-age", "DURATION", "delete records older than this; 0: no bound", NULL, 0},
+    {"retain-records", "N", "delete the oldest records above this many; 0: no bound", NULL, 0},
+    PROMISE_FLAGS,
+    {"consistency", "leader|quorum", "when an acknowledged record is safe", NULL, 0},
+    {"slow", "lag|drop_new|drop_old|block", "what happens to subscribers that are too slow", NULL,
+     0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
 static const cli_flag rm_flags[] = {
     {"yes", NULL, "do not ask on a terminal", NULL, 'y'},
     {NULL, NULL, NULL, NULL, 0},
@@ -118,6 +129,13 @@ static const cli_flag cache_create_flags[] = {
     {"consistency", "leader|quorum", "when a write is safe", "leader", 0},
     {"display-name", "TEXT", "a name for people; the cache's own when not given", NULL, 0},
     {"if-absent", NULL, "an existing cache is fine, whatever it is like", NULL, 0},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+static const cli_flag cache_edit_flags[] = {
+    {"display-name", "TEXT", "a title for people", NULL, 0},
+    PROMISE_FLAGS,
+    {"consistency", "leader|quorum", "when an acknowledged value is safe", NULL, 0},
     {NULL, NULL, NULL, NULL, 0},
 };
 
@@ -259,6 +277,12 @@ const cli_command cli_commands[] = {
      "felix stream create clicks                 # in memory\n"
      "felix stream create orders --durable --shards 4 --retain-age 7d # on disk, a week",
      .run = cli_cmd_stream_create},
+    {"stream", "edit", "STREAM", stream_edit_flags, "change what a stream promises",
+     "What is not given stays as it is. A live stream follows from its next publish on; its name, "
+     "shards, replicas and whether it is durable are fixed when it is created.",
+     "felix stream edit orders --retain-age 30d  # keep a month instead\n"
+     "felix stream edit orders --ack written --fsync periodic --fsync-interval 50ms # faster acks",
+     .run = cli_cmd_stream_edit},
     {"stream", "rm", "STREAM", rm_flags, "remove a stream and its records", NULL,
      "felix stream rm clicks --yes               # without asking", .run = cli_cmd_stream_rm},
     {"cache", "get", "CACHE KEY", NULL, "print the value under a key",
@@ -313,6 +337,12 @@ const cli_command cli_commands[] = {
      "felix cache create hits --durable --ack written --fsync periodic --fsync-interval 1s # "
      "faster",
      .run = cli_cmd_cache_create},
+    {"cache", "edit", "CACHE", cache_edit_flags, "change what a cache promises",
+     "What is not given stays as it is. A live cache follows from its next request on; its name, "
+     "shards, replicas and whether it is durable are fixed when it is created.",
+     "felix cache edit sessions --display-name 'Who is here' # a title for people\n"
+     "felix cache edit settings --ack written     # answers that do not wait for the device",
+     .run = cli_cmd_cache_edit},
     {"cache", "rm", "CACHE", rm_flags, "remove a cache and its values", NULL,
      "felix cache rm sessions --yes              # without asking", .run = cli_cmd_cache_rm},
     {"log", "ls", "DIR", NULL, "list the logs in a data directory", NULL,

@@ -18,6 +18,7 @@ cli_exit cli_cmd_peek(cli_run *run);
 cli_exit cli_cmd_stream_ls(cli_run *run);
 cli_exit cli_cmd_stream_show(cli_run *run);
 cli_exit cli_cmd_stream_create(cli_run *run);
+cli_exit cli_cmd_stream_edit(cli_run *run);
 cli_exit cli_cmd_stream_rm(cli_run *run);
 
 cli_exit cli_cmd_cache_get(cli_run *run);
@@ -30,6 +31,7 @@ cli_exit cli_cmd_counter_get(cli_run *run);
 cli_exit cli_cmd_cache_ls(cli_run *run);
 cli_exit cli_cmd_cache_show(cli_run *run);
 cli_exit cli_cmd_cache_create(cli_run *run);
+cli_exit cli_cmd_cache_edit(cli_run *run);
 cli_exit cli_cmd_cache_rm(cli_run *run);
 
 cli_exit cli_cmd_log_ls(cli_run *run);

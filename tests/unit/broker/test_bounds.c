@@ -4,6 +4,8 @@
  * say nothing, or say it in 1,024 streams. Memory and the work for them stay bounded, others are
  * served, and what is answered is answered in order (README.md, rules 6 to 10 and 13).
  */
+#include "broker/cache_state_int.h"
+#include "broker/streams_int.h"
 #include "broker/worker_int.h"
 #include "broker_harness.h"
 #include "common/alloc.h"

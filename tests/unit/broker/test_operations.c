@@ -3,10 +3,13 @@
  * Operation frames (docs/spec/extensions.md 1): who may send them, what each is answered, how many
  * may be under way, and that it is all the same when other workers own the keys.
  */
+#include "broker/lane_int.h"
 #include "broker/worker_int.h"
 #include "broker_harness.h"
 #include "common/alloc.h"
 #include "unit.h"
+#include "wire/flags.h"
+#include "wire/message.h"
 #include "wire/operation.h"
 
 #include <stdio.h>

@@ -129,6 +129,59 @@ static void lagged_and_moved(void **state)
     check_start(&resume, FLX_START_OFFSET, 12);
 }
 
+static void a_time_is_found(void **state)
+{
+    (void)state;
+    flx_resume resume;
+    const uint64_t found = 30;
+    flx_resume_init(&resume, FLX_FROM_TIME, 0);
+    assert_true(flx_resume_wants_offset(&resume));
+    flx_resume_found(&resume, &found);
+    assert_false(flx_resume_wants_offset(&resume));
+    check_start(&resume, FLX_START_OFFSET, 30);
+}
+
+/* Nothing that late is there: what comes between the answer and the subscription is not lost. */
+static void a_time_after_everything(void **state)
+{
+    (void)state;
+    static const struct {
+        bool came_meanwhile;
+        uint64_t found, start;
+    } rows[] = {{false, 0, 40}, {true, 38, 38}, {true, 41, 41}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        flx_resume resume;
+        const uint64_t tail = 40;
+        flx_resume_init(&resume, FLX_FROM_TIME, 0);
+        flx_resume_found(&resume, NULL);
+        assert_false(flx_resume_wants_offset(&resume));
+        check_start(&resume, FLX_START_LATEST, 0);
+        flx_resume_lost(&resume); /* before it was answered */
+        check_start(&resume, FLX_START_LATEST, 0);
+        check_gap(flx_resume_subscribed(&resume, &tail), FLX_GAP_NONE, 0, 0);
+        assert_true(flx_resume_wants_offset(&resume));
+        flx_resume_found(&resume, rows[i].came_meanwhile ? &rows[i].found : NULL);
+        assert_false(flx_resume_wants_offset(&resume));
+        check_start(&resume, FLX_START_OFFSET, rows[i].start);
+        check_gap(flx_resume_subscribed(&resume, &rows[i].start), FLX_GAP_NONE, 0, 0);
+        assert_false(flx_resume_wants_offset(&resume));
+    }
+}
+
+static void a_time_nobody_can_find(void **state)
+{
+    (void)state;
+    flx_resume resume;
+    flx_resume_init(&resume, FLX_FROM_TIME, 0);
+    flx_resume_cannot_find(&resume);
+    check_start(&resume, FLX_START_EARLIEST, 0);
+    /* Nor can anybody who does not say where a subscription starts. */
+    flx_resume_init(&resume, FLX_FROM_TIME, 0);
+    flx_resume_found(&resume, NULL);
+    check_gap(flx_resume_subscribed(&resume, NULL), FLX_GAP_NONE, 0, 0);
+    assert_false(flx_resume_wants_offset(&resume));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +192,9 @@ int main(void)
         cmocka_unit_test(nothing_known_is_an_unknown_gap),
         cmocka_unit_test(cursor_errors),
         cmocka_unit_test(lagged_and_moved),
+        cmocka_unit_test(a_time_is_found),
+        cmocka_unit_test(a_time_after_everything),
+        cmocka_unit_test(a_time_nobody_can_find),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

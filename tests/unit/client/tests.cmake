@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests that talk over QUIC have a broker in their own process.
+file(GLOB mock_broker CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/support/mock_broker*.c")
 file(GLOB client_tests CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/unit/client/test_*.c")
 foreach(file ${client_tests})
     get_filename_component(base ${file} NAME_WE)
     string(REPLACE "test_" "unit_client_" target ${base})
-    target_sources(${target} PRIVATE "${PROJECT_SOURCE_DIR}/tests/support/mock_broker.c")
+    target_sources(${target} PRIVATE ${mock_broker})
     set_property(TEST ${target} APPEND PROPERTY LABELS threads)
 endforeach()
 

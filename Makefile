@@ -11,6 +11,7 @@ CI_FLAGS := $(if $(CI),-DFLX_WERROR=ON)
 DESTDIR ?=
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 10
+ROUNDS ?= 3000
 UP_FLAGS ?=
 BENCH_FLAGS ?=
 
@@ -18,7 +19,7 @@ BENCH_FLAGS ?=
 	clean
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: build tsan fuzz cover demo bench bench-plot docs install clean"
+	@echo "also: build tsan fuzz cover demo soak bench bench-plot docs install clean"
 
 setup:
 	@tools/setup
@@ -62,12 +63,9 @@ cover: setup
 demo: build
 	@tools/demo build/release/bin
 
-# kill -9 by the thousand: FELIX_KILL_ROUNDS=10000 for longer.
+# kill -9 by the thousand; tests/crash/README.md. SEED=... repeats the choices of an earlier run.
 soak: build
-	@FELIX_KILL_ROUNDS=$${FELIX_KILL_ROUNDS:-2000} FELIX_BIN_DIR=build/release/bin PYTHONPATH=tests/support \
-		python3 tests/integration/test_durable.py
-	@FELIX_CACHE_KILL_ROUNDS=$${FELIX_CACHE_KILL_ROUNDS:-200} FELIX_BIN_DIR=build/release/bin \
-		PYTHONPATH=tests/support python3 tests/integration/test_durable_cache.py
+	@build/release/bin/felix-crash --bin build/release/bin --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 bench: build
 	@bench/run $(BENCH_FLAGS) build/release/bin $(BENCH)

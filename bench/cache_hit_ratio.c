@@ -15,6 +15,7 @@
  */
 #include "broker/cache.h"
 #include "common/clock.h"
+#include "common/xorshift.h"
 
 #include <malloc.h>
 #include <math.h>
@@ -30,12 +31,9 @@
 
 static uint64_t random_state = 88172645463325252U;
 
-static uint64_t random_next(void) /* xorshift64: the trace is the same in every run */
+static uint64_t random_next(void) /* the trace is the same in every run */
 {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
+    return flx_xorshift(&random_state);
 }
 
 static void *must(void *memory)

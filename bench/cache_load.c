@@ -11,6 +11,7 @@
  * keys that nobody put, and a hit does. The keys are put before the warm-up, unless they are there (--filled);
  * with --op fill, putting each of them once, one after the other, is what is measured.
  */
+#include "common/xorshift.h"
 #include "load.h"
 
 #include <semaphore.h>
@@ -51,10 +52,7 @@ static void ask(slot *s)
 {
     asker *a = s->a;
     flx_error error = {0};
-    a->random ^= a->random << 13;
-    a->random ^= a->random >> 7;
-    a->random ^= a->random << 17;
-    const uint64_t number = (a->in_order ? a->next++ : a->random) % a->keys;
+    const uint64_t number = (a->in_order ? a->next++ : flx_xorshift(&a->random)) % a->keys;
     (void)snprintf(s->key, sizeof s->key, "%s-%012llu", a->miss ? "non" : "key",
                    (unsigned long long)(number % KEY_NUMBERS));
     const flx_slice key = {(const uint8_t *)s->key, KEY_BYTES};

@@ -14,6 +14,7 @@
 #include "broker/cache.h"
 #include "common/clock.h"
 #include "common/loop.h"
+#include "common/xorshift.h"
 #include "storage/journal.h"
 #include "wire/records.h"
 
@@ -54,10 +55,7 @@ static uint64_t random_state = 88172645463325252u;
 
 static uint64_t draw(uint64_t below)
 {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % below;
+    return flx_xorshift(&random_state) % below;
 }
 
 static flx_slice key_of(uint64_t number, char to[KEY_BYTES + 1])

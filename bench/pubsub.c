@@ -7,13 +7,15 @@
  *                        [--window BYTES] [--progress FILE] [--acks batch|none]
  *                        [--publishers 4 --publisher 0]
  *     bench_pubsub acked --stream S --size 256 --inflight 64 --count N --warm-up W
+ *     bench_pubsub replay --stream S --subs 10 --conns 10 --count N
  *     bench_pubsub stall --stream S
  *
  * Publishers and subscribers are processes of their own. `sub` checks the sequence of every
  * subscriber and ends when the last has the last message: that moment is the end of the run. `pub`
  * keeps at most --window bytes of payload ahead of the slowest subscriber, so that what is measured
  * is relaying and not dropping; with --publishers it is one of several. `acked` sends every message as a frame of its own and the next when
- * one is acknowledged. `stall` subscribes and never reads.
+ * one is acknowledged. `replay` asks for the N messages that a stream already has, from the earliest
+ * on; it begins when the driver says so and ends as `sub` does. `stall` subscribes and never reads.
  */
 #include "load.h"
 #include "pace.h"
@@ -41,11 +43,12 @@ static void on_message(void *arg, const flx_message *message)
                   message->has_offset ? message->offset : UINT64_MAX);
 }
 
-static void subscribe(subscription *subs, flx_client **clients)
+static void subscribe(subscription *subs, flx_client **clients, flx_from from)
 {
     flx_error error = {0};
     for (uint64_t i = 0; i < receivers.count; i++) {
         flx_subscriber_options options = FLX_SUBSCRIBER_OPTIONS_INIT;
+        options.from = from;
         options.message_fn = on_message;
         options.arg = &subs[i];
         subs[i].receiver = &receivers.all[i];
@@ -61,34 +64,71 @@ static void subscribe(subscription *subs, flx_client **clients)
     }
 }
 
-static void sub(void)
+/* What `sub` and `replay` share: receivers, and clients that carry them. */
+typedef struct reading {
+    subscription *subs;
+    flx_client **clients;
+    uint64_t client_count;
+} reading;
+
+static reading reading_open(void)
 {
     const uint64_t conns = load_number("--conns", load_number("--subs", 1));
     const uint64_t client_count = (conns + LOAD_CONNECTIONS_MAX - 1) / LOAD_CONNECTIONS_MAX;
     load_receivers_init(&receivers, client_count); /* a client is a loop thread */
-    subscription *subs = calloc(receivers.count, sizeof *subs);
-    flx_client **clients = calloc(client_count, sizeof(flx_client *));
-    LOAD_CHECK(subs != NULL && clients != NULL);
+    const reading r = {calloc(receivers.count, sizeof(subscription)),
+                       calloc(client_count, sizeof(flx_client *)), client_count};
+    LOAD_CHECK(r.subs != NULL && r.clients != NULL);
     for (uint64_t i = 0; i < client_count; i++) {
-        clients[i] = load_connect((uint32_t)((conns + client_count - 1) / client_count), 0);
+        r.clients[i] = load_connect((uint32_t)((conns + client_count - 1) / client_count), 0);
     }
-    subscribe(subs, clients);
+    return r;
+}
+
+static void reading_close(reading *r)
+{
+    (void)load_await_line();
+    for (uint64_t i = 0; i < r->client_count; i++) {
+        r->clients[i] = flx_client_free(r->clients[i]);
+    }
+    for (uint64_t i = 0; i < receivers.count; i++) {
+        flx_subscriber_free(r->subs[i].subscriber);
+    }
+    free(r->clients);
+    free(r->subs);
+    load_receivers_done(&receivers);
+}
+
+static void sub(void)
+{
+    reading r = reading_open();
+    LOAD_CHECK(receivers.warm > 0);
+    subscribe(r.subs, r.clients, FLX_FROM_LATEST);
     load_say("{\"event\":\"ready\"}");
     (void)load_receivers_wait(&receivers, &receivers.warm_ones);
     const double cpu_s = load_cpu_s();
     load_say("{\"event\":\"warm\"}");
     (void)load_receivers_wait(&receivers, &receivers.whole_ones);
     load_receivers_report(&receivers, load_cpu_s() - cpu_s);
-    (void)load_await_line();
-    for (uint64_t i = 0; i < client_count; i++) {
-        clients[i] = flx_client_free(clients[i]);
+    reading_close(&r);
+}
+
+/* --- replay --- */
+
+static void replay(void)
+{
+    reading r = reading_open();
+    load_say("{\"event\":\"warm\"}");
+    if (!load_await_line()) {
+        return;
     }
-    for (uint64_t i = 0; i < receivers.count; i++) {
-        flx_subscriber_free(subs[i].subscriber);
-    }
-    free(clients);
-    free(subs);
-    load_receivers_done(&receivers);
+    const double cpu_s = load_cpu_s();
+    load_say("{\"event\":\"began\",\"start_ns\":%llu}",
+             (unsigned long long)flx_clock_monotonic_ns());
+    subscribe(r.subs, r.clients, FLX_FROM_EARLIEST);
+    (void)load_receivers_wait(&receivers, &receivers.whole_ones);
+    load_receivers_report(&receivers, load_cpu_s() - cpu_s);
+    reading_close(&r);
 }
 
 /* --- pub --- */
@@ -287,7 +327,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(void);
-    } roles[] = {{"pub", pub}, {"sub", sub}, {"acked", acked}, {"stall", stall}};
+    } roles[] = {
+        {"pub", pub}, {"sub", sub}, {"acked", acked}, {"replay", replay}, {"stall", stall}};
     load_init(argc, argv);
     for (size_t i = 0; argc > 1 && i < sizeof roles / sizeof roles[0]; i++) {
         if (strcmp(argv[1], roles[i].name) == 0) {
@@ -295,5 +336,5 @@ int main(int argc, char **argv)
             return EXIT_SUCCESS;
         }
     }
-    load_die("the first word is pub, sub, acked or stall");
+    load_die("the first word is pub, sub, acked, replay or stall");
 }

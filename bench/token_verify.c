@@ -9,6 +9,7 @@
 #include "authz/token.h"
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/slice.h"
 #include "crypto/jwks.h"
 
 #include <stdio.h>
@@ -35,11 +36,6 @@ static void must(flx_status status, const flx_error *error)
     }
 }
 
-static flx_slice text(const char *t)
-{
-    return (flx_slice){(const uint8_t *)t, strlen(t)};
-}
-
 static void set_up(bench *b, const char *const *perms, size_t count)
 {
     flx_error error = {0};
@@ -51,13 +47,17 @@ static void set_up(bench *b, const char *const *perms, size_t count)
     must(flx_signing_key_generate(&b->key, &error), &error);
     flx_public_key *const keys[] = {flx_signing_key_public(b->key)};
     must(flx_jwks_encode(keys, 1, &json, &error), &error);
-    must(flx_keyset_parse_jwks(NULL, text(json), &b->keyset, &error), &error);
+    must(flx_keyset_parse_jwks(NULL, flx_slice_of(json), &b->keyset, &error), &error);
     must(flx_verifier_new(&options, b->keyset, &b->verifier, &error), &error);
     must(flx_issuer_mint(b->key, &claims, NOW_S, &b->token, &error), &error);
-    must(flx_verifier_check(b->verifier, flx_secret_slice(&b->token), text("t1"), NOW_S * 1000000,
-                            &b->grants, &error),
+    must(flx_verifier_check(b->verifier, flx_secret_slice(&b->token), flx_slice_of("t1"),
+                            NOW_S * 1000000, &b->grants, &error),
          &error);
-    b->asked = (flx_object){FLX_OBJECT_STREAM, text("t1"), text("payments"), text("orders"), {0}};
+    b->asked = (flx_object){FLX_OBJECT_STREAM,
+                            flx_slice_of("t1"),
+                            flx_slice_of("payments"),
+                            flx_slice_of("orders"),
+                            {0}};
     flx_free(json);
 }
 
@@ -74,8 +74,8 @@ static void check_remembered(bench *b)
 {
     flx_error error = {0};
     flx_grants *grants = NULL;
-    must(flx_verifier_check(b->verifier, flx_secret_slice(&b->token), text("t1"), NOW_S * 1000000,
-                            &grants, &error),
+    must(flx_verifier_check(b->verifier, flx_secret_slice(&b->token), flx_slice_of("t1"),
+                            NOW_S * 1000000, &grants, &error),
          &error);
     (void)flx_grants_unref(grants);
 }

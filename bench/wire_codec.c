@@ -8,6 +8,7 @@
  * broker under 4 us, of which the codec (decode + encode) may be a tenth.
  */
 #include "common/clock.h"
+#include "common/slice.h"
 #include "wire/ack.h"
 #include "wire/event.h"
 #include "wire/frame.h"
@@ -32,11 +33,6 @@ typedef struct subject {
 } subject;
 
 static volatile uint64_t sink; /* keeps results alive */
-
-static flx_slice text(const char *chars)
-{
-    return (flx_slice){(const uint8_t *)chars, strlen(chars)};
-}
 
 static void decode_json(subject *s)
 {
@@ -128,14 +124,14 @@ static void run_sizes(size_t payload_len)
         bytes[i] = (uint8_t)(i * 31);
     }
     const flx_slice payload = {bytes, payload_len};
-    const flx_slice tenant_id = text("t1");
-    const flx_slice namespace_ = text("default");
-    const flx_slice key = text("customer-000042");
+    const flx_slice tenant_id = flx_slice_of("t1");
+    const flx_slice namespace_ = flx_slice_of("default");
+    const flx_slice key = flx_slice_of("customer-000042");
 
     flx_msg msg = {.type = FLX_MSG_CACHE_GET};
     msg.cache_get = (struct flx_msg_cache_get){.tenant_id = tenant_id,
                                                .namespace_ = namespace_,
-                                               .cache = text("primary"),
+                                               .cache = flx_slice_of("primary"),
                                                .key = key,
                                                .has_request_id = true,
                                                .request_id = 12345};
@@ -143,7 +139,7 @@ static void run_sizes(size_t payload_len)
     msg.type = FLX_MSG_CACHE_PUT;
     msg.cache_put = (struct flx_msg_cache_put){.tenant_id = tenant_id,
                                                .namespace_ = namespace_,
-                                               .cache = text("primary"),
+                                               .cache = flx_slice_of("primary"),
                                                .key = key,
                                                .value = payload,
                                                .has_request_id = true,
@@ -152,7 +148,7 @@ static void run_sizes(size_t payload_len)
     msg.type = FLX_MSG_CACHE_VALUE;
     msg.cache_value = (struct flx_msg_cache_value){.tenant_id = tenant_id,
                                                    .namespace_ = namespace_,
-                                                   .cache = text("primary"),
+                                                   .cache = flx_slice_of("primary"),
                                                    .key = key,
                                                    .has_value = true,
                                                    .value = payload,
@@ -162,7 +158,7 @@ static void run_sizes(size_t payload_len)
     msg.type = FLX_MSG_PUBLISH;
     msg.publish = (struct flx_msg_publish){.tenant_id = tenant_id,
                                            .namespace_ = namespace_,
-                                           .stream = text("orders"),
+                                           .stream = flx_slice_of("orders"),
                                            .payload = payload,
                                            .has_request_id = true,
                                            .request_id = 12345,
@@ -177,7 +173,7 @@ static void run_sizes(size_t payload_len)
                                  .key = key,
                                  .tenant_id = tenant_id,
                                  .namespace_ = namespace_,
-                                 .stream = text("orders"),
+                                 .stream = flx_slice_of("orders"),
                                  .count = 1};
     uint8_t *end = flx_records_put(flx_publish_head_encode(&publish, s->frame), payload);
     s->len = (size_t)(end - s->frame);

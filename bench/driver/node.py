@@ -133,6 +133,16 @@ class Node(Server):
     def cache(self, *words):
         return self.load("cache_load", *words)
 
+    def figures(self, *names):
+        """Values of /metrics by name, of all workers together."""
+        said = (self.folder / "log").read_text()
+        address = re.search(r"health +(http://\S+)/ready", said).group(1)
+        with urllib.request.urlopen(address + "/metrics", timeout=WAIT_S) as answer:
+            text = answer.read().decode()
+        return {name: sum(float(value) for value in
+                          re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
+                for name in names}
+
     def cpu_s(self):
         return cpu_s(self.process.pid)
 

@@ -243,6 +243,51 @@ def p6_cache(outstanding):
                "created --durable")
 
 
+def p7(size, subs, megabytes):
+    """History of a durable stream, from the page cache: it was written just before."""
+    count = int(megabytes * work.MB / size / subs)
+    name = f"P7/{text_size(size).replace(' ', '')}{f'-x{subs}' if subs > 1 else ''}"
+    per_gb = 0.83 if size == 1024 else None
+    measures = [Measure("cpu_per_gb", "CPU-s/GB", per_gb,
+                        lambda r: r.get("F/transport.send")), Measure("mb_s", "MB/s"),
+                Measure("rate", "/s"), Measure("broker_cpu", "cores"),
+                Measure("sub_cpu_us", "us"), Measure("reads", "blocks"),
+                Measure("served_per_read", "x")]
+    if size < 1024:
+        measures.insert(0, Measure("cpu_per_million", "CPU-s/M"))
+    readers = "one reader" if subs == 1 else f"{subs} readers at once"
+    return Row(name, f"replay of a durable stream, {text_size(size)}, {readers}",
+               ("--max-connections-per-ip", "0"),
+               lambda b: work.Replay(size, subs, scaled(b, count)).run(b.node), measures,
+               f"bench_pubsub replay --subs {subs}, of what bench_pubsub pub --size {size} --batch "
+               f"{work.default_batch(size)} wrote to a stream created --durable")
+
+
+def beside_replay(bench):
+    """The same latency twice: without and with a reader of another stream's history beside it."""
+    alone = latency(bench, count=10000)
+    figures = work.replay_beside(bench.node, scaled(bench, 10000), 3000 * bench.scale)
+    figures.update(p99_ratio=figures["p99"] / alone["p99"], p50_without=alone["p50"],
+                   p99_without=alone["p99"])
+    return figures
+
+
+P7_LIVE = Row("P7/live", "256 B, one in flight, beside a reader of another stream's history", (),
+              beside_replay,
+              [Measure("p99_ratio", "x without"), Measure("p50", "us"),
+               Measure("p50_without", "us"), Measure("p99", "us"), Measure("p99_without", "us")],
+              "bench_latency --size 256 --subs 1, beside bench_pubsub replay --subs 1", warm=True)
+
+
+def p7_pages(records):
+    return Row(f"P7/stream-read-{records}", f"stream_read of a durable stream, 1 KiB, {records} records "
+               "an answer (JSON)", (),
+               lambda b: work.stream_read(b.node, scaled(b, 200000), 1024, records),
+               [Measure("cpu_per_million", "CPU-s/M"), Measure("rate", "/s"),
+                Measure("client_cpu_us", "us")],
+               f"bench_stream_read --records {records}")
+
+
 def cache(bench, op, outstanding, conns, count, size, form):
     return work.cache(bench.node, op, scaled(bench, count), outstanding, conns, size, *form)
 
@@ -436,6 +481,8 @@ GOAL_ROWS = [
     p3(100), p3(1024), p3(4096), p3(16384), P5,
     p6(256, 1), p6(256, 64), p6(256, 1000), p6(4096, 1), p6(4096, 64), p6(4096, 1000),
     p6_cache(1), p6_cache(64),
+    p7(1024, 1, 800), p7(1024, 10, 4000), p7(100, 1, 400), p7(16384, 1, 800), P7_LIVE,
+    p7_pages(100), p7_pages(1000),
     p8("get", 1, 1, 5000), p8("get", 16, 1, 30000), p8("get", 256, 8, 60000),
     p8("put", 1, 1, 5000), p8("put", 16, 1, 30000), p8("put", 256, 8, 60000),
     p8("miss", 256, 8, 60000),

@@ -127,6 +127,92 @@ class Relay:
         return figures
 
 
+FETCHED = "felix_log_block_fetches_total"
+SERVED = "felix_log_blocks_read_total"
+
+
+class Replay:
+    """`subs` readers, a connection each, of the `count` messages that a stream has, from the earliest."""
+
+    def __init__(self, size, subs, count):
+        self.size = size
+        self.subs = subs
+        self.count = count
+
+    def fill(self, system, *words):
+        """A durable stream with the messages in it; its name."""
+        stream = system.fresh("stream", "--durable", *words)
+        with system.pubsub("pub", "--stream", stream, "--size", self.size, "--batch",
+                           default_batch(self.size), "--warm-up", self.count,
+                           "--count", 0) as pub:
+            pub.expect("warm")
+        return stream
+
+    def load(self, system, stream):
+        """The readers, connected, that wait for their go."""
+        return system.pubsub("replay", "--stream", stream, "--subs", self.subs, "--conns", self.subs,
+                             "--count", self.count, "--warm-up", 0)
+
+    def run(self, system):
+        stream = self.fill(system)
+        with self.load(system, stream) as readers:
+            readers.expect("warm")
+            blocks = system.figures(FETCHED, SERVED)
+            meter = system.meter()
+            readers.go()
+            start_ns = readers.expect("began")["start_ns"]
+            received = readers.expect("result")
+            used = meter.stop(self.count * self.subs)
+            blocks = {name: value - blocks[name]
+                      for name, value in system.figures(FETCHED, SERVED).items()}
+        return self.figures(used, received, start_ns, blocks)
+
+    def figures(self, used, received, start_ns, blocks):
+        deliveries = self.count * self.subs
+        seconds = seconds_between(start_ns, received["end_ns"])
+        figures = per_unit(used, deliveries)
+        figures.update(
+            lost=received["lost"] + received["wrong"] + received["gaps"],
+            rate=deliveries / seconds, mb_s=deliveries * self.size / seconds / MB,
+            cpu_per_gb=used["cpu_s"] / (deliveries * self.size / 1e9),
+            cpu_per_million=figures["cpu_us"], broker_cpu=used["cpu_s"] / seconds,
+            sub_cpu_us=received["cpu_s"] * 1e6 / deliveries,
+            reads=blocks[FETCHED], served_per_read=blocks[SERVED] / max(1, blocks[FETCHED]))
+        return figures
+
+
+def replay_beside(system, latency_count, megabytes):
+    """latency() of a stream in memory while one reader has the history of another, a durable one."""
+    history = Replay(1024, 1, int(megabytes * MB / 1024))
+    stream = history.fill(system)
+    with history.load(system, stream) as reader, \
+         system.latency("--stream", system.fresh(), "--size", 256, "--count",
+                        latency_count) as players:
+        reader.expect("warm")
+        players.expect("warm")
+        reader.go()
+        reader.expect("began")
+        players.go()
+        played = players.expect("result")
+        received = reader.expect("result")
+    figures = percentiles(played)
+    figures["lost"] = (played["wrong"] + received["lost"] + received["wrong"] + received["gaps"])
+    return figures
+
+
+def stream_read(system, count, size, records):
+    """History asked for a page at a time."""
+    stream = Replay(size, 1, count).fill(system)
+    result, used = measured(system, system.load("stream_read", "--stream", stream, "--count", count,
+                                                "--records", records))
+    figures = per_unit(used, result["count"])
+    seconds = seconds_between(result["start_ns"], result["end_ns"])
+    figures.update(lost=result["wrong"], rate=result["count"] / seconds,
+                   cpu_per_million=figures["cpu_us"],
+                   client_cpu_us=result["cpu_s"] * 1e6 / result["count"])
+    return figures
+
+
 def requests(system, load, wrong, *seconds):
     """What acked() and cache() share: requests answered one by one."""
     result, used = measured(system, load, *seconds)

@@ -9,7 +9,7 @@ void load_receivers_init(load_receivers *r, uint64_t threads)
     r->threads = threads;
     r->warm = load_number("--warm-up", 1000);
     r->whole = r->warm + load_number("--count", 100000);
-    LOAD_CHECK(r->count > 0 && threads > 0 && r->warm > 0);
+    LOAD_CHECK(r->count > 0 && threads > 0 && r->whole > 0);
     LOAD_CHECK(r->publishers > 0 && r->publishers <= LOAD_PUBLISHERS_MAX);
     r->all = calloc(r->count, sizeof *r->all);
     r->latencies = calloc(threads, sizeof *r->latencies);

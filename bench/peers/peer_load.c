@@ -12,6 +12,7 @@
  * bench_cache_load, so that the driver measures all in one way. One thread a process: whatever it
  * costs leaves the server the more of the machine. bench/peers/README.md says what is comparable.
  */
+#include "common/xorshift.h"
 #include "pace.h"
 #include "protocol.h"
 #include "receive.h"
@@ -325,11 +326,8 @@ static void ask(asker *a, uint64_t index, uint64_t count)
 {
     const uint64_t now_ns = flx_clock_monotonic_ns();
     for (uint64_t i = 0; i < count; i++) {
-        a->random ^= a->random << 13;
-        a->random ^= a->random >> 7;
-        a->random ^= a->random << 17;
         a->sent_ns[index][a->sent[index]++ % a->ring] = now_ns;
-        write_request(a, index, a->random % a->keys);
+        write_request(a, index, flx_xorshift(&a->random) % a->keys);
     }
     if (count > 0) {
         peer_link_flush(&a->set.all[index]);

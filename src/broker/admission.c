@@ -14,6 +14,7 @@
 #include "broker/worker_int.h"
 #include "common/alloc.h"
 #include "common/assert.h"
+#include "common/slice.h"
 
 #include <string.h>
 
@@ -36,8 +37,7 @@ static flx_bucket *bucket_get(flx_worker *worker, flx_identity *identity)
     }
     for (uint32_t i = 0; i < worker->bucket_count; i++) {
         flx_bucket *bucket = &worker->buckets[i];
-        if (strlen(bucket->tenant) == tenant.len &&
-            memcmp(bucket->tenant, tenant.ptr, tenant.len) == 0) {
+        if (flx_slice_is(tenant, bucket->tenant)) {
             identity->bucket = i + 1;
             return bucket;
         }

@@ -25,6 +25,7 @@
 #include "broker/streams_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
+#include "common/slice.h"
 
 #include <string.h>
 
@@ -79,11 +80,6 @@ static uint64_t changes_kept_end(void *arg)
 
 /* ---- shards ---- */
 
-static flx_slice text_slice(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
-
 /* Whether the cache is (still, or already) there: a request of a worker that has not heard of a
  * deletion must not bring the cache back. */
 static bool cache_is_there(const flx_worker *worker, const flx_cache_request *request)
@@ -94,8 +90,9 @@ static bool cache_is_there(const flx_worker *worker, const flx_cache_request *re
         flx_catalog_version(request->catalog) > flx_catalog_version(catalog)) {
         return true;
     }
-    const flx_cache_info *here = flx_catalog_cache(
-        catalog, text_slice(info->tenant), text_slice(info->namespace_), text_slice(info->name));
+    const flx_cache_info *here =
+        flx_catalog_cache(catalog, flx_slice_of(info->tenant), flx_slice_of(info->namespace_),
+                          flx_slice_of(info->name));
     return here != NULL && here->id == info->id;
 }
 

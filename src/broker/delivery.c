@@ -24,6 +24,7 @@
 #include "common/assert.h"
 #include "common/inline.h"
 #include "common/list.h"
+#include "common/slice.h"
 #include "wire/message.h"
 
 #include <string.h>
@@ -179,9 +180,9 @@ FLX_HOT bool settle_position(flx_worker *worker, flx_sub *sub, outflow *out)
 static void form_names(flx_worker *worker, flx_sub *sub)
 {
     const flx_stream_info *info = flx_slot_get(worker, sub->view->id)->info;
-    sub->form.tenant = (flx_slice){(const uint8_t *)info->tenant, strlen(info->tenant)};
-    sub->form.namespace_ = (flx_slice){(const uint8_t *)info->namespace_, strlen(info->namespace_)};
-    sub->form.stream = (flx_slice){(const uint8_t *)info->name, strlen(info->name)};
+    sub->form.tenant = flx_slice_of(info->tenant);
+    sub->form.namespace_ = flx_slice_of(info->namespace_);
+    sub->form.stream = flx_slice_of(info->name);
 }
 
 static void variant_drop(flx_variants *variants, flx_variant *variant)

@@ -28,6 +28,7 @@
 #include "common/assert.h"
 #include "common/error.h"
 #include "common/list.h"
+#include "common/slice.h"
 #include "common/wheel.h"
 #include "storage/crc.h"
 
@@ -40,6 +41,7 @@
 #define MS_NS               UINT64_C(1000000)
 #define SEGMENT_BYTES_MIN   (UINT64_C(1) << 20)
 #define WHEEL_STEPS         4096
+#define READ_NOW_BYTES      (UINT64_C(1) << 20) /* a tick: some 150 us */
 #define FULL_GRACE_NS       (2000 * MS_NS) /* a full disk may be cleared before publishers are told */
 
 void flx_durable_tell(const flx_durable *durable, flx_log_news_kind kind, const flx_error *error)
@@ -214,8 +216,7 @@ static void name_log(flx_durable *durable, const flx_slot *slot, uint32_t shard)
     readable[len] = '\0';
     (void)snprintf(durable->label, sizeof durable->label, "%s%s/%s/%s/%u",
                    cache != NULL ? "cache:" : "", tenant, namespace_, name, (unsigned)shard);
-    const uint32_t hash =
-        flx_crc32c((flx_slice){(const uint8_t *)durable->label, strlen(durable->label)});
+    const uint32_t hash = flx_crc32c(flx_slice_of(durable->label));
     (void)snprintf(durable->name, sizeof durable->name, "%s-%s%u-%u-%08x", readable,
                    cache != NULL ? "c" : "", id, (unsigned)shard, hash);
 }
@@ -616,6 +617,16 @@ static void finish_ready(flx_worker *worker)
     }
 }
 
+/* A new turn of reading begins; what the last one did is counted. */
+static void turn_reads(flx_worker *worker)
+{
+    flx_read_cache_stats reads;
+    flx_read_cache_begin_turn(worker->read_cache, READ_NOW_BYTES);
+    flx_read_cache_get_stats(worker->read_cache, &reads);
+    flx_stat_set(&worker->stats.log_block_fetches, reads.misses);
+    flx_stat_set(&worker->stats.log_read_cache, reads.bytes);
+}
+
 void flx_durables_moved(flx_worker *worker)
 {
     if (worker->logs == NULL) {
@@ -635,6 +646,7 @@ void flx_durables_moved(flx_worker *worker)
         look(FLX_LIST_OWNER(node, flx_durable, moved));
     }
     finish_ready(worker);
+    turn_reads(worker);
 }
 
 static void write_log(flx_durable *durable)

@@ -18,6 +18,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/list.h"
+#include "common/slice.h"
 #include "wire/flags.h"
 #include "wire/frame.h"
 #include "wire/message.h"
@@ -252,7 +253,7 @@ void flx_lane_error_detail(flx_lane *lane, flx_code code, const char *message, c
 {
     flx_stat_add(&lane->peer->worker->stats.errors[code], 1);
     flx_msg msg = {.type = FLX_MSG_ERROR};
-    msg.error.message = (flx_slice){(const uint8_t *)message, strlen(message)};
+    msg.error.message = flx_slice_of(message);
     if ((lane->features & FLX_FEATURE_ERROR_CODES) != 0) {
         msg.error.has_code = true;
         msg.error.code = flx_code_slice((uint16_t)code);
@@ -261,7 +262,7 @@ void flx_lane_error_detail(flx_lane *lane, flx_code code, const char *message, c
         if (reason != NULL) {
             msg.error.has_detail = true;
             msg.error.detail.has_reason = true;
-            msg.error.detail.reason = (flx_slice){(const uint8_t *)reason, strlen(reason)};
+            msg.error.detail.reason = flx_slice_of(reason);
             msg.error.detail.has_retry_after_ms = retry_after_ms > 0;
             msg.error.detail.retry_after_ms = retry_after_ms;
         }

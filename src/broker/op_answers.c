@@ -10,6 +10,7 @@
 #include "broker/scratch.h"
 #include "broker/sealed.h"
 #include "broker/worker_int.h"
+#include "common/slice.h"
 #include "wire/bytes.h"
 #include "wire/flags.h"
 #include "wire/frame.h"
@@ -74,7 +75,7 @@ void flx_op_answer_failure(flx_op_output *output, uint8_t opcode, uint32_t id,
         .status = refusal.status,
         .id = id,
         .retry = (uint8_t)(is_code ? flx_code_retry(refusal.status) : FLX_RETRY_FATAL),
-        .message = {(const uint8_t *)refusal.message, strlen(refusal.message)},
+        .message = flx_slice_of(refusal.message),
     };
     if (is_code) {
         flx_stat_add(&output->worker->stats.errors[refusal.status], 1);

@@ -15,6 +15,7 @@
 #include "broker/worker_int.h"
 #include "common/alloc.h"
 #include "common/assert.h"
+#include "common/slice.h"
 #include "wire/message.h"
 #include "wire/records.h"
 
@@ -26,7 +27,7 @@
 static bool tenant_is_mine(flx_lane *lane, flx_slice tenant)
 {
     const flx_slice mine = flx_grants_tenant(lane->identity->grants);
-    if (mine.len == tenant.len && memcmp(mine.ptr, tenant.ptr, mine.len) == 0) {
+    if (flx_slice_equal(mine, tenant)) {
         return true;
     }
     flx_lane_error(lane, FLX_CODE_FORBIDDEN, "permission denied");

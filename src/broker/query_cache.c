@@ -18,6 +18,7 @@
 #include "broker/session_int.h"
 #include "broker/worker_int.h"
 #include "common/assert.h"
+#include "common/slice.h"
 #include "wire/flags.h"
 #include "wire/message.h"
 
@@ -192,17 +193,12 @@ bool flx_cache_job(flx_worker *worker, flx_job *job)
 
 /* ---- back home ---- */
 
-static flx_slice text_slice(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
-
 static void answer_value(flx_lane *lane, const flx_job *job)
 {
     flx_msg msg = {.type = FLX_MSG_CACHE_VALUE};
-    msg.cache_value.tenant_id = text_slice(job->request.info->tenant);
-    msg.cache_value.namespace_ = text_slice(job->request.info->namespace_);
-    msg.cache_value.cache = text_slice(job->request.info->name);
+    msg.cache_value.tenant_id = flx_slice_of(job->request.info->tenant);
+    msg.cache_value.namespace_ = flx_slice_of(job->request.info->namespace_);
+    msg.cache_value.cache = flx_slice_of(job->request.info->name);
     msg.cache_value.key = job->request.key;
     msg.cache_value.has_value = job->reply.has_value;
     if (job->value.chunk != NULL) {

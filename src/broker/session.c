@@ -22,6 +22,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/list.h"
+#include "common/slice.h"
 #include "wire/flags.h"
 #include "wire/frame.h"
 #include "wire/message.h"
@@ -42,11 +43,6 @@
      FLX_FEATURE_RECORD_TIMESTAMPS | FLX_FEATURE_PUBLISH_CONDITIONAL | FLX_FEATURE_STREAM_READ |   \
      FLX_FEATURE_SUBSCRIBE_QUEUE | FLX_FEATURE_CACHE_WATCH | FLX_FEATURE_CACHE_WATCH_RETAINED |    \
      FLX_FEATURE_COUNTERS)
-
-static bool slice_equal(flx_slice a, flx_slice b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
-}
 
 /* ---- authentication ---- */
 
@@ -193,7 +189,7 @@ static void session_auth(flx_lane *lane, const struct flx_msg_auth *auth)
 bool flx_session_allows(const flx_lane *lane, const flx_object *object, flx_action action)
 {
     flx_grants *grants = lane->identity->grants;
-    return slice_equal(object->tenant, flx_grants_tenant(grants)) &&
+    return flx_slice_equal(object->tenant, flx_grants_tenant(grants)) &&
            flx_grants_allow(grants, action, object);
 }
 
@@ -307,8 +303,7 @@ static void not_served(flx_lane *lane, const flx_msg *msg)
     const char *name = flx_msg_name(msg->type);
     bool has_id;
     const uint64_t request_id = request_id_of(msg, &has_id);
-    unsupported(lane, (flx_slice){(const uint8_t *)name, strlen(name)}, NULL,
-                has_id ? &request_id : NULL);
+    unsupported(lane, flx_slice_of(name), NULL, has_id ? &request_id : NULL);
 }
 
 static void not_for_us(flx_lane *lane, flx_msg_type type)

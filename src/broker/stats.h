@@ -74,12 +74,14 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t cache_gets;
     _Atomic uint64_t cache_hits;
     _Atomic uint64_t cache_writes;
-    _Atomic uint64_t log_failures;    /* writes or syncs that stopped a log */
-    _Atomic uint64_t log_full_total;  /* times a log found no room */
-    _Atomic uint64_t log_cut_bytes;   /* of torn tails, at opening */
-    _Atomic uint64_t log_blocks_read; /* for subscribers and reads */
-    _Atomic uint64_t log_compactions; /* runs of segments of caches, each made one */
-    _Atomic uint64_t cache_away;      /* entries whose value is in the log only */
+    _Atomic uint64_t log_failures;      /* writes or syncs that stopped a log */
+    _Atomic uint64_t log_full_total;    /* times a log found no room */
+    _Atomic uint64_t log_cut_bytes;     /* of torn tails, at opening */
+    _Atomic uint64_t log_blocks_read;   /* for subscribers and reads */
+    _Atomic uint64_t log_block_fetches; /* of those, read from the disk */
+    _Atomic uint64_t log_read_cache;    /* bytes of them that are kept now */
+    _Atomic uint64_t log_compactions;   /* runs of segments of caches, each made one */
+    _Atomic uint64_t cache_away;        /* entries whose value is in the log only */
     _Atomic uint64_t cache_evictions;
     _Atomic uint64_t cache_expirations;
     _Atomic uint64_t counter_adds;

@@ -6,11 +6,10 @@
 #include "client/addresses.h"
 
 #include "common/error.h"
+#include "common/sockaddr.h"
 
 #include <felix/client.h>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <string.h>
 
 static const char *skip_blanks(const char *at, const char *end)
@@ -134,19 +133,7 @@ flx_status flx_addresses_parse(const char *text, flx_addresses *ret_addresses, f
 
 bool flx_address_is_numeric(const flx_address *address, flx_resolved *ret_resolved)
 {
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(address->port)};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(address->port)};
-
     memset(ret_resolved, 0, sizeof(*ret_resolved));
-    if (inet_pton(AF_INET, address->host, &v4.sin_addr) == 1) {
-        memcpy(&ret_resolved->address, &v4, sizeof(v4));
-        ret_resolved->len = sizeof(v4);
-        return true;
-    }
-    if (inet_pton(AF_INET6, address->host, &v6.sin6_addr) == 1) {
-        memcpy(&ret_resolved->address, &v6, sizeof(v6));
-        ret_resolved->len = sizeof(v6);
-        return true;
-    }
-    return false;
+    return flx_sockaddr_parse(address->host, address->port, &ret_resolved->address,
+                              &ret_resolved->len);
 }

@@ -10,6 +10,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "wire/flags.h"
 #include "wire/utf8.h"
 
@@ -236,16 +237,11 @@ static flx_status begin(const request *from, flx_ask **ret_ask, flx_error *reter
     return FLX_OK;
 }
 
-static flx_slice text(const char *from)
-{
-    return (flx_slice){(const uint8_t *)from, strlen(from)};
-}
-
 #define SET_TARGET(target)                                                                         \
     do {                                                                                           \
-        (target).tenant_id = text(name->tenant);                                                   \
-        (target).namespace_ = text(name->namespace_);                                              \
-        (target).cache = text(name->name);                                                         \
+        (target).tenant_id = flx_slice_of(name->tenant);                                           \
+        (target).namespace_ = flx_slice_of(name->namespace_);                                      \
+        (target).cache = flx_slice_of(name->name);                                                 \
         (target).request_id = request_id;                                                          \
     } while (0)
 

@@ -7,6 +7,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/slice.h"
 
 #include <string.h>
 
@@ -37,7 +38,7 @@ static flx_status send_auth(flx_channel *channel, uint16_t flags, flx_error *ret
         const bool has_operations = !client->options.cache_json;
         const flx_msg msg = {
             .type = FLX_MSG_AUTH,
-            .auth = {.tenant_id = {(const uint8_t *)tenant, strlen(tenant)},
+            .auth = {.tenant_id = flx_slice_of(tenant),
                      .token = {(const uint8_t *)token, len},
                      .has_client_flags = true,
                      .client_flags = flags,

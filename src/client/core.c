@@ -11,6 +11,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/xorshift.h"
 
 #include <signal.h>
 #include <time.h>
@@ -200,12 +201,7 @@ void flx_client_set_state(flx_client *client, flx_client_state state, const flx_
 
 uint64_t flx_client_random(flx_client *client)
 {
-    uint64_t x = client->random;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    client->random = x;
-    return x;
+    return flx_xorshift(&client->random);
 }
 
 /* ---- members ---- */

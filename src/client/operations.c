@@ -8,6 +8,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "wire/bytes.h"
 
 #include <string.h>
@@ -131,11 +132,6 @@ static flx_status make_room(flx_op_pipe *pipe, flx_channel *channel, size_t len)
     return FLX_OK;
 }
 
-static flx_slice text(const char *from)
-{
-    return (flx_slice){(const uint8_t *)from, strlen(from)};
-}
-
 /* The handle of the ask's cache; opened in front of it where it has none. */
 static flx_status handle_of(flx_op_pipe *pipe, flx_channel *channel, const flx_ask *ask,
                             uint16_t *ret_handle)
@@ -150,9 +146,9 @@ static flx_status handle_of(flx_op_pipe *pipe, flx_channel *channel, const flx_a
                                         .handle = (uint16_t)handle,
                                         .id = OPEN_ID,
                                         .kind = FLX_OPERATION_CACHE,
-                                        .tenant = text(ask->name->tenant),
-                                        .namespace_ = text(ask->name->namespace_),
-                                        .name = text(ask->name->name)};
+                                        .tenant = flx_slice_of(ask->name->tenant),
+                                        .namespace_ = flx_slice_of(ask->name->namespace_),
+                                        .name = flx_slice_of(ask->name->name)};
             const size_t len = flx_operation_bytes(&open);
             const flx_status status = make_room(pipe, channel, len);
             if (status != FLX_OK)

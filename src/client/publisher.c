@@ -9,6 +9,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/slice.h"
 
 #include <string.h>
 
@@ -41,17 +42,12 @@ static flx_status read_options(const flx_publisher_options *from, flx_publisher_
     return FLX_OK;
 }
 
-static flx_slice text(const char *from)
-{
-    return (flx_slice){(const uint8_t *)from, strlen(from)};
-}
-
 static flx_status init_pending(flx_publisher *publisher, flx_error *reterr)
 {
     const flx_publisher_options *options = &publisher->options;
-    const flx_pending_options pending = {.tenant = text(publisher->name.tenant),
-                                         .namespace_ = text(publisher->name.namespace_),
-                                         .stream = text(publisher->name.name),
+    const flx_pending_options pending = {.tenant = flx_slice_of(publisher->name.tenant),
+                                         .namespace_ = flx_slice_of(publisher->name.namespace_),
+                                         .stream = flx_slice_of(publisher->name.name),
                                          .acks = options->acks,
                                          .batch_count_max = options->batch_count_max,
                                          .batch_bytes_max = options->batch_bytes_max,

@@ -7,6 +7,7 @@
 #include "client/addresses.h"
 #include "common/alloc.h"
 #include "common/error.h"
+#include "common/sockaddr.h"
 
 #include <felix/client.h>
 
@@ -39,28 +40,12 @@ static void unref(flx_resolve *resolve)
     }
 }
 
-static int look_up(const flx_address *address, flx_resolved *ret_resolved)
-{
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM, .ai_flags = AI_ADDRCONFIG};
-    struct addrinfo *list = NULL;
-    char port[8];
-
-    (void)snprintf(port, sizeof(port), "%u", address->port);
-    const int failure = getaddrinfo(address->host, port, &hints, &list);
-    if (failure != 0)
-        return failure;
-    memcpy(&ret_resolved->address, list->ai_addr, list->ai_addrlen);
-    ret_resolved->len = list->ai_addrlen;
-    freeaddrinfo(list);
-    return 0;
-}
-
 static void *resolve_main(void *arg)
 {
     flx_resolve *resolve = arg;
     flx_resolved resolved = {0};
-    const int failure = look_up(&resolve->address, &resolved);
+    const int failure = flx_sockaddr_lookup(resolve->address.host, resolve->address.port,
+                                            AI_ADDRCONFIG, &resolved.address, &resolved.len);
 
     (void)pthread_mutex_lock(&resolve->mutex);
     resolve->resolved = resolved;

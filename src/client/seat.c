@@ -13,6 +13,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "wire/flags.h"
 
 #include <assert.h>
@@ -204,11 +205,6 @@ static void channel_received(flx_channel *channel, const flx_frame *frame, flx_m
 
 /* ---- the question ---- */
 
-static flx_slice text(const char *from)
-{
-    return (flx_slice){(const uint8_t *)from, strlen(from)};
-}
-
 /* OPEN is only for its answer, the number of shards; its handle is used by nobody. */
 static uint8_t *put_questions(flx_seat *seat, uint8_t *to)
 {
@@ -216,9 +212,9 @@ static uint8_t *put_questions(flx_seat *seat, uint8_t *to)
                                .id = seat->id,
                                .kind = (uint8_t)seat->kind,
                                .shard = seat->shard,
-                               .tenant = text(seat->name->tenant),
-                               .namespace_ = text(seat->name->namespace_),
-                               .name = text(seat->name->name)};
+                               .tenant = flx_slice_of(seat->name->tenant),
+                               .namespace_ = flx_slice_of(seat->name->namespace_),
+                               .name = flx_slice_of(seat->name->name)};
     to = flx_operation_encode(&operation, to);
     seat->owed = 1;
     if (seat->kind == FLX_PLACEMENT_PUBLISH) {

@@ -5,6 +5,7 @@
 #include "client/waiter.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "wire/flags.h"
 
 #include <string.h>
@@ -27,23 +28,18 @@ static void shards_answered(flx_ask *ask, flx_msg *msg, const flx_error *error)
     }
 }
 
-static flx_slice text_slice(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
-
 static flx_msg question(flx_msg_type type, const flx_scoped_name *name, uint64_t request_id)
 {
     flx_msg msg = {.type = type};
     if (type == FLX_MSG_CACHE_SHARDS) {
-        msg.cache_shards.tenant_id = text_slice(name->tenant);
-        msg.cache_shards.namespace_ = text_slice(name->namespace_);
-        msg.cache_shards.cache = text_slice(name->name);
+        msg.cache_shards.tenant_id = flx_slice_of(name->tenant);
+        msg.cache_shards.namespace_ = flx_slice_of(name->namespace_);
+        msg.cache_shards.cache = flx_slice_of(name->name);
         msg.cache_shards.request_id = request_id;
     } else {
-        msg.stream_shards.tenant_id = text_slice(name->tenant);
-        msg.stream_shards.namespace_ = text_slice(name->namespace_);
-        msg.stream_shards.stream = text_slice(name->name);
+        msg.stream_shards.tenant_id = flx_slice_of(name->tenant);
+        msg.stream_shards.namespace_ = flx_slice_of(name->namespace_);
+        msg.stream_shards.stream = flx_slice_of(name->name);
         msg.stream_shards.request_id = request_id;
     }
     return msg;

@@ -13,9 +13,9 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/sockaddr.h"
 #include "wire/flags.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -160,21 +160,14 @@ static void wake_loop(void *arg)
     flx_loop_wake(arg);
 }
 
-static void set_port(flx_resolved *resolved, uint16_t port)
-{
-    if (resolved->address.ss_family == AF_INET6)
-        ((struct sockaddr_in6 *)&resolved->address)->sin6_port = htons(port);
-    else
-        ((struct sockaddr_in *)&resolved->address)->sin_port = htons(port);
-}
-
 static void follow_first(flx_uplink *uplink)
 {
     const flx_uplink *first = &uplink->client->uplinks[0];
     uplink->address = first->address;
     uplink->resolved = first->resolved;
     if (first->offer.port_count > 0 && uplink->worker.count == 0)
-        set_port(&uplink->resolved, first->offer.ports[uplink->index % first->offer.port_count]);
+        flx_sockaddr_set_port(&uplink->resolved.address,
+                              first->offer.ports[uplink->index % first->offer.port_count]);
     dial(uplink);
 }
 
@@ -266,17 +259,7 @@ void flx_uplink_close(flx_uplink *uplink)
 
 static void describe_peer(const flx_uplink *uplink, char *text, size_t size)
 {
-    const struct sockaddr *peer = flx_quic_conn_peer(uplink->conn);
-    char host[INET6_ADDRSTRLEN] = "?";
-    if (peer->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)peer;
-        (void)inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
-        (void)snprintf(text, size, "[%s]:%u", host, ntohs(v6->sin6_port));
-    } else {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)peer;
-        (void)inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
-        (void)snprintf(text, size, "%s:%u", host, ntohs(v4->sin_port));
-    }
+    flx_sockaddr_text(flx_quic_conn_peer(uplink->conn), text, size);
 }
 
 static void publish_info(flx_uplink *uplink)

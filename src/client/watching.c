@@ -13,6 +13,7 @@
 #include "client/subscriber_int.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "wire/bytes.h"
 #include "wire/change.h"
 #include "wire/records.h"
@@ -20,11 +21,6 @@
 #include <string.h>
 
 #define HEAD_BYTES 9
-
-static flx_slice text(const char *from)
-{
-    return (flx_slice){(const uint8_t *)from, strlen(from)};
-}
 
 void flx_watching_ask(flx_shard_sub *sub, flx_channel *channel)
 {
@@ -42,9 +38,9 @@ void flx_watching_ask(flx_shard_sub *sub, flx_channel *channel)
         return;
     }
     flx_msg msg = {.type = FLX_MSG_CACHE_WATCH};
-    msg.cache_watch.tenant_id = text(subscriber->name.tenant);
-    msg.cache_watch.namespace_ = text(subscriber->name.namespace_);
-    msg.cache_watch.cache = text(subscriber->name.name);
+    msg.cache_watch.tenant_id = flx_slice_of(subscriber->name.tenant);
+    msg.cache_watch.namespace_ = flx_slice_of(subscriber->name.namespace_);
+    msg.cache_watch.cache = flx_slice_of(subscriber->name.name);
     msg.cache_watch.has_key = watching->is_key;
     msg.cache_watch.key = filter;
     msg.cache_watch.has_prefix = !watching->is_key;

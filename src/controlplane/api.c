@@ -167,7 +167,7 @@ static flx_status check_token(flx_api *api, const flx_http_request *request,
     if (!claimed_tenant(token, tenant)) {
         return flx_fail(reterr, FLX_ERR_UNAUTHENTICATED, "token: not a Felix access token");
     }
-    const flx_slice tenant_id = {(const uint8_t *)tenant, strlen(tenant)};
+    const flx_slice tenant_id = flx_slice_of(tenant);
     const uint64_t now_us = flx_clock_wall_us();
     flx_status status =
         flx_verifier_check(api->verifiers[0], token, tenant_id, now_us, ret_grants, reterr);

@@ -12,12 +12,11 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/sockaddr.h"
 #include "http/server_int.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -28,32 +27,13 @@
 /* TLS 1.3 and nothing else. */
 #define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3"
 
-static flx_status parse_address(const char *text, uint16_t port, struct sockaddr_storage *address,
-                                socklen_t *ret_len, flx_error *reterr)
-{
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    if (inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
-        memcpy(address, &v4, sizeof v4);
-        *ret_len = sizeof v4;
-        return FLX_OK;
-    }
-    if (inet_pton(AF_INET6, text, &v6.sin6_addr) == 1) {
-        memcpy(address, &v6, sizeof v6);
-        *ret_len = sizeof v6;
-        return FLX_OK;
-    }
-    return flx_fail(reterr, FLX_ERR_INVALID, "listen address '%s': not an IP address", text);
-}
-
 static flx_status open_listener(flx_http_server *server, const char *address, uint16_t port,
                                 flx_error *reterr)
 {
     struct sockaddr_storage where = {0};
     socklen_t len = 0;
-    const flx_status status = parse_address(address, port, &where, &len, reterr);
-    if (status != FLX_OK) {
-        return status;
+    if (!flx_sockaddr_parse(address, port, &where, &len)) {
+        return flx_fail(reterr, FLX_ERR_INVALID, "listen address '%s': not an IP address", address);
     }
     const int one = 1;
     server->listener = socket(where.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -76,11 +56,7 @@ static flx_status open_listener(flx_http_server *server, const char *address, ui
     if (getsockname(server->listener, (struct sockaddr *)&where, &len) != 0) {
         return flx_fail_errno(reterr, errno, "listen on %s", address);
     }
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    memcpy(&v4, &where, sizeof v4);
-    memcpy(&v6, &where, sizeof v6);
-    server->port = ntohs(where.ss_family == AF_INET ? v4.sin_port : v6.sin6_port);
+    server->port = flx_sockaddr_port((const struct sockaddr *)&where);
     return FLX_OK;
 }
 

@@ -8,13 +8,12 @@
  */
 #include "common/alloc.h"
 #include "common/error.h"
+#include "common/sockaddr.h"
 #include "http/server_int.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +28,7 @@ typedef struct exchange {
     bool begun;     /* the headers are complete */
     bool too_large; /* the body is thrown away; 413 when it ends */
     bool no_memory;
-    char peer[INET6_ADDRSTRLEN];
+    char peer[FLX_SOCKADDR_HOST_MAX];
 } exchange;
 
 void *flx_http_on_target(void *arg, const char *raw, struct MHD_Connection *conn)
@@ -93,17 +92,8 @@ static void find_peer(exchange *ex, struct MHD_Connection *conn)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    if (info == NULL || info->client_addr == NULL) {
-        return;
-    }
-    if (info->client_addr->sa_family == AF_INET) {
-        struct sockaddr_in v4;
-        memcpy(&v4, info->client_addr, sizeof v4);
-        (void)inet_ntop(AF_INET, &v4.sin_addr, ex->peer, sizeof ex->peer);
-    } else if (info->client_addr->sa_family == AF_INET6) {
-        struct sockaddr_in6 v6;
-        memcpy(&v6, info->client_addr, sizeof v6);
-        (void)inet_ntop(AF_INET6, &v6.sin6_addr, ex->peer, sizeof ex->peer);
+    if (info != NULL && info->client_addr != NULL) {
+        flx_sockaddr_host(info->client_addr, ex->peer);
     }
 }
 

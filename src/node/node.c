@@ -18,10 +18,11 @@
 #include "common/file.h"
 #include "common/loop.h"
 #include "common/signals.h"
+#include "common/slice.h"
+#include "common/sockaddr.h"
 #include "node/certificate_watch.h"
 #include "node/node_int.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -276,7 +277,7 @@ static flx_status give_jwks(void *arg, const char *tenant, char **ret_json, flx_
     if (status != FLX_OK) {
         return status;
     }
-    const flx_slice name = {(const uint8_t *)tenant, strlen(tenant)};
+    const flx_slice name = flx_slice_of(tenant);
     const bool known = flx_catalog_has_namespace(catalog, name, (flx_slice){NULL, 0});
     catalog = flx_catalog_unref(catalog);
     const char *text = atomic_load(&node->jwks_text);
@@ -303,22 +304,13 @@ static flx_status start_http_at(const char *bind_text, bool any_port,
     if (status != FLX_OK) {
         return status;
     }
-    char host[INET6_ADDRSTRLEN];
-    in_port_t *port = NULL;
-    if (address.ss_family == AF_INET6) {
-        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address;
-        (void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
-        port = &in6->sin6_port;
-    } else {
-        struct sockaddr_in *in4 = (struct sockaddr_in *)&address;
-        (void)inet_ntop(AF_INET, &in4->sin_addr, host, sizeof host);
-        port = &in4->sin_port;
-    }
+    char host[FLX_SOCKADDR_HOST_MAX];
+    flx_sockaddr_host((const struct sockaddr *)&address, host);
     options->address = host;
-    options->port = ntohs(*port);
+    options->port = flx_sockaddr_port((const struct sockaddr *)&address);
     status = flx_http_server_start(options, ret_server, reterr);
     if (status == FLX_OK) {
-        *port = htons(flx_http_server_port(*ret_server));
+        flx_sockaddr_set_port(&address, flx_http_server_port(*ret_server));
         flx_settings_address_text(&address, ret_address, cap);
     }
     return status;

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/file.h"
+#include "common/slice.h"
 #include "crypto/jwks.h"
 #include "crypto/pki.h"
 #include "node/node_int.h"
@@ -42,7 +43,7 @@ static flx_status keys_of_issuer(flx_node *node, flx_keyset **ret_keys, flx_erro
         }
         atomic_store(&node->jwks_text, json);
     }
-    const flx_slice text = {(const uint8_t *)json, strlen(json)};
+    const flx_slice text = flx_slice_of(json);
     return flx_keyset_parse_jwks(NULL, text, ret_keys, reterr);
 }
 

@@ -4,6 +4,7 @@
 
 #include "common/cpus.h"
 #include "common/error.h"
+#include "common/sockaddr.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -100,36 +101,27 @@ flx_status flx_settings_address(const char *text, bool any_port,
     if (status != FLX_OK) {
         return status;
     }
-    char service[8];
-    (void)snprintf(service, sizeof service, "%u", any_port ? 0U : port);
-    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
-    const int failed = getaddrinfo(host, service, &hints, &found);
+    const int failed =
+        flx_sockaddr_lookup(host, any_port ? 0 : port, AI_PASSIVE, ret_address, ret_len);
     if (failed != 0) {
         return flx_fail(reterr, FLX_ERR_NOT_FOUND, "look up '%s': %s", host, gai_strerror(failed));
     }
-    memcpy(ret_address, found->ai_addr, found->ai_addrlen);
-    *ret_len = found->ai_addrlen;
-    freeaddrinfo(found);
     return FLX_OK;
 }
 
 void flx_settings_address_text(const struct sockaddr_storage *address, char *text, size_t cap)
 {
-    char host[INET6_ADDRSTRLEN] = "?";
+    struct sockaddr_storage shown = *address;
     if (address->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
-        const struct in6_addr *ip =
-            IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr) ? &in6addr_loopback : &in6->sin6_addr;
-        (void)inet_ntop(AF_INET6, ip, host, sizeof host);
-        (void)snprintf(text, cap, "[%s]:%u", host, ntohs(in6->sin6_port));
-        return;
+        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&shown;
+        if (IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr)) {
+            in6->sin6_addr = in6addr_loopback;
+        }
+    } else {
+        struct sockaddr_in *in4 = (struct sockaddr_in *)&shown;
+        if (in4->sin_addr.s_addr == htonl(INADDR_ANY)) {
+            in4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        }
     }
-    const struct sockaddr_in *in4 = (const struct sockaddr_in *)address;
-    struct in_addr ip = in4->sin_addr;
-    if (ip.s_addr == htonl(INADDR_ANY)) {
-        ip.s_addr = htonl(INADDR_LOOPBACK);
-    }
-    (void)inet_ntop(AF_INET, &ip, host, sizeof host);
-    (void)snprintf(text, cap, "%s:%u", host, ntohs(in4->sin_port));
+    flx_sockaddr_text((const struct sockaddr *)&shown, text, cap);
 }

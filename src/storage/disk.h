@@ -63,6 +63,9 @@ typedef struct flx_disk_ops {
     /* Up to `len` bytes; fewer only at the end of the file. */
     flx_status (*read)(flx_file *file, void *to, size_t len, uint64_t offset, size_t *ret_len,
                        flx_error *reterr);
+    /* Exactly `len` bytes, and only if that needs no disk: for a thread that must not wait. False: it
+     * would, or they are not there, or nobody can say; what `to` holds then means nothing. */
+    bool (*read_now)(flx_file *file, void *to, size_t len, uint64_t offset);
     flx_status (*sync)(flx_file *file, flx_error *reterr); /* content and size: fdatasync */
     flx_status (*size)(flx_file *file, uint64_t *ret_bytes, flx_error *reterr);
     flx_status (*truncate)(flx_file *file, uint64_t bytes, flx_error *reterr);

@@ -154,6 +154,12 @@ static flx_status posix_read(flx_file *file, void *to, size_t len, uint64_t offs
     return FLX_OK;
 }
 
+static bool posix_read_now(flx_file *file, void *to, size_t len, uint64_t offset)
+{
+    const struct iovec piece = {to, len};
+    return preadv2(file->fd, &piece, 1, (off_t)offset, RWF_NOWAIT) == (ssize_t)len;
+}
+
 static flx_status posix_sync(flx_file *file, flx_error *reterr)
 {
     return fdatasync(file->fd) == 0 ? FLX_OK : fail(reterr, errno, "sync", "the file");
@@ -270,6 +276,7 @@ static const flx_disk_ops posix_ops = {
     .close = posix_close,
     .write = posix_write,
     .read = posix_read,
+    .read_now = posix_read_now,
     .sync = posix_sync,
     .size = posix_size,
     .truncate = posix_truncate,

@@ -265,9 +265,17 @@ flx_status flx_read_cache_new(uint64_t bytes_max, flx_read_cache **ret_cache);
 /* Its journals must be closed. NULL is fine. Always returns NULL. */
 flx_read_cache *flx_read_cache_free(flx_read_cache *cache);
 
+/*
+ * Allows the worker to copy as many bytes of blocks itself until the next turn, where that needs no
+ * disk: what the operating system has in memory is then read without another thread. It bounds how
+ * long a turn takes. 0, as at first: every block is read on an I/O thread.
+ */
+void flx_read_cache_begin_turn(flx_read_cache *cache, uint64_t bytes);
+
 typedef struct flx_read_cache_stats {
     uint64_t hits;
-    uint64_t misses; /* blocks read from the disk */
+    uint64_t misses; /* blocks read from their file */
+    uint64_t now;    /* of them, by the worker itself */
     uint64_t joined; /* reads that waited for a block somebody else had asked for */
     uint64_t bytes;  /* kept now */
 } flx_read_cache_stats;

@@ -15,6 +15,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/slice.h"
 #include "storage/journal_int.h"
 
 #include <string.h>
@@ -52,7 +53,7 @@ flx_status flx_journal_record_encode(const flx_journal *journal, const flx_journ
         .collapsed_below = record->collapsed_below,
         .epochs = record->epochs,
         .epoch_count = record->epoch_count,
-        .label = {(const uint8_t *)journal->label, strlen(journal->label)},
+        .label = flx_slice_of(journal->label),
     };
     memcpy(state.store_id, flx_store_id(journal->store), FLX_DISK_ID_BYTES);
     memcpy(state.log_id, journal->log_id, FLX_DISK_ID_BYTES);

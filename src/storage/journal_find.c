@@ -38,15 +38,19 @@ static flx_status batch_look(void *arg, const flx_stored *stored, uint64_t posit
 
 static flx_status locate(search *out, flx_file *file, flx_error *reterr)
 {
-    flx_segment_trailer trailer;
-    uint64_t file_bytes = 0;
+    flx_segment_index index;
     uint64_t next = 0;
-    flx_status status = flx_segment_footer_read(file, out->segment, &trailer, &file_bytes, reterr);
-    if (status == FLX_OK) {
-        status = flx_segment_locate(file, &trailer, FLX_SEGMENT_BY_TIME, out->time_us, &out->from,
-                                    &out->to, &next, reterr);
-        out->to = trailer.data_end; /* the first of a later block may be it */
+    flx_status status = flx_segment_index_read(file, out->segment, &index, reterr);
+    if (status != FLX_OK) {
+        return status;
     }
+    status = flx_segment_index_find(&index, FLX_SEGMENT_BY_TIME, out->time_us, &out->from, &out->to,
+                                    &next);
+    if (status != FLX_OK) {
+        (void)flx_fail(reterr, status, "the index points outside the data");
+    }
+    out->to = index.trailer.data_end; /* the first of a later block may be it */
+    flx_segment_index_done(&index);
     return status;
 }
 

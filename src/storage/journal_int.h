@@ -7,7 +7,8 @@
  *      journal_write.c    writes, syncs, rolling to a new segment
  *      journal_errand.c   changes of the state file: checkpoint, epoch, promise, retention
  *      journal_compact.c  rewriting sealed segments with holes
- *      journal_read.c     blocks for readers, and the cache they share
+ *      journal_read.c     who reads, who waits, what is on its way
+ *      journal_block.c    where a block lies; reading and checking it
  *      recovery.c         what opening finds on the disk
  */
 #ifndef FLX_STORAGE_JOURNAL_INT_H
@@ -156,6 +157,8 @@ struct flx_journal {
     flx_list finds;     /* waiting flx_journal_find */
     flx_list fetches;   /* on their way */
     flx_list blocks;    /* kept in the cache */
+    flx_list segments;  /* sealed ones that are open for reading, kept in the cache */
+    bool is_cold;       /* the last look found that a block needs the disk: read ahead */
     uint32_t fetching;  /* of them */
     uint32_t searching; /* jobs of finds on their way */
 
@@ -227,6 +230,33 @@ flx_status flx_journal_compact_rewrite(flx_compaction *compaction, flx_error *re
 flx_status flx_journal_compact_replace(flx_compaction *compaction, flx_error *reterr);
 void flx_journal_compact_commit(flx_journal *journal, flx_errand_job *out);
 flx_compaction *flx_journal_compact_free(flx_compaction *compaction);
+
+/* ---- journal_block.c ------------------------------------------------------------------------ */
+
+/* Where a block lies, and what reading it brought. */
+typedef struct flx_span {
+    const flx_journal *journal;
+    uint64_t offset;  /* wanted */
+    uint64_t visible; /* when it began: what is above is not served */
+    uint64_t segment; /* base offset */
+    bool is_sealed;   /* then the index says where it lies */
+    uint64_t from;    /* positions in the file */
+    uint64_t to;
+    uint64_t
+        block_end;    /* of a sealed one: offset the next block begins with, or the segment ends */
+    flx_chunk *chunk; /* result; owned */
+    uint64_t first;   /* result: offsets [first, next) */
+    uint64_t next;
+} flx_span;
+
+/* Which segment `offset` is in, and where when it is the active one. */
+void flx_span_init(flx_span *span, const flx_journal *journal, uint64_t offset);
+/* Where in a sealed one. FLX_ERR_CORRUPT. */
+flx_status flx_span_locate(flx_span *span, const flx_segment_index *index, flx_error *reterr);
+/* Reads it and checks every batch. Blocking. FLX_ERR_CORRUPT, FLX_ERR_IO, FLX_ERR_NOMEM. */
+flx_status flx_span_read(flx_span *span, flx_file *file, flx_error *reterr);
+/* The same without the disk; false: nothing was read, or it is not whole. */
+bool flx_span_read_now(flx_span *span, flx_file *file);
 
 /* ---- journal_read.c ------------------------------------------------------------------------- */
 

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * storage/journal_read.c - blocks for readers.
+ * storage/journal_read.c - blocks for readers: who reads, who waits, what is on its way.
  *
- *      read_begin ── a block answers ──► at once
- *          └── none ──► waits ── fetch on an I/O thread ──► block ──► all who wait for what it holds
+ *      read_begin ── a block answers ────────────────────────────────► at once
+ *          ├── the operating system has it in memory ──► block ──────► at once
+ *          └── waits ── fetch on an I/O thread ──► block ──► all who wait for what it holds
  *
- * A fetch opens the segment, asks its index where the block lies, reads it in one go, checks every
- * batch and ends before the first that is not visible. Segments are opened for each fetch and closed
- * again: a few microseconds for a quarter of a megabyte, and in return nothing has to be remembered
- * when retention removes one or compaction replaces it. The position in the active segment comes
- * from the tally, which the worker has.
+ * A worker copies a block itself when that needs no disk, as far as its turn lets it
+ * (flx_read_cache_begin_turn): handing a quarter of a megabyte to another thread and waking up twice
+ * costs more than the copy, and moves the bytes to another processor's cache. Otherwise, and the first
+ * time in a segment, a thread opens the segment, reads its index and then the block, in one go.
  *
- * Corruption is the answer only to who needs what is broken: whole batches in front of it are served.
+ * Who keeps a segment open must forget it when retention removes it or compaction puts another in its
+ * place: that is where its blocks are dropped too (flx_journal_blocks_drop). A fetch on its way then
+ * counts as stale. The position in the active segment comes from the tally, which the worker has.
  */
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/error.h"
 #include "storage/journal_int.h"
+#include "storage/open_segment.h"
 #include "storage/read_cache.h"
-
-#include <inttypes.h>
-#include <string.h>
 
 #define FETCHES_MAX 4u
 
@@ -28,153 +28,52 @@ typedef struct fetch {
     flx_io_job job;
     flx_list node; /* of journal->fetches */
     flx_journal *journal;
-    uint64_t offset;  /* wanted */
-    uint64_t visible; /* when it began */
-    uint64_t segment; /* base offset */
-    uint64_t
-        block_end; /* of a sealed one: offset the next block begins with, or the segment ends */
-    bool is_sealed;
     bool is_stale; /* blocks were dropped meanwhile: whoever waits asks again */
-    uint64_t from; /* positions in the file; of a sealed one from its index */
-    uint64_t to;
-    flx_chunk *chunk; /* result */
-    uint64_t first;   /* result: offsets [first, next) */
-    uint64_t next;
+    flx_span span;
+    flx_open_segment *open; /* of a sealed one; held. NULL before the job: it opens it */
 } fetch;
 
 /* ---- on an I/O thread ----------------------------------------------------------------------- */
 
-static flx_status sealed_locate(fetch *out, flx_file *file, flx_error *reterr)
+static flx_status sealed_read(fetch *out, const char *path, flx_error *reterr)
 {
-    uint8_t last[FLX_SEGMENT_TRAILER_BYTES];
-    uint64_t size = 0;
-    flx_segment_trailer trailer;
-    flx_status status = file->disk->ops->size(file, &size, reterr);
-    if (status != FLX_OK) {
-        return status;
+    flx_status status = FLX_OK;
+    if (out->open == NULL) {
+        status =
+            flx_open_segment_new(out->journal->disk, path, out->span.segment, &out->open, reterr);
     }
-    if (size < sizeof last) {
-        return flx_fail(reterr, FLX_ERR_CORRUPT, "its footer is gone");
+    if (status == FLX_OK) {
+        status = flx_span_locate(&out->span, &out->open->index, reterr);
     }
-    status = flx_disk_read_all(file, last, sizeof last, size - sizeof last, reterr);
-    if (status != FLX_OK) {
-        return status;
-    }
-    if (flx_segment_trailer_peek((flx_slice){last, sizeof last}, size, &trailer) != FLX_OK) {
-        return flx_fail(reterr, FLX_ERR_CORRUPT, "its footer is damaged");
-    }
-    return flx_segment_locate(file, &trailer, FLX_SEGMENT_BY_OFFSET, out->offset, &out->from,
-                              &out->to, &out->block_end, reterr);
+    return status == FLX_OK ? flx_span_read(&out->span, out->open->file, reterr) : status;
 }
 
-/* Checks the batches of the chunk; its len becomes what is whole and visible. */
-static flx_status block_check(fetch *out, flx_error *reterr)
+/* Through a descriptor of its own: the journal's is closed when it rolls. */
+static flx_status active_read(fetch *out, const char *path, flx_error *reterr)
 {
-    flx_chunk *chunk = out->chunk;
-    flx_slice rest = {chunk->data, chunk->len};
-    flx_stored stored;
-    size_t len = 0;
-    bool is_whole = true;
-    uint32_t count = 0;
-    while (rest.len > 0) {
-        const flx_status decoded = flx_stored_decode(rest, out->journal->tag, &stored, &len);
-        is_whole = decoded == FLX_OK &&
-                   (count == 0 || stored.base_offset - stored.skipped_before == out->next);
-        if (!is_whole || flx_stored_end(&stored) > out->visible) {
-            break;
-        }
-        out->first = count == 0 ? stored.base_offset - stored.skipped_before : out->first;
-        out->next = flx_stored_end(&stored);
-        rest.ptr += len;
-        rest.len -= len;
-        count++;
+    flx_disk *disk = out->journal->disk;
+    flx_file *file = NULL;
+    flx_status status = disk->ops->open(disk, path, FLX_DISK_READ, &file, reterr);
+    if (status == FLX_OK) {
+        status = flx_span_read(&out->span, file, reterr);
     }
-    chunk->len = (uint32_t)(rest.ptr - chunk->data);
-    if (rest.len == 0 && out->block_end > out->next) {
-        out->next = out->block_end; /* compaction took what was in between */
-        out->first = count == 0 ? out->offset : out->first;
-    }
-    if (is_whole || out->next > out->offset) {
-        return FLX_OK;
-    }
-    return flx_fail(reterr, FLX_ERR_CORRUPT,
-                    "byte %" PRIu64 " (offset %" PRIu64
-                    ") is no whole batch; see `felix log verify`",
-                    out->from + chunk->len, count == 0 ? out->offset : out->next);
-}
-
-static flx_status block_read(fetch *out, flx_file *file, flx_error *reterr)
-{
-    const uint64_t len = out->to - out->from;
-    if (len > (uint64_t)FLX_STORED_BYTES_MAX + out->journal->options.block_bytes) {
-        return flx_fail(reterr, FLX_ERR_CORRUPT, "its index is damaged");
-    }
-    out->chunk = flx_chunk_new(len > 0 ? (size_t)len : 1);
-    if (out->chunk == NULL) {
-        return flx_fail(reterr, FLX_ERR_NOMEM, "read a block");
-    }
-    const flx_status status =
-        flx_disk_read_all(file, out->chunk->data, (size_t)len, out->from, reterr);
-    if (status != FLX_OK) {
-        return status;
-    }
-    out->chunk->len = (uint32_t)len;
-    return block_check(out, reterr);
+    (void)flx_disk_close(file);
+    return status;
 }
 
 static void fetch_run(flx_io_job *job)
 {
     fetch *out = FLX_LIST_OWNER(job, fetch, job);
-    flx_journal *journal = out->journal;
     char path[FLX_DISK_PATH_MAX];
-    flx_segment_path(journal->directory, out->segment, path);
-    flx_file *file = NULL;
-    job->status = journal->disk->ops->open(journal->disk, path, FLX_DISK_READ, &file, &job->error);
-    if (job->status == FLX_OK && out->is_sealed) {
-        job->status = sealed_locate(out, file, &job->error);
-    }
-    if (job->status == FLX_OK) {
-        job->status = block_read(out, file, &job->error);
-    }
-    (void)flx_disk_close(file);
+    flx_segment_path(out->journal->directory, out->span.segment, path);
+    job->status = out->span.is_sealed ? sealed_read(out, path, &job->error)
+                                      : active_read(out, path, &job->error);
     if (job->status != FLX_OK) {
         flx_error_prefix(&job->error, "'%s'", path);
-        out->chunk = flx_chunk_unref(out->chunk);
     }
 }
 
 /* ---- fetches -------------------------------------------------------------------------------- */
-
-/* The sealed segment that holds `offset`; NULL: it is in the active one. */
-static const flx_sealed_segment *sealed_of(const flx_journal *journal, uint64_t offset)
-{
-    size_t low = 0;
-    size_t high = journal->sealed_count;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (journal->sealed[middle].end <= offset) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low == journal->sealed_count ? NULL : &journal->sealed[low];
-}
-
-/* Where in the active segment: behind a block that ends right there, else where its block begins. */
-static void active_locate(const flx_journal *journal, fetch *out)
-{
-    flx_segment_tally_block(&journal->tally, out->offset, &out->from, &out->to);
-    FLX_LIST_EACH(node, &journal->blocks)
-    {
-        const flx_block *block = FLX_LIST_OWNER(node, flx_block, in_journal);
-        const uint64_t behind = block->position + block->chunk->len;
-        if (block->next == out->offset && block->segment == out->segment && behind > out->from &&
-            behind < out->to) {
-            out->from = behind;
-        }
-    }
-}
 
 static void fetch_done(flx_io_job *job);
 
@@ -185,15 +84,12 @@ static bool fetch_start(flx_journal *journal, uint64_t offset)
         return false;
     }
     out->journal = journal;
-    out->offset = offset;
-    out->visible = flx_journal_visible_end(journal);
-    const flx_sealed_segment *sealed = sealed_of(journal, offset);
-    if (sealed != NULL) {
-        out->is_sealed = true;
-        out->segment = sealed->base;
-    } else {
-        out->segment = journal->tally.base;
-        active_locate(journal, out);
+    flx_span_init(&out->span, journal, offset);
+    if (out->span.is_sealed) {
+        out->open = flx_open_segment_of(&journal->segments, out->span.segment);
+    }
+    if (out->open != NULL) {
+        flx_open_segment_hold(out->open);
     }
     out->job.kind = FLX_IO_CALL;
     out->job.run = fetch_run;
@@ -211,7 +107,7 @@ static bool is_fetching(const flx_journal *journal, uint64_t offset)
 {
     FLX_LIST_EACH(node, &journal->fetches)
     {
-        if (FLX_LIST_OWNER(node, fetch, node)->offset == offset) {
+        if (FLX_LIST_OWNER(node, fetch, node)->span.offset == offset) {
             return true;
         }
     }
@@ -281,18 +177,6 @@ static bool answer_now(flx_journal *journal, flx_journal_read *read)
     return true;
 }
 
-/* The next block is worth having before it is asked for, once a reader came as far as this one. */
-static void read_ahead(flx_journal *journal, uint64_t offset)
-{
-    if (journal->cache == NULL || journal->fetching >= FETCHES_MAX / 2 ||
-        offset >= flx_journal_visible_end(journal) || offset >= journal->tally.base ||
-        offset < journal->record.start || block_of(journal, offset) != NULL ||
-        is_fetching(journal, offset)) {
-        return; /* in the active segment blocks still grow */
-    }
-    (void)fetch_start(journal, offset);
-}
-
 /* Has a fetch on its way for a read that waits, as far as the bound lets it. False: no memory. */
 static bool fetch_for(flx_journal *journal, const flx_journal_read *read)
 {
@@ -305,14 +189,75 @@ static bool fetch_for(flx_journal *journal, const flx_journal_read *read)
     return journal->fetching >= FETCHES_MAX || fetch_start(journal, read->offset);
 }
 
+static flx_block *block_keep(flx_journal *journal, flx_span *span);
+
+/* The file a span is in, when the worker has it open; NULL: it has not, or cannot say where. */
+static flx_file *span_file(flx_journal *journal, flx_span *span)
+{
+    if (!span->is_sealed) {
+        return journal->active;
+    }
+    const flx_open_segment *open = flx_open_segment_of(&journal->segments, span->segment);
+    return open != NULL && flx_span_locate(span, &open->index, NULL) == FLX_OK ? open->file : NULL;
+}
+
+/* Reads a block without the disk; false: it has to be waited for. */
+static bool block_now(flx_journal *journal, uint64_t offset)
+{
+    flx_read_cache *cache = journal->cache;
+    if (cache == NULL || cache->now_left == 0 || is_fetching(journal, offset)) {
+        return false;
+    }
+    flx_span span;
+    flx_span_init(&span, journal, offset);
+    flx_file *file = span_file(journal, &span);
+    const uint64_t len = span.to - span.from;
+    if (file == NULL || len > cache->now_left) {
+        return false;
+    }
+    cache->now_left -= len;
+    journal->is_cold = !flx_span_read_now(&span, file);
+    if (journal->is_cold) {
+        return false;
+    }
+    const bool is_kept = block_keep(journal, &span) != NULL;
+    cache->stats.misses += is_kept;
+    cache->stats.now += is_kept;
+    (void)flx_chunk_unref(span.chunk);
+    return is_kept;
+}
+
+/* As flx_journal_read_begin, of what needs no waiting. */
+static bool begin_now(flx_journal *journal, flx_journal_read *read)
+{
+    if (answer_now(journal, read)) {
+        if (read->range.chunk != NULL && journal->cache != NULL) {
+            journal->cache->stats.hits++;
+        }
+        return true;
+    }
+    return block_now(journal, read->offset) && answer_now(journal, read);
+}
+
+/* Where blocks come from the disk, the next one is worth having before it is asked for, once a reader
+ * came as far as this one. Elsewhere it is there when it is asked for, and not sooner: its bytes are then
+ * still in the processor's cache when packets are made of them. */
+static void read_ahead(flx_journal *journal, uint64_t offset)
+{
+    if (journal->cache == NULL || !journal->is_cold || journal->fetching >= FETCHES_MAX / 2 ||
+        offset >= flx_journal_visible_end(journal) || offset >= journal->tally.base ||
+        offset < journal->record.start || block_of(journal, offset) != NULL ||
+        is_fetching(journal, offset) || block_now(journal, offset)) {
+        return; /* in the active segment blocks still grow */
+    }
+    (void)fetch_start(journal, offset);
+}
+
 bool flx_journal_read_begin(flx_journal *journal, flx_journal_read *read)
 {
     FLX_ASSERT(journal->io != NULL && read->journal == NULL);
-    if (answer_now(journal, read)) {
+    if (begin_now(journal, read)) {
         if (read->range.chunk != NULL) {
-            if (journal->cache != NULL) {
-                journal->cache->stats.hits++;
-            }
             read_ahead(journal, read->next);
         }
         return true;
@@ -353,7 +298,7 @@ static void serve(flx_journal *journal, const fetch *ended)
             if (has_more && !journal->is_closing) {
                 read_ahead(journal, next);
             }
-        } else if (ended != NULL && ended->offset == read->offset) {
+        } else if (ended != NULL && ended->span.offset == read->offset) {
             read->status = ended->job.status;
             read->error = ended->job.error;
             read_finish(read);
@@ -366,18 +311,18 @@ static void serve(flx_journal *journal, const fetch *ended)
     }
 }
 
-static flx_block *block_keep(flx_journal *journal, fetch *out)
+/* Takes the chunk over; NULL: no memory. */
+static flx_block *block_keep(flx_journal *journal, flx_span *span)
 {
-    flx_block *block = flx_block_new(out->chunk);
+    flx_block *block = flx_block_new(span->chunk);
     if (block == NULL) {
-        out->job.status = flx_fail(&out->job.error, FLX_ERR_NOMEM, "keep a block");
         return NULL;
     }
-    out->chunk = NULL;
-    block->first = out->first;
-    block->next = out->next;
-    block->segment = out->segment;
-    block->position = out->from;
+    span->chunk = NULL;
+    block->first = span->first;
+    block->next = span->next;
+    block->segment = span->segment;
+    block->position = span->from;
     flx_list_push_front(&journal->blocks, &block->in_journal);
     if (journal->cache != NULL) {
         flx_read_cache_put(journal->cache, block);
@@ -385,9 +330,21 @@ static flx_block *block_keep(flx_journal *journal, fetch *out)
     return block;
 }
 
+/* The segment it opened is kept for the next, unless it may be another by now. */
+static void open_keep(flx_journal *journal, const fetch *out)
+{
+    flx_open_segment *open = out->open;
+    if (open != NULL && open->cache == NULL && journal->cache != NULL && !out->is_stale &&
+        !journal->is_closing && out->job.status == FLX_OK &&
+        flx_open_segment_of(&journal->segments, open->base) == NULL) {
+        flx_open_segment_keep(open, journal->cache, &journal->segments);
+    }
+}
+
 static void fetch_done(flx_io_job *job)
 {
     fetch *out = FLX_LIST_OWNER(job, fetch, job);
+    flx_span *span = &out->span;
     flx_journal *journal = out->journal;
     flx_list_remove(&out->node);
     journal->fetching--;
@@ -396,16 +353,21 @@ static void fetch_done(flx_io_job *job)
         /* Or compaction, whose result is about to be known: then who waits asks again. */
         out->is_stale = out->is_stale || journal->errand_job.compaction != NULL;
     }
+    open_keep(journal, out);
     flx_block *block = NULL;
-    if (job->status == FLX_OK && !out->is_stale && out->next > out->offset &&
-        block_of(journal, out->offset) == NULL) {
-        block = block_keep(journal, out);
+    if (job->status == FLX_OK && !out->is_stale && span->next > span->offset &&
+        block_of(journal, span->offset) == NULL) {
+        block = block_keep(journal, span);
+        if (block == NULL) {
+            job->status = flx_fail(&job->error, FLX_ERR_NOMEM, "keep a block");
+        }
     }
     serve(journal, out->is_stale || block != NULL ? NULL : out);
     if (block != NULL && journal->cache == NULL) {
         (void)flx_block_free(block); /* it was for those who waited */
     }
-    (void)flx_chunk_unref(out->chunk);
+    (void)flx_chunk_unref(span->chunk);
+    (void)flx_open_segment_release(out->open);
     flx_free(out);
     flx_journal_pump(journal);
 }
@@ -422,6 +384,13 @@ void flx_journal_blocks_drop(flx_journal *journal, uint64_t from, uint64_t to)
         flx_block *block = FLX_LIST_OWNER(node, flx_block, in_journal);
         if (block->first < to && block->next > from) {
             (void)flx_block_free(block);
+        }
+    }
+    FLX_LIST_EACH(node, &journal->segments)
+    {
+        flx_open_segment *open = FLX_LIST_OWNER(node, flx_open_segment, in_journal);
+        if (open->base < to && open->index.trailer.end_offset > from) {
+            flx_open_segment_drop(open);
         }
     }
     FLX_LIST_EACH(node, &journal->fetches)

@@ -13,6 +13,7 @@ flx_status flx_read_cache_new(uint64_t bytes_max, flx_read_cache **ret_cache)
         return FLX_ERR_NOMEM;
     }
     flx_list_init(&cache->blocks);
+    flx_list_init(&cache->segments);
     cache->bytes_max = bytes_max;
     *ret_cache = cache;
     return FLX_OK;
@@ -22,6 +23,7 @@ flx_read_cache *flx_read_cache_free(flx_read_cache *cache)
 {
     if (cache != NULL) {
         FLX_ASSERT(flx_list_is_empty(&cache->blocks)); /* its journals dropped theirs */
+        FLX_ASSERT(flx_list_is_empty(&cache->segments));
         flx_free(cache);
     }
     return NULL;
@@ -30,6 +32,11 @@ flx_read_cache *flx_read_cache_free(flx_read_cache *cache)
 void flx_read_cache_get_stats(const flx_read_cache *cache, flx_read_cache_stats *ret_stats)
 {
     *ret_stats = cache->stats;
+}
+
+void flx_read_cache_begin_turn(flx_read_cache *cache, uint64_t bytes)
+{
+    cache->now_left = bytes;
 }
 
 static uint64_t cost(const flx_block *block)

@@ -34,7 +34,10 @@ void flx_read_cache_touch(flx_block *block);
 
 struct flx_read_cache {
     flx_list blocks;
+    flx_list segments; /* open ones (open_segment.h), newest use first */
+    uint32_t segment_count;
     uint64_t bytes_max;
+    uint64_t now_left; /* bytes the worker may still copy itself in this turn */
     flx_read_cache_stats stats;
 };
 

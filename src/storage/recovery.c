@@ -530,6 +530,7 @@ static flx_status journal_new(flx_store *store, const char *name,
     flx_list_init(&journal->finds);
     flx_list_init(&journal->fetches);
     flx_list_init(&journal->blocks);
+    flx_list_init(&journal->segments);
     journal->store = store;
     journal->disk = flx_store_disk(store);
     if (options != NULL) {

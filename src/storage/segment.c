@@ -234,8 +234,9 @@ flx_status flx_segment_seal(flx_file *file, const flx_segment_tally *tally, flx_
     return status;
 }
 
-flx_status flx_segment_footer_read(flx_file *file, uint64_t base, flx_segment_trailer *ret_trailer,
-                                   uint64_t *ret_file_bytes, flx_error *reterr)
+/* The whole footer, checked, with the marks in front; the caller frees it. */
+static flx_status footer_load(flx_file *file, uint64_t base, flx_segment_trailer *ret_trailer,
+                              uint64_t *ret_file_bytes, uint8_t **ret_footer, flx_error *reterr)
 {
     uint64_t size = 0;
     flx_status status = file->disk->ops->size(file, &size, reterr);
@@ -251,80 +252,94 @@ flx_status flx_segment_footer_read(flx_file *file, uint64_t base, flx_segment_tr
     if (status != FLX_OK) {
         return status;
     }
-    flx_segment_trailer trailer;
-    if (flx_segment_trailer_peek((flx_slice){last, sizeof last}, size, &trailer) != FLX_OK ||
-        trailer.base_offset != base) {
+    if (flx_segment_trailer_peek((flx_slice){last, sizeof last}, size, ret_trailer) != FLX_OK ||
+        ret_trailer->base_offset != base) {
         return flx_fail(reterr, FLX_ERR_CORRUPT, "no footer");
     }
-    const size_t len = (size_t)(size - trailer.data_end);
+    const size_t len = (size_t)(size - ret_trailer->data_end);
     uint8_t *footer = flx_alloc(len);
     if (footer == NULL) {
         return flx_fail(reterr, FLX_ERR_NOMEM, "read a footer");
     }
-    status = flx_disk_read_all(file, footer, len, trailer.data_end, reterr);
+    status = flx_disk_read_all(file, footer, len, ret_trailer->data_end, reterr);
     if (status == FLX_OK && flx_segment_trailer_check((flx_slice){footer, len}) != FLX_OK) {
         status = flx_fail(reterr, FLX_ERR_CORRUPT, "the checksum of the footer is wrong");
     }
-    flx_free(footer);
+    if (status != FLX_OK) {
+        flx_free(footer);
+        return status;
+    }
+    *ret_footer = footer;
+    return FLX_OK;
+}
+
+flx_status flx_segment_footer_read(flx_file *file, uint64_t base, flx_segment_trailer *ret_trailer,
+                                   uint64_t *ret_file_bytes, flx_error *reterr)
+{
+    flx_segment_trailer trailer;
+    uint8_t *footer = NULL;
+    const flx_status status = footer_load(file, base, &trailer, ret_file_bytes, &footer, reterr);
     if (status == FLX_OK) {
         *ret_trailer = trailer;
+        flx_free(footer);
     }
     return status;
 }
 
-static flx_status mark_read(flx_file *file, const flx_segment_trailer *trailer, uint32_t index,
-                            flx_segment_mark *ret_mark, flx_error *reterr)
+flx_status flx_segment_index_read(flx_file *file, uint64_t base, flx_segment_index *ret_index,
+                                  flx_error *reterr)
 {
-    uint8_t bytes[FLX_SEGMENT_MARK_BYTES];
+    flx_segment_index index;
+    uint64_t file_bytes = 0;
     const flx_status status =
-        flx_disk_read_all(file, bytes, sizeof bytes,
-                          trailer->data_end + (uint64_t)index * FLX_SEGMENT_MARK_BYTES, reterr);
+        footer_load(file, base, &index.trailer, &file_bytes, &index.marks, reterr);
     if (status == FLX_OK) {
-        flx_segment_mark_decode(bytes, ret_mark);
+        *ret_index = index;
     }
     return status;
 }
 
-flx_status flx_segment_locate(flx_file *file, const flx_segment_trailer *trailer, flx_segment_by by,
-                              uint64_t key, uint64_t *ret_from, uint64_t *ret_to,
-                              uint64_t *ret_next, flx_error *reterr)
+void flx_segment_index_done(flx_segment_index *index)
 {
+    flx_free(index->marks);
+    index->marks = NULL;
+}
+
+static flx_segment_mark mark_at(const flx_segment_index *index, uint32_t number)
+{
+    flx_segment_mark mark;
+    flx_segment_mark_decode(index->marks + (size_t)number * FLX_SEGMENT_MARK_BYTES, &mark);
+    return mark;
+}
+
+flx_status flx_segment_index_find(const flx_segment_index *index, flx_segment_by by, uint64_t key,
+                                  uint64_t *ret_from, uint64_t *ret_to, uint64_t *ret_next)
+{
+    const flx_segment_trailer *trailer = &index->trailer;
     uint32_t low = 0;
     uint32_t high = trailer->mark_count;
-    flx_segment_mark mark = {0, 0, FLX_SEGMENT_HEADER_BYTES};
     while (high - low > 1) {
         const uint32_t middle = low + (high - low) / 2;
-        const flx_status status = mark_read(file, trailer, middle, &mark, reterr);
-        if (status != FLX_OK) {
-            return status;
-        }
+        const flx_segment_mark mark = mark_at(index, middle);
         if (by == FLX_SEGMENT_BY_OFFSET ? mark.offset <= key : mark.time_us < key) {
             low = middle;
         } else {
             high = middle;
         }
     }
-    uint64_t from = FLX_SEGMENT_HEADER_BYTES;
+    const uint64_t from = low > 0 ? mark_at(index, low).position : FLX_SEGMENT_HEADER_BYTES;
     uint64_t to = trailer->data_end;
     uint64_t next = trailer->end_offset;
-    flx_status status = FLX_OK;
-    if (low > 0) {
-        status = mark_read(file, trailer, low, &mark, reterr);
-        from = mark.position;
-    }
-    if (status == FLX_OK && high < trailer->mark_count) {
-        status = mark_read(file, trailer, high, &mark, reterr);
+    if (high < trailer->mark_count) {
+        const flx_segment_mark mark = mark_at(index, high);
         to = mark.position;
         next = mark.offset;
     }
-    if (status == FLX_OK &&
-        (from < FLX_SEGMENT_HEADER_BYTES || from > to || to > trailer->data_end)) {
-        status = flx_fail(reterr, FLX_ERR_CORRUPT, "the index points outside the data");
+    if (from < FLX_SEGMENT_HEADER_BYTES || from > to || to > trailer->data_end) {
+        return FLX_ERR_CORRUPT;
     }
-    if (status == FLX_OK) {
-        *ret_from = from;
-        *ret_to = to;
-        *ret_next = next;
-    }
-    return status;
+    *ret_from = from;
+    *ret_to = to;
+    *ret_next = next;
+    return FLX_OK;
 }

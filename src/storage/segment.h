@@ -66,14 +66,24 @@ flx_status flx_segment_seal(flx_file *file, const flx_segment_tally *tally, flx_
 flx_status flx_segment_footer_read(flx_file *file, uint64_t base, flx_segment_trailer *ret_trailer,
                                    uint64_t *ret_file_bytes, flx_error *reterr);
 
+/* The footer of a sealed segment in memory. */
+typedef struct flx_segment_index {
+    flx_segment_trailer trailer;
+    uint8_t *marks; /* trailer.mark_count of FLX_SEGMENT_MARK_BYTES; owned */
+} flx_segment_index;
+
+/* Reads and checks it, as above. The caller ends it with flx_segment_index_done. */
+flx_status flx_segment_index_read(flx_file *file, uint64_t base, flx_segment_index *ret_index,
+                                  flx_error *reterr);
+void flx_segment_index_done(flx_segment_index *index);
+
 typedef enum flx_segment_by { FLX_SEGMENT_BY_OFFSET, FLX_SEGMENT_BY_TIME } flx_segment_by;
 
-/* In a sealed segment: the last block that begins at or before `key` (by offset) or before it (by
- * time), else the first; *ret_next is the offset the block behind it begins with, or the segment's end.
- * The index is believed for where to look, and what lies there is checked. */
-flx_status flx_segment_locate(flx_file *file, const flx_segment_trailer *trailer, flx_segment_by by,
-                              uint64_t key, uint64_t *ret_from, uint64_t *ret_to,
-                              uint64_t *ret_next, flx_error *reterr);
+/* The last block that begins at or before `key` (by offset) or before it (by time), else the first;
+ * *ret_next is the offset the block behind it begins with, or the segment's end. FLX_ERR_CORRUPT: it
+ * points outside the data. What lies there is still checked by who reads it. */
+flx_status flx_segment_index_find(const flx_segment_index *index, flx_segment_by by, uint64_t key,
+                                  uint64_t *ret_from, uint64_t *ret_to, uint64_t *ret_next);
 
 typedef struct flx_segment_scan {
     flx_file *file;

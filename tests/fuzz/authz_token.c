@@ -3,6 +3,7 @@
 #include "authz/token.h"
 #include "common/alloc.h"
 #include "common/assert.h"
+#include "common/slice.h"
 #include "crypto/jwks.h"
 #include "crypto/jws.h"
 
@@ -23,8 +24,7 @@ static void set_up(void)
     FLX_ASSERT(flx_signing_key_generate(&key, NULL) == FLX_OK);
     flx_public_key *const keys[] = {flx_signing_key_public(key)};
     FLX_ASSERT(flx_jwks_encode(keys, 1, &json, NULL) == FLX_OK);
-    FLX_ASSERT(flx_keyset_parse_jwks(NULL, (flx_slice){(const uint8_t *)json, strlen(json)},
-                                     &keyset, NULL) == FLX_OK);
+    FLX_ASSERT(flx_keyset_parse_jwks(NULL, flx_slice_of(json), &keyset, NULL) == FLX_OK);
     FLX_ASSERT(flx_verifier_new(&options, keyset, &verifier, NULL) == FLX_OK);
     (void)flx_keyset_unref(keyset);
     flx_free(json);

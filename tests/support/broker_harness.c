@@ -125,7 +125,7 @@ static bool tokens_new(hx *h)
     flx_public_key *keys[1] = {flx_signing_key_public(key)};
     const uint64_t wall_s = h->wall_us / 1000000;
     bool ok = flx_jwks_encode(keys, 1, &jwks, NULL) == FLX_OK &&
-              flx_keyset_parse_jwks(NULL, hx_str(jwks), &h->keyset, NULL) == FLX_OK;
+              flx_keyset_parse_jwks(NULL, flx_slice_of(jwks), &h->keyset, NULL) == FLX_OK;
     flx_free(jwks);
     ok = ok && (h->tokens[0] = mint(key, "t1", all, 4, wall_s)) != NULL &&
          (h->tokens[1] = mint(key, "t1", bare, 1, wall_s)) != NULL &&

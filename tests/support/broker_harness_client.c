@@ -162,9 +162,9 @@ static flx_publish publish_of(const char *stream, uint64_t request_id, const cha
                               uint32_t count, flx_slice region)
 {
     flx_publish publish = {.flags = FLX_FLAG_BINARY_PUBLISH_BATCH,
-                           .tenant_id = hx_str("t1"),
-                           .namespace_ = hx_str("default"),
-                           .stream = hx_str(stream),
+                           .tenant_id = flx_slice_of("t1"),
+                           .namespace_ = flx_slice_of("default"),
+                           .stream = flx_slice_of(stream),
                            .count = count,
                            .region = region};
     if (request_id != 0) {
@@ -174,7 +174,7 @@ static flx_publish publish_of(const char *stream, uint64_t request_id, const cha
     }
     if (key != NULL) {
         publish.flags |= FLX_FLAG_BINARY_PUBLISH_KEYED;
-        publish.key = hx_str(key);
+        publish.key = flx_slice_of(key);
     }
     return publish;
 }
@@ -188,7 +188,7 @@ void hx_publish(hx_stream *s, const char *stream, uint64_t request_id, const cha
     for (uint32_t i = 0; i < count; i++) {
         char *payload = hx_alloc(each);
         (void)snprintf(payload, each, i == 0 ? "%s" : "%s+%u", text, i);
-        end = flx_records_put(end, hx_str(payload));
+        end = flx_records_put(end, flx_slice_of(payload));
         free(payload);
     }
     const flx_publish publish =

@@ -10,6 +10,7 @@
 #define FLX_TESTS_BROKER_HARNESS_INT_H
 
 #include "broker_harness.h"
+#include "common/slice.h"
 #include "wire/event.h"
 
 #include <stdio.h>
@@ -88,11 +89,6 @@ static inline void *hx_alloc(size_t size)
     void *memory = calloc(1, size == 0 ? 1 : size);
     HX_MUST(memory != NULL);
     return memory;
-}
-
-static inline flx_slice hx_str(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
 }
 
 extern const flx_link_ops hx_link_ops;

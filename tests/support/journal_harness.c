@@ -25,6 +25,7 @@ void jh_init(jh *h, sim_disk *sim)
         .sim = sim,
         .now_ns = FLX_NS_PER_S,
         .now_us = UINT64_C(1700000000000000),
+        .now_bytes = UINT64_C(1) << 20,
         .options = {.segment_bytes = 2048, .block_bytes = 256, .label = "t1/default/demo/0"},
     };
 }
@@ -178,6 +179,7 @@ static void read_done(flx_journal_read *read)
 flx_status jh_read(jh *h, uint64_t offset, flx_journal_read *ret_read)
 {
     *ret_read = (flx_journal_read){.offset = offset, .done = read_done};
+    flx_read_cache_begin_turn(h->cache, h->now_bytes);
     if (!flx_journal_read_begin(h->journal, ret_read)) {
         while (ret_read->journal != NULL) {
             assert_true(flx_io_manual_step(h->io, 0));
@@ -190,6 +192,7 @@ uint64_t jh_read_all(jh *h, uint64_t from)
 {
     uint64_t offset = from;
     uint64_t records = 0;
+    sim_disk_remember(h->sim, h->walks++ % 3);
     for (;;) {
         flx_journal_read read;
         if (jh_read(h, offset, &read) != FLX_OK) {
@@ -215,6 +218,7 @@ uint64_t jh_read_all(jh *h, uint64_t from)
         }
         offset = read.next;
     }
+    sim_disk_remember(h->sim, 0);
     assert_int_equal(offset, flx_journal_visible_end(h->journal));
     return records;
 }

@@ -26,6 +26,8 @@ typedef struct jh {
     uint64_t promised; /* the highest promise that was answered */
     uint64_t epoch;    /* the highest epoch that was answered */
     bool is_closed;
+    uint64_t now_bytes; /* what a turn of reading may copy itself; 1 MiB */
+    uint32_t walks;
     flx_journal_errand errand;
 } jh;
 
@@ -45,7 +47,8 @@ void jh_epoch(jh *h, uint64_t epoch);
 /* The whole way down. */
 void jh_close(jh *h);
 
-/* Reads [from, what is visible) and checks every byte; returns the records seen. Fails the test. */
+/* Reads [from, what is visible) and checks every byte; returns the records seen. Fails the test. One call
+ * in three the disk has nothing in memory, one in three all, one in three every second read. */
 uint64_t jh_read_all(jh *h, uint64_t from);
 /* One read, run to its end. */
 flx_status jh_read(jh *h, uint64_t offset, flx_journal_read *ret_read);

@@ -4,6 +4,7 @@
  * there one at a time. What cannot go wrong in a test (memory, loopback) is asserted.
  */
 #include "common/error.h"
+#include "common/slice.h"
 #include "mock_broker_int.h"
 #include "wire/flags.h"
 
@@ -14,7 +15,8 @@
 #define FEATURES                                                                                   \
     (FLX_FEATURE_CACHE_DELETE | FLX_FEATURE_STREAM_SHARDS | FLX_FEATURE_ERROR_CODES |              \
      FLX_FEATURE_UNSUPPORTED | FLX_FEATURE_PUBLISH_PIPELINE | FLX_FEATURE_STREAM_PUBLISH_WINDOW |  \
-     FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL)
+     FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL |                             \
+     FLX_FEATURE_RECORD_TIMESTAMPS)
 
 /* ---- sending ---- */
 
@@ -37,7 +39,7 @@ void mock_send_bytes(flx_quic_stream *to, const uint8_t *bytes, size_t len)
 void mock_send_error(mock_broker *broker, flx_quic_stream *to, uint16_t code, const char *text)
 {
     const flx_msg msg = {.type = FLX_MSG_ERROR,
-                         .error = {.message = {(const uint8_t *)text, strlen(text)},
+                         .error = {.message = flx_slice_of(text),
                                    .has_code = true,
                                    .code = flx_code_slice(code),
                                    .has_retry = true,
@@ -102,6 +104,9 @@ static void receive_msg(mock_broker *broker, mock_session *from, flx_msg *msg)
         return;
     case FLX_MSG_SUBSCRIBE:
         mock_subscribe(broker, from, &msg->subscribe);
+        return;
+    case FLX_MSG_OFFSET_FOR_TIME:
+        mock_offset_for_time(broker, from, &msg->offset_for_time);
         return;
     case FLX_MSG_CACHE_PUT:
     case FLX_MSG_CACHE_GET:
@@ -352,9 +357,8 @@ typedef struct addition {
 static void do_append(mock_broker *broker, void *arg)
 {
     const addition *what = arg;
-    const flx_slice name = {(const uint8_t *)what->stream, strlen(what->stream)};
-    mock_append(&mock_stream_named(broker, name)->shards[what->shard],
-                (flx_slice){(const uint8_t *)what->text, strlen(what->text)});
+    const flx_slice name = flx_slice_of(what->stream);
+    mock_append(&mock_stream_named(broker, name)->shards[what->shard], flx_slice_of(what->text));
     mock_feed_all(broker);
 }
 

@@ -32,6 +32,8 @@ typedef struct mock_rules {
     bool own_ids;       /* subscriptions get ids of the broker's choice, told late */
     bool json_events;   /* events in JSON instead of binary batches */
     bool no_offsets;    /* events without offsets */
+    bool tells_start;   /* says where a subscription starts */
+    bool late_record;   /* one record comes between an offset_for_time and the next request */
     uint32_t batch_max; /* records in an event frame; 0: 64 */
     /* Operation frames, docs/spec/extensions.md 1. The key "silent" never gets an answer in them. */
     uint32_t operation_window; /* 0: not offered */
@@ -46,6 +48,7 @@ typedef struct mock_counts {
     uint32_t publishes; /* frames */
     uint32_t records;
     uint32_t subscribes;
+    uint32_t time_questions; /* offset_for_time: the record at offset n has the time n */
     uint32_t cache_requests;
     uint32_t operation_frames;
     uint32_t protocol_errors; /* things a client must never send */

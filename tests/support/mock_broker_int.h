@@ -119,6 +119,8 @@ void mock_append(mock_shard *to, flx_slice payload);
 void mock_drop_first(mock_shard *from, size_t count);
 void mock_publish(mock_broker *broker, mock_session *from, const flx_frame *frame);
 void mock_subscribe(mock_broker *broker, mock_session *from, const struct flx_msg_subscribe *ask);
+void mock_offset_for_time(mock_broker *broker, mock_session *from,
+                          const struct flx_msg_offset_for_time *ask);
 void mock_end_sub(mock_broker *broker, flx_quic_stream *out);
 void mock_feed_all(mock_broker *broker); /* what subscriptions have not been sent yet */
 

@@ -198,7 +198,9 @@ static uint64_t start_of(const struct flx_msg_subscribe *ask, const mock_shard *
 static void answer_subscribe(mock_broker *broker, mock_sub *made)
 {
     const flx_msg subscribed = {.type = FLX_MSG_SUBSCRIBED,
-                                .subscribed = {.subscription_id = made->id}};
+                                .subscribed = {.subscription_id = made->id,
+                                               .has_start_offset = broker->rules.tells_start,
+                                               .start_offset = made->next_offset}};
     mock_send_msg(broker, made->control, &subscribed);
     flx_quic_stream_finish(made->control);
     made->control = NULL;
@@ -245,6 +247,22 @@ void mock_subscribe(mock_broker *broker, mock_session *from, const struct flx_ms
         feed(broker, made); /* events first, then the answer: the order the client must bear */
     answer_subscribe(broker, made);
     feed(broker, made);
+}
+
+void mock_offset_for_time(mock_broker *broker, mock_session *from,
+                          const struct flx_msg_offset_for_time *ask)
+{
+    mock_shard *of = &mock_stream_named(broker, ask->stream)->shards[ask->shard % MOCK_SHARDS_MAX];
+    const uint64_t first = ask->at_micros < of->base ? of->base : ask->at_micros;
+    const flx_msg value = {.type = FLX_MSG_OFFSET_VALUE,
+                           .offset_value = {.has_offset = first < of->base + of->count,
+                                            .offset = first,
+                                            .request_id = ask->request_id}};
+    broker->counts.time_questions++;
+    mock_send_msg(broker, from->control, &value);
+    if (broker->rules.late_record)
+        mock_append(of, (flx_slice){(const uint8_t *)"late", 4});
+    broker->rules.late_record = false;
 }
 
 void mock_end_sub(mock_broker *broker, flx_quic_stream *out)

@@ -9,6 +9,7 @@
 
 #include "common/assert.h"
 #include "common/error.h"
+#include "common/xorshift.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -70,6 +71,8 @@ struct sim_disk {
     uint64_t fail_sync_at;
     uint64_t room;
     size_t open_files;
+    uint32_t remembered_one_in; /* 0: never */
+    uint64_t reads_now;
 };
 
 typedef struct sim_file {
@@ -376,6 +379,15 @@ static flx_status sim_read(flx_file *file, void *to, size_t len, uint64_t offset
     return FLX_OK;
 }
 
+static bool sim_read_now(flx_file *file, void *to, size_t len, uint64_t offset)
+{
+    sim_disk *sim = sim_of(file->disk);
+    size_t got = 0;
+    sim->reads_now++;
+    return sim->remembered_one_in > 0 && sim->reads_now % sim->remembered_one_in == 0 &&
+           sim_read(file, to, len, offset, &got, NULL) == FLX_OK && got == len;
+}
+
 static flx_status sim_sync(flx_file *file, flx_error *reterr)
 {
     sim_disk *sim = sim_of(file->disk);
@@ -523,6 +535,7 @@ static const flx_disk_ops sim_ops = {
     .close = sim_close,
     .write = sim_write,
     .read = sim_read,
+    .read_now = sim_read_now,
     .sync = sim_sync,
     .size = sim_size,
     .truncate = sim_truncate,
@@ -537,14 +550,6 @@ static const flx_disk_ops sim_ops = {
 
 /* ---- crashes -------------------------------------------------------------------------------- */
 
-static uint64_t draw(uint64_t *seed)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed;
-}
-
 static size_t edits_count(const inode *node)
 {
     size_t count = 0;
@@ -557,25 +562,26 @@ static size_t edits_count(const inode *node)
 static void tear(inode *node, uint64_t *seed)
 {
     const size_t count = edits_count(node);
-    const size_t whole = count == 0 ? 0 : draw(seed) % (count + 1);
+    const size_t whole = count == 0 ? 0 : flx_xorshift(seed) % (count + 1);
     size_t i = 0;
     for (const edit *made = node->edits; made != NULL && i <= whole; made = made->next, i++) {
         const size_t len = made->content.len;
-        edit_apply(&node->synced, made, i < whole || len == 0 ? len : draw(seed) % (len + 1));
+        edit_apply(&node->synced, made,
+                   i < whole || len == 0 ? len : flx_xorshift(seed) % (len + 1));
     }
 }
 
 static void reorder(inode *node, uint64_t *seed)
 {
     for (const edit *made = node->edits; made != NULL; made = made->next) {
-        if (made->content.data == NULL && draw(seed) % 2 == 0) {
+        if (made->content.data == NULL && flx_xorshift(seed) % 2 == 0) {
             edit_apply(&node->synced, made, 0);
         }
         for (size_t at = 0; at < made->content.len;) {
             const size_t into = (size_t)((made->offset + at) % SECTOR);
             size_t len = SECTOR - into;
             len = len < made->content.len - at ? len : made->content.len - at;
-            if (draw(seed) % 2 == 0) {
+            if (flx_xorshift(seed) % 2 == 0) {
                 bytes_put(&node->synced, made->offset + at, made->content.data + at, len);
             }
             at += len;
@@ -609,7 +615,7 @@ void sim_disk_crash(sim_disk *sim, sim_crash_mode mode, uint64_t seed)
     }
     const size_t kept = mode == SIM_LOSE   ? 0
                         : mode == SIM_TEAR ? sim->change_count
-                                           : draw(&seed) % (sim->change_count + 1);
+                                           : flx_xorshift(&seed) % (sim->change_count + 1);
     for (size_t i = 0; i < kept; i++) {
         change_apply(&sim->synced, &sim->changes[i]);
     }
@@ -658,6 +664,16 @@ void sim_disk_fail_sync(sim_disk *sim, uint64_t nth)
 bool sim_disk_fail_sync_is_due(const sim_disk *sim)
 {
     return sim->syncs < sim->fail_sync_at;
+}
+
+size_t sim_disk_open_files(const sim_disk *sim)
+{
+    return sim->open_files;
+}
+
+void sim_disk_remember(sim_disk *sim, uint32_t one_in)
+{
+    sim->remembered_one_in = one_in;
 }
 
 void sim_disk_set_room(sim_disk *sim, uint64_t room)

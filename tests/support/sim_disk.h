@@ -34,9 +34,12 @@ bool sim_disk_is_stopped(const sim_disk *sim);
 /* The sync number `nth` from now fails and drops what it should have kept. */
 void sim_disk_fail_sync(sim_disk *sim, uint64_t nth);
 bool sim_disk_fail_sync_is_due(const sim_disk *sim); /* it has not come to it yet */
+/* Which reads need no disk (read_now): every `one_in`th; 1: all, 0: none, as at first. */
+void sim_disk_remember(sim_disk *sim, uint32_t one_in);
 /* Bytes all files may have together; UINT64_MAX: no bound. */
 void sim_disk_set_room(sim_disk *sim, uint64_t bytes);
 uint64_t sim_disk_bytes(const sim_disk *sim);
+size_t sim_disk_open_files(const sim_disk *sim);
 
 /* Content of a file as it is now; NULL: there is none. */
 uint8_t *sim_disk_content(sim_disk *sim, const char *path, size_t *ret_len);

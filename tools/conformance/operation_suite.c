@@ -36,22 +36,22 @@ static flx_operation open_of(const check_suite *suite, uint32_t id)
                            .handle = 1,
                            .id = id,
                            .kind = FLX_OPERATION_CACHE,
-                           .tenant = text(suite->target->tenant),
-                           .namespace_ = text(suite->target->namespace_),
-                           .name = text(suite->target->cache)};
+                           .tenant = flx_slice_of(suite->target->tenant),
+                           .namespace_ = flx_slice_of(suite->target->namespace_),
+                           .name = flx_slice_of(suite->target->cache)};
 }
 
 static flx_operation get_of(uint16_t handle, uint32_t id, const char *key)
 {
     return (flx_operation){
-        .opcode = FLX_OPCODE_CACHE_GET, .handle = handle, .id = id, .key = text(key)};
+        .opcode = FLX_OPCODE_CACHE_GET, .handle = handle, .id = id, .key = flx_slice_of(key)};
 }
 
 static void auth(const check_suite *suite, raw_stream *stream, bool offers)
 {
     flx_msg msg = {.type = FLX_MSG_AUTH};
-    msg.auth.tenant_id = text(suite->target->tenant);
-    msg.auth.token = text(suite->target->token);
+    msg.auth.tenant_id = flx_slice_of(suite->target->tenant);
+    msg.auth.token = flx_slice_of(suite->target->token);
     msg.auth.has_client_flags = true;
     msg.auth.client_flags = FLX_FLAGS_ORIGINAL_V1;
     msg.auth.has_client_features = true;
@@ -203,12 +203,20 @@ static check_result all_of_the_cache(check_suite *suite)
 {
     BEGIN(true);
     NEED_OPERATIONS();
-    const flx_slice key = text("conformance-operations");
+    const flx_slice key = flx_slice_of("conformance-operations");
     const flx_operation operations[] = {
         open_of(suite, 0),
         {.opcode = FLX_OPCODE_CACHE_DELETE, .handle = 1, .id = 1, .key = key},
-        {.opcode = FLX_OPCODE_CACHE_PUT_IF, .handle = 1, .id = 2, .key = key, .value = text("a")},
-        {.opcode = FLX_OPCODE_CACHE_PUT_IF, .handle = 1, .id = 3, .key = key, .value = text("b")},
+        {.opcode = FLX_OPCODE_CACHE_PUT_IF,
+         .handle = 1,
+         .id = 2,
+         .key = key,
+         .value = flx_slice_of("a")},
+        {.opcode = FLX_OPCODE_CACHE_PUT_IF,
+         .handle = 1,
+         .id = 3,
+         .key = key,
+         .value = flx_slice_of("b")},
         {.opcode = FLX_OPCODE_CACHE_GET, .handle = 1, .id = 4, .key = key},
         {.opcode = FLX_OPCODE_CACHE_PUT,
          .flags = FLX_OPERATION_TTL,
@@ -216,7 +224,7 @@ static check_result all_of_the_cache(check_suite *suite)
          .id = 5,
          .ttl_ms = 60000,
          .key = key,
-         .value = text("c")},
+         .value = flx_slice_of("c")},
         {.opcode = FLX_OPCODE_CACHE_DELETE, .handle = 1, .id = 6, .key = key},
         {.opcode = FLX_OPCODE_CACHE_GET, .handle = 1, .id = 7, .key = key},
     };
@@ -257,8 +265,8 @@ static check_result many_under_way(check_suite *suite)
         const flx_operation put = {.opcode = FLX_OPCODE_CACHE_PUT,
                                    .handle = 1,
                                    .id = id,
-                                   .key = text("conformance-many"),
-                                   .value = text(value)};
+                                   .key = flx_slice_of("conformance-many"),
+                                   .value = flx_slice_of(value)};
         const flx_operation get = get_of(1, id, "conformance-many");
         add(&out, id % 2 == 0 ? &put : &get);
         if (id % 4 == 3 || window < 4) {
@@ -312,9 +320,9 @@ static check_result names_that_are_not_mine(check_suite *suite)
     BEGIN(true);
     NEED_OPERATIONS();
     flx_operation foreign = open_of(suite, 0);
-    foreign.tenant = text("conformance-nobody");
+    foreign.tenant = flx_slice_of("conformance-nobody");
     flx_operation missing = open_of(suite, 2);
-    missing.name = text(suite->target->missing_stream);
+    missing.name = flx_slice_of(suite->target->missing_stream);
     const flx_operation first = get_of(1, 1, "k");
     const flx_operation second = get_of(1, 3, "k");
     const flx_operation *const operations[] = {&foreign, &first, &missing, &second};
@@ -360,9 +368,9 @@ static check_result placement(check_suite *suite)
     const flx_operation asked = {.opcode = FLX_OPCODE_PLACEMENT,
                                  .id = 1,
                                  .kind = FLX_PLACEMENT_PUBLISH,
-                                 .tenant = text(suite->target->tenant),
-                                 .namespace_ = text(suite->target->namespace_),
-                                 .name = text(suite->target->stream)};
+                                 .tenant = flx_slice_of(suite->target->tenant),
+                                 .namespace_ = flx_slice_of(suite->target->namespace_),
+                                 .name = flx_slice_of(suite->target->stream)};
     add(&out, &asked);
     send_added(stream, &out);
     EXPECT_ANSWERS(1);

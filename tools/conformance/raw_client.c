@@ -8,6 +8,7 @@
 #include "common/config.h"
 #include "common/error.h"
 #include "common/loop.h"
+#include "common/sockaddr.h"
 #include "transport/quic.h"
 #include "wire/frame.h"
 
@@ -157,17 +158,10 @@ static flx_status resolve(const char *address, struct sockaddr_storage *ret_addr
     if (status != FLX_OK) {
         return status;
     }
-    char service[8];
-    (void)snprintf(service, sizeof service, "%u", port);
-    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM};
-    struct addrinfo *found = NULL;
-    const int failed = getaddrinfo(host, service, &hints, &found);
+    const int failed = flx_sockaddr_lookup(host, port, 0, ret_address, ret_len);
     if (failed != 0) {
         return flx_fail(reterr, FLX_ERR_NOT_FOUND, "look up '%s': %s", host, gai_strerror(failed));
     }
-    memcpy(ret_address, found->ai_addr, found->ai_addrlen);
-    *ret_len = found->ai_addrlen;
-    freeaddrinfo(found);
     return FLX_OK;
 }
 

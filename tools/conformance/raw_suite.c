@@ -37,8 +37,8 @@ check_result check_skip(check_suite *suite, const char *format, ...)
 static void send_auth(const check_suite *suite, raw_stream *stream, bool negotiate)
 {
     flx_msg msg = {.type = FLX_MSG_AUTH};
-    msg.auth.tenant_id = text(suite->target->tenant);
-    msg.auth.token = text(suite->target->token);
+    msg.auth.tenant_id = flx_slice_of(suite->target->tenant);
+    msg.auth.token = flx_slice_of(suite->target->token);
     if (negotiate) {
         msg.auth.has_client_flags = true;
         msg.auth.client_flags =
@@ -87,9 +87,9 @@ static check_result begin(check_suite *suite, bool negotiate, raw_client **ret_c
 static void send_subscribe(const check_suite *suite, raw_stream *stream, const char *name)
 {
     flx_msg msg = {.type = FLX_MSG_SUBSCRIBE};
-    msg.subscribe.tenant_id = text(suite->target->tenant);
-    msg.subscribe.namespace_ = text(suite->target->namespace_);
-    msg.subscribe.stream = text(name);
+    msg.subscribe.tenant_id = flx_slice_of(suite->target->tenant);
+    msg.subscribe.namespace_ = flx_slice_of(suite->target->namespace_);
+    msg.subscribe.stream = flx_slice_of(name);
     raw_send_msg(stream, &msg);
 }
 
@@ -97,10 +97,10 @@ static void send_publish(const check_suite *suite, raw_stream *stream, const cha
                          const char *payload, uint64_t request_id)
 {
     flx_msg msg = {.type = FLX_MSG_PUBLISH};
-    msg.publish.tenant_id = text(suite->target->tenant);
-    msg.publish.namespace_ = text(suite->target->namespace_);
-    msg.publish.stream = text(name);
-    msg.publish.payload = text(payload);
+    msg.publish.tenant_id = flx_slice_of(suite->target->tenant);
+    msg.publish.namespace_ = flx_slice_of(suite->target->namespace_);
+    msg.publish.stream = flx_slice_of(name);
+    msg.publish.payload = flx_slice_of(payload);
     if (request_id != 0) {
         msg.publish.has_request_id = true;
         msg.publish.request_id = request_id;
@@ -116,14 +116,14 @@ static void send_batch(const check_suite *suite, raw_stream *stream, const char 
 {
     uint8_t bytes[1024];
     uint8_t region[256];
-    const uint8_t *region_end = flx_records_put(region, text(payload));
+    const uint8_t *region_end = flx_records_put(region, flx_slice_of(payload));
     const flx_publish batch = {
         .flags = FLX_FLAG_BINARY_PUBLISH_BATCH | FLX_FLAG_BINARY_PUBLISH_ACKED,
         .ack = FLX_ACK_PER_BATCH,
         .request_id = request_id,
-        .tenant_id = text(suite->target->tenant),
-        .namespace_ = text(suite->target->namespace_),
-        .stream = text(name),
+        .tenant_id = flx_slice_of(suite->target->tenant),
+        .namespace_ = flx_slice_of(suite->target->namespace_),
+        .stream = flx_slice_of(name),
         .count = 1,
         .region = {region, (size_t)(region_end - region)},
     };
@@ -206,8 +206,8 @@ static check_result publish_and_receive(check_suite *suite)
         flx_event_record record;
         flx_event_iter_init(&iter, &batch);
         while (flx_event_iter_next(&iter, &record)) {
-            EXPECT(i < 2 && is(record.payload, payloads[i]), "event %zu is not what was published",
-                   i);
+            EXPECT(i < 2 && flx_slice_is(record.payload, payloads[i]),
+                   "event %zu is not what was published", i);
             i++;
         }
     }
@@ -219,18 +219,18 @@ static void send_cache(const check_suite *suite, raw_stream *stream, flx_msg_typ
 {
     flx_msg msg = {.type = type};
     if (type == FLX_MSG_CACHE_PUT) {
-        msg.cache_put.tenant_id = text(suite->target->tenant);
-        msg.cache_put.namespace_ = text(suite->target->namespace_);
-        msg.cache_put.cache = text(suite->target->cache);
-        msg.cache_put.key = text(key);
-        msg.cache_put.value = text(value);
+        msg.cache_put.tenant_id = flx_slice_of(suite->target->tenant);
+        msg.cache_put.namespace_ = flx_slice_of(suite->target->namespace_);
+        msg.cache_put.cache = flx_slice_of(suite->target->cache);
+        msg.cache_put.key = flx_slice_of(key);
+        msg.cache_put.value = flx_slice_of(value);
         msg.cache_put.has_ttl_ms = true;
         msg.cache_put.ttl_ms = 100;
     } else {
-        msg.cache_get.tenant_id = text(suite->target->tenant);
-        msg.cache_get.namespace_ = text(suite->target->namespace_);
-        msg.cache_get.cache = text(suite->target->cache);
-        msg.cache_get.key = text(key);
+        msg.cache_get.tenant_id = flx_slice_of(suite->target->tenant);
+        msg.cache_get.namespace_ = flx_slice_of(suite->target->namespace_);
+        msg.cache_get.cache = flx_slice_of(suite->target->cache);
+        msg.cache_get.key = flx_slice_of(key);
     }
     raw_send_msg(stream, &msg);
 }
@@ -242,7 +242,7 @@ static check_result cache_with_ttl(check_suite *suite)
     EXPECT_MSG(stream, OK);
     send_cache(suite, stream, FLX_MSG_CACHE_GET, "conformance-raw", NULL);
     EXPECT_MSG(stream, CACHE_VALUE);
-    EXPECT(frame.msg.cache_value.has_value && is(frame.msg.cache_value.value, "v"),
+    EXPECT(frame.msg.cache_value.has_value && flx_slice_is(frame.msg.cache_value.value, "v"),
            "the value just put is not there");
     bool gone = false;
     for (int tries = 0; !gone && tries < 100; tries++) {
@@ -284,7 +284,8 @@ static check_result answers_in_request_order(check_suite *suite)
             ok = true;
         } else if (frame.msg.type == FLX_MSG_PUBLISH_ERROR) {
             got = frame.msg.publish_error.request_id;
-            EXPECT(is(frame.msg.publish_error.code, "not_found"), "refused with another code");
+            EXPECT(flx_slice_is(frame.msg.publish_error.code, "not_found"),
+                   "refused with another code");
         }
         EXPECT(got == id, "expected the answer to %llu, got %llu", (unsigned long long)id,
                (unsigned long long)got);
@@ -341,8 +342,8 @@ static check_result refused_token(check_suite *suite)
     BEGIN(false);
     raw_stream *other = raw_open(client, true);
     flx_msg msg = {.type = FLX_MSG_AUTH};
-    msg.auth.tenant_id = text(suite->target->tenant);
-    msg.auth.token = text("not.a.token");
+    msg.auth.tenant_id = flx_slice_of(suite->target->tenant);
+    msg.auth.token = flx_slice_of("not.a.token");
     msg.auth.has_client_flags = true;
     msg.auth.has_client_features = true;
     msg.auth.client_features = FLX_FEATURE_ERROR_CODES;
@@ -377,7 +378,7 @@ static check_result unknown_type(check_suite *suite)
     BEGIN(true);
     raw_send_json(stream, "{\"type\":\"teleport\",\"request_id\":7}");
     EXPECT_MSG(stream, UNSUPPORTED);
-    EXPECT(is(frame.msg.unsupported.request_type, "teleport"), "another type was named");
+    EXPECT(flx_slice_is(frame.msg.unsupported.request_type, "teleport"), "another type was named");
     EXPECT(frame.msg.unsupported.has_request_id && frame.msg.unsupported.request_id == 7,
            "the request id was not echoed");
     send_cache(suite, stream, FLX_MSG_CACHE_GET, "k", NULL);
@@ -399,7 +400,7 @@ static check_result extension_of_nobody(check_suite *suite)
     raw_send_json(stream,
                   "{\"type\":\"extension\",\"name\":\"x.y\",\"request_id\":3,\"body\":[1]}");
     EXPECT_MSG(stream, UNSUPPORTED);
-    EXPECT(is(frame.msg.unsupported.extension, "x.y"), "the extension was not named");
+    EXPECT(flx_slice_is(frame.msg.unsupported.extension, "x.y"), "the extension was not named");
     END();
 }
 
@@ -494,9 +495,9 @@ static check_result cursor_in_future(check_suite *suite)
 {
     BEGIN(true);
     flx_msg msg = {.type = FLX_MSG_SUBSCRIBE};
-    msg.subscribe.tenant_id = text(suite->target->tenant);
-    msg.subscribe.namespace_ = text(suite->target->namespace_);
-    msg.subscribe.stream = text(suite->target->stream);
+    msg.subscribe.tenant_id = flx_slice_of(suite->target->tenant);
+    msg.subscribe.namespace_ = flx_slice_of(suite->target->namespace_);
+    msg.subscribe.stream = flx_slice_of(suite->target->stream);
     msg.subscribe.has_start = true;
     msg.subscribe.start.kind = FLX_START_OFFSET;
     msg.subscribe.start.offset = UINT64_C(1) << 60;

@@ -6,7 +6,7 @@
  * What a single node without a durable log cannot show is listed with its reason, not left out.
  */
 #include "common/clock.h"
-#include "suite.h"
+#include "words.h"
 
 #include <felix/cache.h>
 #include <felix/client.h>
@@ -27,14 +27,6 @@
     do {                                                                                           \
         if ((call) != FLX_OK) {                                                                    \
             result = check_fail(suite, "%s", error.message);                                       \
-            goto done;                                                                             \
-        }                                                                                          \
-    } while (0)
-
-#define EXPECT(condition, ...)                                                                     \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            result = check_fail(suite, __VA_ARGS__);                                               \
             goto done;                                                                             \
         }                                                                                          \
     } while (0)
@@ -73,11 +65,6 @@ static flx_status connect_as(const check_suite *suite, const char *token, flx_cl
     options.server_name = suite->target->server_name;
     options.request_timeout_ms = suite->target->wait_ms;
     return flx_client_connect(&options, suite->target->wait_ms, ret_client, reterr);
-}
-
-static flx_slice text(const char *string)
-{
-    return (flx_slice){(const uint8_t *)string, strlen(string)};
 }
 
 static flx_status subscribe(check_suite *suite, flx_client *client, const char *stream,
@@ -138,8 +125,9 @@ static check_result pubsub_order(check_suite *suite)
         char key[24];
         (void)snprintf(key, sizeof key, "k%d", i % 7);
         (void)snprintf(payload, sizeof payload, "%d %d", i % 7, i);
-        const flx_slice key_slice = text(key);
-        EXPECT_OK(flx_publisher_publish(publisher, &key_slice, text(payload), NULL, NULL, &error));
+        const flx_slice key_slice = flx_slice_of(key);
+        EXPECT_OK(flx_publisher_publish(publisher, &key_slice, flx_slice_of(payload), NULL, NULL,
+                                        &error));
     }
     EXPECT_OK(flx_publisher_flush(publisher, wait_ms, &error));
     for (int i = 0; i < RECORDS; i++) {
@@ -165,7 +153,7 @@ static check_result pubsub_offsets(check_suite *suite)
         subscribe(suite, client, suite->target->stream, FLX_FROM_LATEST, 0, &subscriber, &error));
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, NULL, &publisher, &error));
     for (int i = 0; i < RECORDS; i++) {
-        EXPECT_OK(flx_publisher_publish(publisher, NULL, text("x"), NULL, NULL, &error));
+        EXPECT_OK(flx_publisher_publish(publisher, NULL, flx_slice_of("x"), NULL, NULL, &error));
     }
     uint64_t expected = 0;
     for (int i = 0; i < RECORDS; i++) {
@@ -191,8 +179,8 @@ static check_result pubsub_resume(check_suite *suite)
     for (int i = 0; i < 20; i++) {
         char payload[32];
         (void)snprintf(payload, sizeof payload, "resume %d", i);
-        EXPECT_OK(
-            flx_publisher_publish_wait(publisher, NULL, text(payload), wait_ms, NULL, &error));
+        EXPECT_OK(flx_publisher_publish_wait(publisher, NULL, flx_slice_of(payload), wait_ms, NULL,
+                                             &error));
         flx_message message;
         EXPECT_OK(receive(suite, subscriber, &message, &error));
         first = i == 0 ? message.offset : first;
@@ -206,8 +194,7 @@ static check_result pubsub_resume(check_suite *suite)
         (void)snprintf(payload, sizeof payload, "resume %d", i);
         flx_message message;
         EXPECT_OK(receive(suite, subscriber, &message, &error));
-        const bool same = message.payload.len == strlen(payload) &&
-                          memcmp(message.payload.ptr, payload, message.payload.len) == 0;
+        const bool same = flx_slice_is(message.payload, payload);
         flx_message_release(&message);
         EXPECT(same, "record %d is not where it was", i);
     }
@@ -218,7 +205,8 @@ static check_result pubsub_earliest(check_suite *suite)
 {
     BEGIN
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, NULL, &publisher, &error));
-    EXPECT_OK(flx_publisher_publish_wait(publisher, NULL, text("kept"), wait_ms, NULL, &error));
+    EXPECT_OK(
+        flx_publisher_publish_wait(publisher, NULL, flx_slice_of("kept"), wait_ms, NULL, &error));
     EXPECT_OK(
         subscribe(suite, client, suite->target->stream, FLX_FROM_EARLIEST, 0, &subscriber, &error));
     flx_message message;
@@ -235,7 +223,8 @@ static check_result ack_none(check_suite *suite)
     EXPECT_OK(
         subscribe(suite, client, suite->target->stream, FLX_FROM_LATEST, 0, &subscriber, &error));
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, &options, &publisher, &error));
-    EXPECT_OK(flx_publisher_publish_wait(publisher, NULL, text("sent"), wait_ms, NULL, &error));
+    EXPECT_OK(
+        flx_publisher_publish_wait(publisher, NULL, flx_slice_of("sent"), wait_ms, NULL, &error));
     flx_message message;
     EXPECT_OK(receive(suite, subscriber, &message, &error));
     flx_message_release(&message);
@@ -249,7 +238,8 @@ static check_result ack_per_message(check_suite *suite)
     options.acks = FLX_ACKS_PER_MESSAGE;
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, &options, &publisher, &error));
     for (int i = 0; i < RECORDS; i++) {
-        EXPECT_OK(flx_publisher_publish(publisher, NULL, text("acked"), NULL, NULL, &error));
+        EXPECT_OK(
+            flx_publisher_publish(publisher, NULL, flx_slice_of("acked"), NULL, NULL, &error));
     }
     EXPECT_OK(flx_publisher_flush(publisher, wait_ms, &error));
     flx_publisher_stats stats = {.struct_size = sizeof stats};
@@ -276,8 +266,9 @@ static check_result sharded_every_shard(check_suite *suite)
     for (int i = 0; i < records; i++) {
         char key[24];
         (void)snprintf(key, sizeof key, "customer-%d", i);
-        const flx_slice key_slice = text(key);
-        EXPECT_OK(flx_publisher_publish(publisher, &key_slice, text("x"), NULL, NULL, &error));
+        const flx_slice key_slice = flx_slice_of(key);
+        EXPECT_OK(
+            flx_publisher_publish(publisher, &key_slice, flx_slice_of("x"), NULL, NULL, &error));
     }
     for (int i = 0; i < records; i++) {
         flx_message message;
@@ -309,10 +300,10 @@ static check_result cache_put_get(check_suite *suite)
     BEGIN
     flx_cache_entry entry = {0};
     EXPECT_OK(flx_cache_new(client, suite->target->cache, &cache, &error));
-    EXPECT_OK(flx_cache_put(cache, text("conformance"), text("value"), 0, wait_ms, &error));
-    EXPECT_OK(flx_cache_get(cache, text("conformance"), wait_ms, &entry, &error));
-    const bool same =
-        entry.found && entry.value.len == 5 && memcmp(entry.value.ptr, "value", 5) == 0;
+    EXPECT_OK(flx_cache_put(cache, flx_slice_of("conformance"), flx_slice_of("value"), 0, wait_ms,
+                            &error));
+    EXPECT_OK(flx_cache_get(cache, flx_slice_of("conformance"), wait_ms, &entry, &error));
+    const bool same = entry.found && flx_slice_is(entry.value, "value");
     flx_cache_entry_release(&entry);
     EXPECT(same, "another value came back");
     END
@@ -323,7 +314,7 @@ static check_result cache_miss(check_suite *suite)
     BEGIN
     flx_cache_entry entry = {0};
     EXPECT_OK(flx_cache_new(client, suite->target->cache, &cache, &error));
-    EXPECT_OK(flx_cache_get(cache, text("conformance-absent"), wait_ms, &entry, &error));
+    EXPECT_OK(flx_cache_get(cache, flx_slice_of("conformance-absent"), wait_ms, &entry, &error));
     EXPECT(!entry.found, "an absent key was found");
     END
 }
@@ -333,12 +324,13 @@ static check_result cache_delete(check_suite *suite)
     BEGIN
     flx_cache_entry entry = {0};
     EXPECT_OK(flx_cache_new(client, suite->target->cache, &cache, &error));
-    EXPECT_OK(flx_cache_put(cache, text("conformance-del"), text("old"), 0, wait_ms, &error));
-    EXPECT_OK(flx_cache_delete(cache, text("conformance-del"), wait_ms, &entry, &error));
-    const bool same = entry.found && entry.value.len == 3 && memcmp(entry.value.ptr, "old", 3) == 0;
+    EXPECT_OK(flx_cache_put(cache, flx_slice_of("conformance-del"), flx_slice_of("old"), 0, wait_ms,
+                            &error));
+    EXPECT_OK(flx_cache_delete(cache, flx_slice_of("conformance-del"), wait_ms, &entry, &error));
+    const bool same = entry.found && flx_slice_is(entry.value, "old");
     flx_cache_entry_release(&entry);
     EXPECT(same, "the removed value did not come back");
-    EXPECT_OK(flx_cache_get(cache, text("conformance-del"), wait_ms, &entry, &error));
+    EXPECT_OK(flx_cache_get(cache, flx_slice_of("conformance-del"), wait_ms, &entry, &error));
     EXPECT(!entry.found, "the key is still there");
     END
 }
@@ -349,10 +341,11 @@ static check_result cache_ttl(check_suite *suite)
     flx_cache_entry entry = {0};
     bool gone = false;
     EXPECT_OK(flx_cache_new(client, suite->target->cache, &cache, &error));
-    EXPECT_OK(flx_cache_put(cache, text("conformance-ttl"), text("v"), 100, wait_ms, &error));
+    EXPECT_OK(flx_cache_put(cache, flx_slice_of("conformance-ttl"), flx_slice_of("v"), 100, wait_ms,
+                            &error));
     for (int tries = 0; !gone && tries < 200; tries++) {
         (void)usleep(50000);
-        EXPECT_OK(flx_cache_get(cache, text("conformance-ttl"), wait_ms, &entry, &error));
+        EXPECT_OK(flx_cache_get(cache, flx_slice_of("conformance-ttl"), wait_ms, &entry, &error));
         gone = !entry.found;
         flx_cache_entry_release(&entry);
     }
@@ -367,7 +360,7 @@ static check_result error_unknown_stream(check_suite *suite)
     BEGIN
     EXPECT_OK(flx_publisher_new(client, suite->target->missing_stream, NULL, &publisher, &error));
     const flx_status status =
-        flx_publisher_publish_wait(publisher, NULL, text("x"), wait_ms, NULL, &error);
+        flx_publisher_publish_wait(publisher, NULL, flx_slice_of("x"), wait_ms, NULL, &error);
     EXPECT(status == FLX_ERR_NOT_FOUND && error.code == 3, "status %s, code %u",
            flx_status_name(status), error.code);
     END
@@ -384,7 +377,7 @@ static check_result error_unauthorized(check_suite *suite)
     check_result result = CHECK_PASS;
     EXPECT_OK(connect_as(suite, suite->target->refused_token, &client, &error));
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, NULL, &publisher, &error));
-    const flx_status status = flx_publisher_publish_wait(publisher, NULL, text("x"),
+    const flx_status status = flx_publisher_publish_wait(publisher, NULL, flx_slice_of("x"),
                                                          suite->target->wait_ms, NULL, &error);
     EXPECT(status == FLX_ERR_DENIED && error.code == 2, "status %s, code %u",
            flx_status_name(status), error.code);
@@ -410,7 +403,7 @@ static check_result terminal_not_retried(check_suite *suite)
     options.retry_timeout_ms = 2000;
     EXPECT_OK(flx_publisher_new(client, "somebody-else/default/x", &options, &publisher, &error));
     const flx_status status =
-        flx_publisher_publish_wait(publisher, NULL, text("x"), wait_ms, NULL, &error);
+        flx_publisher_publish_wait(publisher, NULL, flx_slice_of("x"), wait_ms, NULL, &error);
     flx_publisher_stats stats = {.struct_size = sizeof stats};
     flx_publisher_get_stats(publisher, &stats);
     EXPECT(status == FLX_ERR_DENIED, "status %s", flx_status_name(status));
@@ -434,12 +427,11 @@ static void *call_concurrently(void *arg)
         (void)snprintf(key, sizeof key, "conformance-%d-%d", caller->number, i);
         (void)snprintf(value, sizeof value, "%d", caller->number * 1000 + i);
         flx_cache_entry entry = {0};
-        const bool ok =
-            flx_cache_put(caller->cache, text(key), text(value), 60000, caller->wait_ms, NULL) ==
-                FLX_OK &&
-            flx_cache_get(caller->cache, text(key), caller->wait_ms, &entry, NULL) == FLX_OK &&
-            entry.found && entry.value.len == strlen(value) &&
-            memcmp(entry.value.ptr, value, entry.value.len) == 0;
+        const bool ok = flx_cache_put(caller->cache, flx_slice_of(key), flx_slice_of(value), 60000,
+                                      caller->wait_ms, NULL) == FLX_OK &&
+                        flx_cache_get(caller->cache, flx_slice_of(key), caller->wait_ms, &entry,
+                                      NULL) == FLX_OK &&
+                        entry.found && flx_slice_is(entry.value, value);
         flx_cache_entry_release(&entry);
         if (!ok) {
             (void)atomic_fetch_add(caller->failures, 1);
@@ -473,7 +465,8 @@ static check_result close_is_idempotent(check_suite *suite)
     EXPECT_OK(flx_publisher_new(client, suite->target->stream, NULL, &publisher, &error));
     client = flx_client_free(client);
     client = flx_client_free(client);
-    EXPECT(flx_publisher_publish(publisher, NULL, text("x"), NULL, NULL, NULL) == FLX_ERR_CLOSED,
+    EXPECT(flx_publisher_publish(publisher, NULL, flx_slice_of("x"), NULL, NULL, NULL) ==
+               FLX_ERR_CLOSED,
            "a publisher of a closed client takes messages");
     END
 }
@@ -496,7 +489,7 @@ static flx_status watch_prefix(check_suite *suite, flx_client *client, const cha
                                flx_error *reterr)
 {
     flx_cache_watch_options options = FLX_CACHE_WATCH_OPTIONS_INIT;
-    options.prefix = text(prefix);
+    options.prefix = flx_slice_of(prefix);
     options.shard = 0;
     options.from = from;
     options.offset = offset;
@@ -504,12 +497,6 @@ static flx_status watch_prefix(check_suite *suite, flx_client *client, const cha
         flx_cache_watch_new(client, suite->target->cache, &options, ret_watch, reterr);
     return status == FLX_OK ? flx_cache_watch_wait(*ret_watch, suite->target->wait_ms, reterr)
                             : status;
-}
-
-static bool is_text(flx_slice bytes, const char *expected)
-{
-    return bytes.len == strlen(expected) &&
-           (bytes.len == 0 || memcmp(bytes.ptr, expected, bytes.len) == 0);
 }
 
 /* The next change, which must be this one; a delete has the value "". Its offset. */
@@ -521,7 +508,7 @@ static bool is_next(check_suite *suite, flx_cache_watch *watch, flx_cache_change
         return false;
     }
     const bool is_it =
-        change.kind == kind && is_text(change.key, key) && is_text(change.value, value);
+        change.kind == kind && flx_slice_is(change.key, key) && flx_slice_is(change.value, value);
     *ret_offset = change.offset;
     flx_cache_change_release(&change);
     return is_it;
@@ -533,9 +520,11 @@ static check_result watch_delivers(check_suite *suite)
     uint64_t offset = 0;
     EXPECT_OK(flx_cache_new(client, suite->target->cache, &cache, &error));
     EXPECT_OK(watch_prefix(suite, client, "cw/", FLX_WATCH_FROM_LIVE, 0, &watch, &error));
-    EXPECT_OK(flx_cache_put(cache, text("other"), text("no"), 60000, wait_ms, &error));
-    EXPECT_OK(flx_cache_put(cache, text("cw/1"), text("one"), 60000, wait_ms, &error));
-    EXPECT_OK(flx_cache_delete(cache, text("cw/1"), wait_ms, NULL, &error));
+    EXPECT_OK(
+        flx_cache_put(cache, flx_slice_of("other"), flx_slice_of("no"), 60000, wait_ms, &error));
+    EXPECT_OK(
+        flx_cache_put(cache, flx_slice_of("cw/1"), flx_slice_of("one"), 60000, wait_ms, &error));
+    EXPECT_OK(flx_cache_delete(cache, flx_slice_of("cw/1"), wait_ms, NULL, &error));
     EXPECT(is_next(suite, watch, FLX_CACHE_CHANGE_PUT, "cw/1", "one", &offset),
            "the put did not come, or something else did");
     EXPECT(is_next(suite, watch, FLX_CACHE_CHANGE_DELETE, "cw/1", "", &offset),
@@ -550,8 +539,10 @@ static check_result watch_resumes(check_suite *suite)
     uint64_t second = 0;
     EXPECT_OK(flx_cache_new(client, suite->target->cache, &cache, &error));
     EXPECT_OK(watch_prefix(suite, client, "cr/", FLX_WATCH_FROM_LIVE, 0, &watch, &error));
-    EXPECT_OK(flx_cache_put(cache, text("cr/1"), text("one"), 60000, wait_ms, &error));
-    EXPECT_OK(flx_cache_put(cache, text("cr/2"), text("two"), 60000, wait_ms, &error));
+    EXPECT_OK(
+        flx_cache_put(cache, flx_slice_of("cr/1"), flx_slice_of("one"), 60000, wait_ms, &error));
+    EXPECT_OK(
+        flx_cache_put(cache, flx_slice_of("cr/2"), flx_slice_of("two"), 60000, wait_ms, &error));
     EXPECT(is_next(suite, watch, FLX_CACHE_CHANGE_PUT, "cr/1", "one", &first) &&
                is_next(suite, watch, FLX_CACHE_CHANGE_PUT, "cr/2", "two", &second),
            "the puts did not come");
@@ -577,13 +568,15 @@ static check_result watch_retained(check_suite *suite)
     BEGIN
     uint64_t offset = 0;
     EXPECT_OK(flx_cache_new(client, suite->target->cache, &cache, &error));
-    EXPECT_OK(flx_cache_put(cache, text("ct/1"), text("old"), 60000, wait_ms, &error));
-    EXPECT_OK(flx_cache_put(cache, text("ct/1"), text("newest"), 60000, wait_ms, &error));
+    EXPECT_OK(
+        flx_cache_put(cache, flx_slice_of("ct/1"), flx_slice_of("old"), 60000, wait_ms, &error));
+    EXPECT_OK(
+        flx_cache_put(cache, flx_slice_of("ct/1"), flx_slice_of("newest"), 60000, wait_ms, &error));
     EXPECT_OK(watch_prefix(suite, client, "ct/", FLX_WATCH_FROM_RETAINED, 0, &watch, &error));
     EXPECT(is_next(suite, watch, FLX_CACHE_CHANGE_PUT, "ct/1", "newest", &offset) &&
                is_next(suite, watch, FLX_CACHE_CHANGE_READY, "", "", &offset),
            "what was there did not come first, or did not end");
-    EXPECT_OK(flx_cache_delete(cache, text("ct/1"), wait_ms, NULL, &error));
+    EXPECT_OK(flx_cache_delete(cache, flx_slice_of("ct/1"), wait_ms, NULL, &error));
     EXPECT(is_next(suite, watch, FLX_CACHE_CHANGE_DELETE, "ct/1", "", &offset),
            "the change after it did not come");
     END
@@ -606,8 +599,8 @@ static check_result watch_lag(check_suite *suite)
     EXPECT_OK(watch_prefix(suite, client, "cl/", FLX_WATCH_FROM_LIVE, 0, &watch, &error));
     for (uint32_t i = 0; i < LAG_PUTS; i++) {
         value[0] = (uint8_t)i;
-        EXPECT_OK(flx_cache_put(cache, text("cl/1"), (flx_slice){value, sizeof value}, 60000,
-                                wait_ms, &error));
+        EXPECT_OK(flx_cache_put(cache, flx_slice_of("cl/1"), (flx_slice){value, sizeof value},
+                                60000, wait_ms, &error));
     }
     while (!is_newest && flx_cache_watch_receive(watch, wait_ms, &change, NULL) == FLX_OK) {
         const bool is_put = change.kind == FLX_CACHE_CHANGE_PUT;
@@ -616,7 +609,7 @@ static check_result watch_lag(check_suite *suite)
         is_newest = is_put && change.value.len > 0 && change.value.ptr[0] == LAG_PUTS - 1;
         flx_cache_change_release(&change);
     }
-    EXPECT_OK(flx_cache_delete(cache, text("cl/1"), wait_ms, NULL, &error));
+    EXPECT_OK(flx_cache_delete(cache, flx_slice_of("cl/1"), wait_ms, NULL, &error));
     EXPECT(is_newest, "the newest value never came");
     EXPECT(is_told || changes == LAG_PUTS, "%u of %u changes came, and nothing was said", changes,
            LAG_PUTS);
@@ -630,10 +623,11 @@ static check_result counter_sum(check_suite *suite)
     int64_t after = 0;
     bool found = false;
     EXPECT_OK(flx_cache_new(client, suite->target->cache, &cache, &error));
-    EXPECT_OK(flx_counter_add(cache, text("conformance"), 5, wait_ms, &before, &error));
-    EXPECT_OK(flx_counter_add(cache, text("conformance"), -7, wait_ms, &after, &error));
+    EXPECT_OK(flx_counter_add(cache, flx_slice_of("conformance"), 5, wait_ms, &before, &error));
+    EXPECT_OK(flx_counter_add(cache, flx_slice_of("conformance"), -7, wait_ms, &after, &error));
     EXPECT(after == before - 7, "%lld and -7 make %lld", (long long)before, (long long)after);
-    EXPECT_OK(flx_counter_get(cache, text("conformance"), wait_ms, &found, &before, &error));
+    EXPECT_OK(
+        flx_counter_get(cache, flx_slice_of("conformance"), wait_ms, &found, &before, &error));
     EXPECT(found && before == after, "a get answers something else than the last add");
     END
 }
@@ -644,7 +638,8 @@ static check_result counter_absent(check_suite *suite)
     int64_t value = 0;
     bool found = true;
     EXPECT_OK(flx_cache_new(client, suite->target->cache, &cache, &error));
-    EXPECT_OK(flx_counter_get(cache, text("conformance-none"), wait_ms, &found, &value, &error));
+    EXPECT_OK(
+        flx_counter_get(cache, flx_slice_of("conformance-none"), wait_ms, &found, &value, &error));
     EXPECT(!found, "a counter never written is %lld", (long long)value);
     END
 }

@@ -7,6 +7,7 @@
  * file names is compared, and encoding again must give the same bytes.
  */
 #include "common/alloc.h"
+#include "common/slice.h"
 #include "suite.h"
 #include "wire/ack.h"
 #include "wire/event.h"
@@ -144,7 +145,7 @@ static bool check_publish(golden *vector)
     if (same && flx_publish_is_acked(&publish)) {
         const char *mode = publish.ack == FLX_ACK_PER_MESSAGE ? "per_message" : "per_batch";
         same = number_is(vector, "request_id", publish.request_id) &&
-               text_is(vector, "ack_mode", (flx_slice){(const uint8_t *)mode, strlen(mode)});
+               text_is(vector, "ack_mode", flx_slice_of(mode));
     }
     if (same && flx_publish_is_keyed(&publish)) {
         same = text_is(vector, "key_utf8", publish.key);
@@ -177,11 +178,10 @@ static bool check_ack(golden *vector)
     const char *status = ack.ok ? "ok" : "error";
     const char *retry = flx_retry_name(flx_retry_from_byte(ack.retry));
     const bool same =
-        text_is(vector, "status", (flx_slice){(const uint8_t *)status, strlen(status)}) &&
+        text_is(vector, "status", flx_slice_of(status)) &&
         number_is(vector, "request_id", ack.request_id) &&
         text_is(vector, "message", ack.message) && number_is(vector, "code", ack.code) &&
-        text_is(vector, "retry", (flx_slice){(const uint8_t *)retry, strlen(retry)}) &&
-        text_is(vector, "reason", ack.reason) &&
+        text_is(vector, "retry", flx_slice_of(retry)) && text_is(vector, "reason", ack.reason) &&
         number_is(vector, "retry_after_ms", ack.retry_after_ms) &&
         text_is(vector, "node_id", ack.node_id) && text_is(vector, "addr", ack.addr) &&
         number_is(vector, "generation", ack.generation) && number_is(vector, "offset", ack.offset);

@@ -6,6 +6,7 @@
 #ifndef FLX_CONFORMANCE_WORDS_H
 #define FLX_CONFORMANCE_WORDS_H
 
+#include "common/slice.h"
 #include "suite.h"
 
 #include <stdio.h>
@@ -18,16 +19,6 @@
             goto done;                                                                             \
         }                                                                                          \
     } while (0)
-
-static inline flx_slice text(const char *string)
-{
-    return (flx_slice){(const uint8_t *)string, strlen(string)};
-}
-
-static inline bool is(flx_slice slice, const char *string)
-{
-    return slice.len == strlen(string) && memcmp(slice.ptr, string, slice.len) == 0;
-}
 
 /* The next frame, which must be this JSON message; otherwise *ret_got says what came. */
 static inline bool next_msg(raw_stream *stream, flx_msg_type type, raw_frame *ret_frame,
@@ -64,7 +55,7 @@ static inline bool next_msg(raw_stream *stream, flx_msg_type type, raw_frame *re
 #define EXPECT_CODE(stream, name)                                                                  \
     do {                                                                                           \
         EXPECT_MSG(stream, ERROR);                                                                 \
-        EXPECT(frame.msg.error.has_code &&is(frame.msg.error.code, name),                          \
+        EXPECT(frame.msg.error.has_code &&flx_slice_is(frame.msg.error.code, name),                \
                "expected code " name ", got '%.*s'", (int)frame.msg.error.code.len,                \
                (const char *)frame.msg.error.code.ptr);                                            \
     } while (0)

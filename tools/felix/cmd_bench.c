@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/histogram.h"
+#include "common/xorshift.h"
 #include "process.h"
 #include "session.h"
 #include "stop.h"
@@ -592,9 +593,7 @@ static cli_exit measure_cache(bench *job, const char *name, const cache_load *lo
     }
     start_clock(job);
     for (uint64_t i = 0; goes_on && i < job->count; i++) {
-        random ^= random << 13; /* xorshift: any spread will do */
-        random ^= random >> 7;
-        random ^= random << 17;
+        (void)flx_xorshift(&random);
         goes_on = i < load->in_flight || wait_for(job, i - load->in_flight + 1);
         if (goes_on && send_request(job, cache, random % load->keys,
                                     (random >> 32) % 100 < load->put_percent, &error) != FLX_OK) {

@@ -2,6 +2,7 @@
 /* cmd_cache.c - felix cache get, put, del: the data verbs of caches. */
 #include "commands.h"
 #include "common/alloc.h"
+#include "common/slice.h"
 #include "record.h"
 #include "session.h"
 
@@ -34,7 +35,7 @@ static bool open_cache(cli_run *run, opened *in, bool create, cli_exit *ret_exit
     memset(in, 0, sizeof *in);
     in->name = cli_args_at(&run->args, 0);
     in->key_text = cli_args_at(&run->args, 1);
-    in->key = (flx_slice){(const uint8_t *)in->key_text, strlen(in->key_text)};
+    in->key = flx_slice_of(in->key_text);
     if (!cli_flag_timeout_ms(run, &in->timeout_ms)) {
         *ret_exit = CLI_EXIT_USAGE;
         return false;

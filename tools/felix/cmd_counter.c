@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_counter.c - felix counter add, get: sums kept beside a cache. */
 #include "commands.h"
+#include "common/slice.h"
 #include "session.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@ typedef struct counting {
 
 static flx_slice key_of(const counting *in)
 {
-    return (flx_slice){(const uint8_t *)in->key, strlen(in->key)};
+    return flx_slice_of(in->key);
 }
 
 static bool begin(cli_run *run, counting *in, bool create, cli_exit *ret_exit)

@@ -11,6 +11,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/clock.h"
+#include "common/slice.h"
 #include "lines.h"
 #include "session.h"
 #include "stop.h"
@@ -350,7 +351,7 @@ static void pump(publishing *job, const pub_options *options, cli_lines *lines)
     if (options->lines) {
         pump_lines(job, lines, options->linger_us * FLX_NS_PER_US);
     } else if (options->text != NULL) {
-        const flx_slice record = {(const uint8_t *)options->text, strlen(options->text)};
+        const flx_slice record = flx_slice_of(options->text);
         (void)send_frame(job, &record, 1);
     } else {
         pump_whole(job, lines);

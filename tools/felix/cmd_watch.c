@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_watch.c - felix cache watch and keys: the changes of a cache, and what is in it. */
 #include "commands.h"
+#include "common/slice.h"
 #include "record.h"
 #include "session.h"
 #include "stop.h"
@@ -184,9 +185,9 @@ static bool take_filter(watching *job, const char *key)
         return false;
     }
     if (key != NULL) {
-        job->options.key = (flx_slice){(const uint8_t *)key, strlen(key)};
+        job->options.key = flx_slice_of(key);
     } else if (prefix != NULL) {
-        job->options.prefix = (flx_slice){(const uint8_t *)prefix, strlen(prefix)};
+        job->options.prefix = flx_slice_of(prefix);
     }
     return true;
 }

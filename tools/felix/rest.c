@@ -5,6 +5,7 @@
 #include "common/alloc.h"
 #include "common/error.h"
 #include "common/json.h"
+#include "common/slice.h"
 #include "crypto/secret.h"
 #include "http/client.h"
 #include "http/message.h"
@@ -28,8 +29,7 @@ static flx_status load_token(const cli_settings *settings, flx_secret *ret_token
         file = settings->values.token_file;
     }
     if (text != NULL) {
-        return flx_secret_init_copy(ret_token, (flx_slice){(const uint8_t *)text, strlen(text)},
-                                    reterr);
+        return flx_secret_init_copy(ret_token, flx_slice_of(text), reterr);
     }
     if (file[0] == '\0') {
         return flx_fail(reterr, FLX_ERR_UNAUTHENTICATED,

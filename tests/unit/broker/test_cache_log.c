@@ -4,39 +4,14 @@
  * compaction, and what becomes of it when the disk is late, damaged or lost its power. CACHE.md, rules
  * 17 to 23. The disk is simulated, and jobs complete when and in which order a test says.
  */
-#include "broker_harness.h"
+#include "broker_rig.h"
 #include "common/alloc.h"
-#include "sim_disk.h"
-#include "unit.h"
 #include "wire/flags.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define FEATURES (FLX_FEATURE_ERROR_CODES | FLX_FEATURE_CACHE_CONDITIONAL)
-
-/* A broker that can be started again on the same disk. */
-typedef struct rig {
-    sim_disk *sim;
-    hx *h;
-    hx_options options;
-    hx_stream *client;
-} rig;
-
-/* All waiting jobs of all workers, oldest first, until nothing moves. */
-static void run_io(rig *r)
-{
-    assert_true(hx_run(r->h));
-    for (bool did = true; did;) {
-        did = false;
-        for (uint32_t i = 0; i < r->options.workers; i++) {
-            while (hx_io(r->h, i, 0)) {
-                did = true;
-            }
-        }
-        assert_true(hx_run(r->h));
-    }
-}
 
 static hx_stream *client(hx *h, uint32_t worker)
 {
@@ -45,44 +20,10 @@ static hx_stream *client(hx *h, uint32_t worker)
     return s;
 }
 
-static void start(rig *r)
+static void greet(rig *r)
 {
-    r->options.disk = sim_disk_of(r->sim);
-    r->h = hx_new(&r->options);
-    assert_non_null(r->h);
-    run_io(r);
+    run_io(r); /* logs are open */
     r->client = client(r->h, r->options.workers - 1);
-}
-
-static rig *rig_new(uint32_t workers, bool manual_io, flx_worker_limits limits)
-{
-    static rig r;
-    r = (rig){.sim = sim_disk_new(),
-              .options = {.workers = workers, .manual_io = manual_io, .limits = limits}};
-    start(&r);
-    return &r;
-}
-
-static void rig_free(rig *r)
-{
-    hx_free(r->h);
-    flx_disk_free(sim_disk_of(r->sim));
-}
-
-/* The end the operator asks for. */
-static void restart(rig *r)
-{
-    hx_free(r->h);
-    start(r);
-}
-
-/* The power goes. */
-static void crash(rig *r, sim_crash_mode mode, uint64_t seed)
-{
-    sim_disk_stop_at(r->sim, 1);
-    hx_free(r->h);
-    sim_disk_crash(r->sim, mode, seed);
-    start(r);
 }
 
 #define WHERE "\"tenant_id\":\"t1\",\"namespace\":\"default\",\"cache\":\"safe\""
@@ -705,5 +646,6 @@ int main(void)
         cmocka_unit_test(test_compaction_keeps_counters),
         cmocka_unit_test(test_figures),
     };
+    rig_started = greet;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,9 +8,8 @@
  * for; what one found is still there after a power cut (C1); and what a watch folds, from its snapshot
  * or any earlier change on, through every restart, equals the cache when all is quiet (C4).
  */
-#include "broker_harness.h"
-#include "sim_disk.h"
-#include "unit.h"
+#include "broker_rig.h"
+#include "common/xorshift.h"
 #include "wire/flags.h"
 
 #include <stdio.h>
@@ -61,19 +60,12 @@ typedef struct model {
 
 static uint32_t draw(model *m, uint32_t below)
 {
-    m->random ^= m->random << 13;
-    m->random ^= m->random >> 7;
-    m->random ^= m->random << 17;
-    return (uint32_t)((m->random >> 11) % below);
+    return (uint32_t)((flx_xorshift(&m->random) >> 11) % below);
 }
 
 static void run_all(model *m)
 {
-    assert_true(hx_run(m->h));
-    while (hx_io(m->h, 0, 0)) {
-        assert_true(hx_run(m->h));
-    }
-    assert_true(hx_run(m->h));
+    run_disks(m->h, 1);
 }
 
 /* ---- writing ---- */
@@ -232,7 +224,7 @@ static void read_events(model *m, reader *r)
 
 /* ---- lives ---- */
 
-static void start(model *m)
+static void begin_life(model *m)
 {
     m->options.disk = sim_disk_of(m->sim);
     m->h = hx_new(&m->options);
@@ -267,7 +259,7 @@ static void end_life(model *m)
     }
     m->options.wall_ms += 1000;
     m->restarts++;
-    start(m);
+    begin_life(m);
     /* What is there now is all there will be of what was on its way. */
     for (uint32_t key = 0; key < KEYS; key++) {
         line *l = &m->keys[key];
@@ -368,7 +360,7 @@ static void walk(uint64_t seed)
                                         .log_segment_bytes = 65536,
                                         .log_read_cache_bytes = 1 << 20}};
     m.sim = sim_disk_new();
-    start(&m);
+    begin_life(&m);
     for (int i = 0; i < STEPS; i++) {
         step(&m);
         if (i % 250 == 249) {

@@ -5,10 +5,8 @@
  * The disk is simulated, and jobs complete when and in which order a test says.
  */
 #include "broker_expect.h"
-#include "broker_harness.h"
+#include "broker_rig.h"
 #include "common/alloc.h"
-#include "sim_disk.h"
-#include "unit.h"
 #include "wire/ack.h"
 #include "wire/code.h"
 #include "wire/event.h"
@@ -25,52 +23,6 @@ typedef struct place {
 } place;
 static const place places[] = {{1, 0, 0}, {2, 0, 0}, {2, 0, 1}, {2, 1, 0}, {2, 1, 1}, {4, 2, 3}};
 #define PLACES (sizeof places / sizeof places[0])
-
-/* A broker that can be started again on the same disk. */
-typedef struct rig {
-    sim_disk *sim;
-    hx *h;
-    hx_options options;
-} rig;
-
-static void start(rig *r)
-{
-    r->options.disk = sim_disk_of(r->sim);
-    r->h = hx_new(&r->options);
-    assert_non_null(r->h);
-    assert_true(hx_run(r->h));
-}
-
-static rig *rig_new(uint32_t workers, bool manual_io, flx_worker_limits limits)
-{
-    static rig r;
-    r = (rig){.sim = sim_disk_new(),
-              .options = {.workers = workers, .manual_io = manual_io, .limits = limits}};
-    start(&r);
-    return &r;
-}
-
-static void rig_free(rig *r)
-{
-    hx_free(r->h);
-    flx_disk_free(sim_disk_of(r->sim));
-}
-
-/* The end the operator asks for. */
-static void restart(rig *r)
-{
-    hx_free(r->h);
-    start(r);
-}
-
-/* The power goes. */
-static void crash(rig *r, sim_crash_mode mode, uint64_t seed)
-{
-    sim_disk_stop_at(r->sim, 1);
-    hx_free(r->h);
-    sim_disk_crash(r->sim, mode, seed);
-    start(r);
-}
 
 static hx_stream *publisher(hx *h, uint32_t worker)
 {
@@ -114,21 +66,6 @@ static void expect_acks(hx_stream *s, uint64_t from, uint64_t count)
     assert_int_equal(next_ack(s, 0), -100);
 }
 
-/* All waiting jobs of all workers, oldest first, until nothing moves. */
-static void run_io(hx *h, uint32_t workers)
-{
-    assert_true(hx_run(h));
-    for (bool did = true; did;) {
-        did = false;
-        for (uint32_t i = 0; i < workers; i++) {
-            while (hx_io(h, i, 0)) {
-                did = true;
-            }
-        }
-        assert_true(hx_run(h));
-    }
-}
-
 static uint64_t stat(hx *h, uint32_t workers, size_t offset)
 {
     uint64_t sum = 0;
@@ -147,7 +84,7 @@ static void an_ack_waits_for_its_mark(void **state)
     (void)state;
     for (size_t i = 0; i < PLACES; i++) {
         rig *r = rig_new(places[i].workers, true, (flx_worker_limits){0});
-        run_io(r->h, places[i].workers); /* logs are open */
+        run_io(r); /* logs are open */
         hx_stream *p = publisher(r->h, places[i].publisher);
         hx_stream *events =
             hx_subscribe(hx_connect(r->h, places[i].subscriber), "logged", "", OFFSETS, 0);
@@ -155,7 +92,7 @@ static void an_ack_waits_for_its_mark(void **state)
         assert_int_equal(next_ack(p, 0), -100); /* nothing is on the disk */
         expect_nothing(events);
         assert_true(STAT(r->h, places[i].workers, publish_bytes) > 0); /* and it is charged */
-        run_io(r->h, places[i].workers);
+        run_io(r);
         expect_acks(p, 0, 3);
         expect(events, 0, 3);
         assert_int_equal(STAT(r->h, places[i].workers, publish_bytes), 0);
@@ -167,13 +104,13 @@ static void accepted_does_not_wait(void **state)
 {
     (void)state;
     rig *r = rig_new(2, true, (flx_worker_limits){0});
-    run_io(r->h, 2);
+    run_io(r);
     hx_stream *p = publisher(r->h, 0);
     hx_stream *events = hx_subscribe(hx_connect(r->h, 1), "accepted", "", OFFSETS, 0);
     publish(p, "accepted", 0, 3);
     expect_acks(p, 0, 3);
     expect_nothing(events); /* readers wait: what they saw must not be taken back */
-    run_io(r->h, 2);
+    run_io(r);
     expect(events, 0, 3);
     rig_free(r);
 }
@@ -182,13 +119,13 @@ static void many_acks_share_a_sync(void **state)
 {
     (void)state;
     rig *r = rig_new(1, true, (flx_worker_limits){0});
-    run_io(r->h, 1);
+    run_io(r);
     hx_stream *p = publisher(r->h, 0);
     const uint64_t before = sim_disk_changes(r->sim);
     for (uint64_t i = 0; i < 200; i++) {
         hx_publish(p, "logged", i + 1, NULL, "x", 1);
     }
-    run_io(r->h, 1);
+    run_io(r);
     for (uint64_t i = 0; i < 200; i++) {
         assert_int_equal(next_ack(p, i + 1), i);
     }
@@ -235,7 +172,7 @@ static void a_crash_loses_nothing_acknowledged(void **state)
     for (uint64_t seed = 0; seed < 60; seed++) {
         const uint32_t workers = (uint32_t)(seed % 3 + 1);
         rig *r = rig_new(workers, true, (flx_worker_limits){0});
-        run_io(r->h, workers);
+        run_io(r);
         uint64_t acked = 0;
         uint64_t next = 0;
         for (int life = 0; life < 4; life++) {
@@ -257,10 +194,10 @@ static void a_crash_loses_nothing_acknowledged(void **state)
                 acked = n + 1;
             }
             crash(r, (sim_crash_mode)(seed % 3), seed + (uint64_t)life);
-            run_io(r->h, workers);
+            run_io(r);
             hx_stream *all =
                 hx_subscribe(hx_connect(r->h, 0), "logged", ",\"start\":\"earliest\"", OFFSETS, 0);
-            run_io(r->h, workers);
+            run_io(r);
             if (all == NULL) {
                 fail_msg("seed %llu: no subscription", (unsigned long long)seed);
             }
@@ -399,7 +336,7 @@ static void what_waits_for_a_log_to_open(void **state)
         assert_true(hx_run(r->h));
         assert_string_equal(hx_read_json(s), "");
         assert_int_equal(next_ack(p, 0), -100);
-        run_io(r->h, places[i].workers);
+        run_io(r);
         assert_int_equal(STAT(r->h, places[i].workers, logs_opening), 0);
         assert_non_null(strstr(hx_read_json(s), "\"subscribed\""));
         expect_acks(p, 0, 3);
@@ -586,24 +523,24 @@ static void a_deleted_stream_begins_anew(void **state)
     (void)state;
     for (size_t i = 0; i < PLACES; i++) {
         rig *r = rig_new(places[i].workers, true, (flx_worker_limits){0});
-        run_io(r->h, places[i].workers);
+        run_io(r);
         hx_stream *p = publisher(r->h, places[i].publisher);
         hx_stream *events =
             hx_subscribe(hx_connect(r->h, places[i].subscriber), "logged", "", OFFSETS, 0);
         publish(p, "logged", 0, 5);
-        run_io(r->h, places[i].workers);
+        run_io(r);
         expect_acks(p, 0, 5);
         expect(events, 0, 5);
         publish(p, "logged", 5, 1); /* on its way to the disk */
         hx_renew_durable(r->h);
-        run_io(r->h, places[i].workers);
+        run_io(r);
         assert_int_equal(next_ack(p, 6), -1 - FLX_CODE_NOT_FOUND);
         assert_true(hx_is_finished(events));
         int left = 0;
         sim_disk_each(r->sim, count_segments, &left);
         assert_int_equal(left, 0);
         publish(p, "logged", 0, 2);
-        run_io(r->h, places[i].workers);
+        run_io(r);
         expect_acks(p, 0, 2);
         rig_free(r);
     }

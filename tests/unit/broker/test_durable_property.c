@@ -6,9 +6,8 @@
  * all see the same record at an offset, what one saw is still there after a power cut, and so is what was
  * acknowledged (README.md, rules 18 to 20).
  */
-#include "broker_harness.h"
-#include "sim_disk.h"
-#include "unit.h"
+#include "broker_rig.h"
+#include "common/xorshift.h"
 #include "wire/ack.h"
 #include "wire/event.h"
 #include "wire/flags.h"
@@ -48,10 +47,7 @@ typedef struct model {
 
 static uint32_t draw(model *m, uint32_t below)
 {
-    m->random ^= m->random << 13;
-    m->random ^= m->random >> 7;
-    m->random ^= m->random << 17;
-    return (uint32_t)((m->random >> 11) % below);
+    return (uint32_t)((flx_xorshift(&m->random) >> 11) % below);
 }
 
 /* Everybody must agree on what lies at an offset, for ever once somebody saw or was told it. */
@@ -115,16 +111,7 @@ static void publish_some(model *m)
 
 static void run_all(model *m)
 {
-    assert_true(hx_run(m->h));
-    for (bool did = true; did;) {
-        did = false;
-        for (uint32_t i = 0; i < m->workers; i++) {
-            while (hx_io(m->h, i, 0)) {
-                did = true;
-            }
-        }
-        assert_true(hx_run(m->h));
-    }
+    run_disks(m->h, m->workers);
 }
 
 static void subscribe_some(model *m)
@@ -155,7 +142,7 @@ static void subscribe_some(model *m)
     m->reader_count++;
 }
 
-static void start(model *m)
+static void begin_life(model *m)
 {
     m->options.disk = sim_disk_of(m->sim);
     m->h = hx_new(&m->options);
@@ -190,7 +177,7 @@ static void end_life(model *m)
         m->at_offset[i] = NOBODY;
     }
     m->restarts++;
-    start(m);
+    begin_life(m);
 }
 
 static void step(model *m)
@@ -254,7 +241,7 @@ static void walk(uint64_t seed)
         m.at_offset[i] = NOBODY;
     }
     m.sim = sim_disk_new();
-    start(&m);
+    begin_life(&m);
     for (int i = 0; i < STEPS; i++) {
         step(&m);
     }

@@ -6,6 +6,7 @@
  * `subscription_lagged`, or (for one that cannot hear it) by the offsets themselves.
  */
 #include "broker_harness.h"
+#include "common/xorshift.h"
 #include "unit.h"
 #include "wire/flags.h"
 
@@ -40,10 +41,7 @@ typedef struct model {
 
 static uint32_t draw(model *m, uint32_t below)
 {
-    m->random ^= m->random << 13;
-    m->random ^= m->random >> 7;
-    m->random ^= m->random << 17;
-    return (uint32_t)((m->random >> 11) % below);
+    return (uint32_t)((flx_xorshift(&m->random) >> 11) % below);
 }
 
 /* Record `n` is its number, a dot, and a number of letters that follows from n. */

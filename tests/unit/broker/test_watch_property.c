@@ -10,6 +10,7 @@
  */
 #include "broker_harness.h"
 #include "common/alloc.h"
+#include "common/xorshift.h"
 #include "unit.h"
 #include "wire/flags.h"
 
@@ -67,10 +68,7 @@ typedef struct model {
 
 static uint32_t draw(model *m, uint32_t below)
 {
-    m->random ^= m->random << 13;
-    m->random ^= m->random >> 7;
-    m->random ^= m->random << 17;
-    return (uint32_t)((m->random >> 11) % below);
+    return (uint32_t)((flx_xorshift(&m->random) >> 11) % below);
 }
 
 #define OF_PRIMARY "\"tenant_id\":\"t1\",\"namespace\":\"default\",\"cache\":\"primary\""

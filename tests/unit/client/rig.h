@@ -56,11 +56,6 @@ static inline void rig_stop(rig *r)
     mock_broker_stop(r->broker);
 }
 
-static inline flx_slice rig_slice(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
-
 static inline void rig_check_text(flx_slice slice, const char *text)
 {
     assert_int_equal(slice.len, strlen(text));

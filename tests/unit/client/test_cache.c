@@ -30,11 +30,11 @@ static void put_get_delete(void **state)
     flx_cache_entry entry;
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
 
-    RIG_OK(flx_cache_get(cache, rig_slice("k"), RIG_WAIT_MS, &entry, err));
+    RIG_OK(flx_cache_get(cache, flx_slice_of("k"), RIG_WAIT_MS, &entry, err));
     assert_false(entry.found); /* a miss is no failure */
 
-    RIG_OK(flx_cache_put(cache, rig_slice("k"), rig_slice("value"), 1000, RIG_WAIT_MS, err));
-    RIG_OK(flx_cache_get(cache, rig_slice("k"), RIG_WAIT_MS, &entry, err));
+    RIG_OK(flx_cache_put(cache, flx_slice_of("k"), flx_slice_of("value"), 1000, RIG_WAIT_MS, err));
+    RIG_OK(flx_cache_get(cache, flx_slice_of("k"), RIG_WAIT_MS, &entry, err));
     assert_true(entry.found);
     assert_true(entry.has_version);
     rig_check_text(entry.value, "value");
@@ -46,10 +46,10 @@ static void put_get_delete(void **state)
     rig_check_text(second.value, "value");
     flx_cache_entry_release(&second);
 
-    RIG_OK(flx_cache_delete(cache, rig_slice("k"), RIG_WAIT_MS, &entry, err));
+    RIG_OK(flx_cache_delete(cache, flx_slice_of("k"), RIG_WAIT_MS, &entry, err));
     rig_check_text(entry.value, "value");
     flx_cache_entry_release(&entry);
-    RIG_OK(flx_cache_get(cache, rig_slice("k"), RIG_WAIT_MS, &entry, err));
+    RIG_OK(flx_cache_get(cache, flx_slice_of("k"), RIG_WAIT_MS, &entry, err));
     assert_false(entry.found);
     cache = flx_cache_free(cache);
     rig_stop(&r);
@@ -64,17 +64,17 @@ static void conditions(void **state)
     uint64_t first;
     uint64_t version;
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
-    const flx_slice key = rig_slice("k");
+    const flx_slice key = flx_slice_of("k");
 
-    RIG_OK(flx_cache_put_if(cache, key, rig_slice("a"), FLX_TTL_NONE, FLX_VERSION_ABSENT,
+    RIG_OK(flx_cache_put_if(cache, key, flx_slice_of("a"), FLX_TTL_NONE, FLX_VERSION_ABSENT,
                             RIG_WAIT_MS, &applied, &first, err));
     assert_true(applied);
-    RIG_OK(flx_cache_put_if(cache, key, rig_slice("b"), FLX_TTL_NONE, FLX_VERSION_ABSENT,
+    RIG_OK(flx_cache_put_if(cache, key, flx_slice_of("b"), FLX_TTL_NONE, FLX_VERSION_ABSENT,
                             RIG_WAIT_MS, &applied, &version, err));
     assert_false(applied);
     assert_int_equal(version, first); /* what is there */
-    RIG_OK(flx_cache_put_if(cache, key, rig_slice("c"), FLX_TTL_NONE, first, RIG_WAIT_MS, &applied,
-                            &version, err));
+    RIG_OK(flx_cache_put_if(cache, key, flx_slice_of("c"), FLX_TTL_NONE, first, RIG_WAIT_MS,
+                            &applied, &version, err));
     assert_true(applied);
     RIG_OK(flx_cache_delete_if(cache, key, first, RIG_WAIT_MS, &applied, NULL, err));
     assert_false(applied);
@@ -107,7 +107,7 @@ static void many_at_once(void **state)
     counter c = {0};
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
     for (int i = 0; i < 500; i++)
-        RIG_OK(flx_cache_put_async(cache, rig_slice(i % 2 ? "a" : "b"), rig_slice("v"),
+        RIG_OK(flx_cache_put_async(cache, flx_slice_of(i % 2 ? "a" : "b"), flx_slice_of("v"),
                                    FLX_TTL_NONE, count, &c, err));
     while (c.ok + c.failed < 500)
         usleep(1000);
@@ -126,7 +126,7 @@ static void unknown_cache(void **state)
     flx_cache_entry entry;
     flx_error error;
     RIG_OK(flx_cache_new(r.client, "t1/default/none", &cache, err));
-    assert_int_equal(flx_cache_get(cache, rig_slice("k"), RIG_WAIT_MS, &entry, &error),
+    assert_int_equal(flx_cache_get(cache, flx_slice_of("k"), RIG_WAIT_MS, &entry, &error),
                      FLX_ERR_NOT_FOUND);
     assert_int_equal(error.code, 3);
     assert_int_equal(error.retry, FLX_RETRY_AFTER);
@@ -144,9 +144,10 @@ static void silence(void **state)
     flx_cache *cache;
     flx_cache_entry entry;
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
-    assert_int_equal(flx_cache_get(cache, rig_slice("k"), 50, &entry, NULL), FLX_ERR_TIMEOUT);
-    assert_int_equal(flx_cache_put(cache, rig_slice("k"), rig_slice("v"), FLX_TTL_NONE, 50, NULL),
-                     FLX_ERR_UNKNOWN_OUTCOME);
+    assert_int_equal(flx_cache_get(cache, flx_slice_of("k"), 50, &entry, NULL), FLX_ERR_TIMEOUT);
+    assert_int_equal(
+        flx_cache_put(cache, flx_slice_of("k"), flx_slice_of("v"), FLX_TTL_NONE, 50, NULL),
+        FLX_ERR_UNKNOWN_OUTCOME);
     cache = flx_cache_free(cache);
     rig_stop(&r);
 }
@@ -161,7 +162,7 @@ static void get_survives_a_lost_connection(void **state)
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
     for (int i = 0; i < 5; i++) {
         mock_broker_kick(r.broker);
-        RIG_OK(flx_cache_get(cache, rig_slice("k"), RIG_WAIT_MS, &entry, err));
+        RIG_OK(flx_cache_get(cache, flx_slice_of("k"), RIG_WAIT_MS, &entry, err));
         assert_false(entry.found);
     }
     cache = flx_cache_free(cache);
@@ -177,11 +178,12 @@ static void what_is_not_offered(void **state)
     flx_cache *cache;
     bool applied;
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
-    RIG_OK(flx_cache_put(cache, rig_slice("k"), rig_slice("v"), FLX_TTL_NONE, RIG_WAIT_MS, err));
-    assert_int_equal(flx_cache_delete(cache, rig_slice("k"), RIG_WAIT_MS, NULL, NULL),
+    RIG_OK(
+        flx_cache_put(cache, flx_slice_of("k"), flx_slice_of("v"), FLX_TTL_NONE, RIG_WAIT_MS, err));
+    assert_int_equal(flx_cache_delete(cache, flx_slice_of("k"), RIG_WAIT_MS, NULL, NULL),
                      FLX_ERR_UNSUPPORTED);
     assert_int_equal(
-        flx_cache_delete_if(cache, rig_slice("k"), 1, RIG_WAIT_MS, &applied, NULL, NULL),
+        flx_cache_delete_if(cache, flx_slice_of("k"), 1, RIG_WAIT_MS, &applied, NULL, NULL),
         FLX_ERR_UNSUPPORTED);
     cache = flx_cache_free(cache);
     rig_stop(&r);
@@ -194,8 +196,8 @@ static void keys_that_are_none(void **state)
     flx_cache *cache;
     flx_cache_entry entry;
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
-    assert_int_equal(flx_cache_get(cache, rig_slice(""), 1, &entry, NULL), FLX_ERR_INVALID);
-    assert_int_equal(flx_cache_get(cache, rig_slice("\xff"), 1, &entry, NULL), FLX_ERR_INVALID);
+    assert_int_equal(flx_cache_get(cache, flx_slice_of(""), 1, &entry, NULL), FLX_ERR_INVALID);
+    assert_int_equal(flx_cache_get(cache, flx_slice_of("\xff"), 1, &entry, NULL), FLX_ERR_INVALID);
     assert_int_equal(flx_cache_get(cache, (flx_slice){(const uint8_t *)"a\0b", 3}, 1, &entry, NULL),
                      FLX_ERR_INVALID);
     cache = flx_cache_free(cache);
@@ -213,7 +215,7 @@ static void free_with_requests_under_way(void **state)
     counter c = {0};
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
     for (int i = 0; i < 40; i++)
-        RIG_OK(flx_cache_get_async(cache, rig_slice("k"), count, &c, err));
+        RIG_OK(flx_cache_get_async(cache, flx_slice_of("k"), count, &c, err));
     cache = flx_cache_free(cache);
     assert_int_equal(c.failed, 40);
     rig_stop(&r);
@@ -237,10 +239,11 @@ static void frames_are_shared(void **state)
     counter c = {0};
     RIG_OK(flx_cache_new(r.client, "primary", &first, err));
     RIG_OK(flx_cache_new(r.client, "other", &second, err));
-    RIG_OK(flx_cache_put(first, rig_slice("k"), rig_slice("v"), FLX_TTL_NONE, RIG_WAIT_MS, err));
+    RIG_OK(
+        flx_cache_put(first, flx_slice_of("k"), flx_slice_of("v"), FLX_TTL_NONE, RIG_WAIT_MS, err));
     const mock_counts before = mock_broker_counts(r.broker);
     for (int i = 0; i < 500; i++)
-        RIG_OK(flx_cache_get_async(i % 2 ? first : second, rig_slice("k"), count, &c, err));
+        RIG_OK(flx_cache_get_async(i % 2 ? first : second, flx_slice_of("k"), count, &c, err));
     wait_for(&c, 500);
     assert_int_equal(c.ok, 500);
     const mock_counts after = mock_broker_counts(r.broker);
@@ -261,16 +264,16 @@ static void one_overdue_answer(void **state)
     flx_cache_entry entry;
     counter c = {0};
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
-    RIG_OK(flx_cache_get_async(cache, rig_slice("silent"), count, &c, err));
+    RIG_OK(flx_cache_get_async(cache, flx_slice_of("silent"), count, &c, err));
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(flx_cache_get(cache, rig_slice("silent"), 20, &entry, NULL),
+        assert_int_equal(flx_cache_get(cache, flx_slice_of("silent"), 20, &entry, NULL),
                          FLX_ERR_TIMEOUT);
         assert_int_equal(
-            flx_cache_put(cache, rig_slice("silent"), rig_slice("v"), FLX_TTL_NONE, 20, NULL),
+            flx_cache_put(cache, flx_slice_of("silent"), flx_slice_of("v"), FLX_TTL_NONE, 20, NULL),
             FLX_ERR_UNKNOWN_OUTCOME);
-        RIG_OK(
-            flx_cache_put(cache, rig_slice("k"), rig_slice("v"), FLX_TTL_NONE, RIG_WAIT_MS, err));
-        RIG_OK(flx_cache_get(cache, rig_slice("k"), RIG_WAIT_MS, &entry, err));
+        RIG_OK(flx_cache_put(cache, flx_slice_of("k"), flx_slice_of("v"), FLX_TTL_NONE, RIG_WAIT_MS,
+                             err));
+        RIG_OK(flx_cache_get(cache, flx_slice_of("k"), RIG_WAIT_MS, &entry, err));
         rig_check_text(entry.value, "v");
         flx_cache_entry_release(&entry);
     }
@@ -292,8 +295,8 @@ static void a_lost_connection(void **state)
     counter writes = {0};
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
     for (int i = 0; i < 10; i++) {
-        RIG_OK(flx_cache_get_async(cache, rig_slice("k"), count, &reads, err));
-        RIG_OK(flx_cache_put_async(cache, rig_slice("k"), rig_slice("v"), FLX_TTL_NONE, count,
+        RIG_OK(flx_cache_get_async(cache, flx_slice_of("k"), count, &reads, err));
+        RIG_OK(flx_cache_put_async(cache, flx_slice_of("k"), flx_slice_of("v"), FLX_TTL_NONE, count,
                                    &writes, err));
     }
     while (mock_broker_counts(r.broker).cache_requests < 20)
@@ -323,8 +326,8 @@ static void large_values(void **state)
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
     for (size_t i = 0; i < COUNT(sizes); i++) {
         const flx_slice value = {(const uint8_t *)bytes, sizes[i]};
-        RIG_OK(flx_cache_put(cache, rig_slice("k"), value, FLX_TTL_NONE, RIG_WAIT_MS, err));
-        RIG_OK(flx_cache_get(cache, rig_slice("k"), RIG_WAIT_MS, &entry, err));
+        RIG_OK(flx_cache_put(cache, flx_slice_of("k"), value, FLX_TTL_NONE, RIG_WAIT_MS, err));
+        RIG_OK(flx_cache_get(cache, flx_slice_of("k"), RIG_WAIT_MS, &entry, err));
         assert_int_equal(entry.value.len, sizes[i]);
         assert_true(sizes[i] == 0 || memcmp(entry.value.ptr, bytes, sizes[i]) == 0);
         flx_cache_entry_release(&entry);
@@ -348,7 +351,7 @@ static void many_caches(void **state)
     }
     for (int round = 0; round < 2; round++)
         for (int i = 0; i < CACHES; i++)
-            RIG_OK(flx_cache_get(caches[i], rig_slice("k"), RIG_WAIT_MS, &entry, err));
+            RIG_OK(flx_cache_get(caches[i], flx_slice_of("k"), RIG_WAIT_MS, &entry, err));
     for (int i = 0; i < CACHES; i++)
         caches[i] = flx_cache_free(caches[i]);
     rig_stop(&r);
@@ -363,7 +366,7 @@ static void what_is_not_served(void **state)
     flx_cache *cache;
     flx_cache_entry entry;
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
-    assert_int_equal(flx_cache_get(cache, rig_slice("k"), RIG_WAIT_MS, &entry, NULL),
+    assert_int_equal(flx_cache_get(cache, flx_slice_of("k"), RIG_WAIT_MS, &entry, NULL),
                      FLX_ERR_UNSUPPORTED);
     cache = flx_cache_free(cache);
     rig_stop(&r);
@@ -380,7 +383,8 @@ static void json_by_choice(void **state)
     RIG_OK(flx_client_connect(&options, RIG_WAIT_MS, &r.client, err));
     flx_cache *cache;
     RIG_OK(flx_cache_new(r.client, "primary", &cache, err));
-    RIG_OK(flx_cache_put(cache, rig_slice("k"), rig_slice("v"), FLX_TTL_NONE, RIG_WAIT_MS, err));
+    RIG_OK(
+        flx_cache_put(cache, flx_slice_of("k"), flx_slice_of("v"), FLX_TTL_NONE, RIG_WAIT_MS, err));
     assert_int_equal(mock_broker_counts(r.broker).operation_frames, 0);
     assert_int_equal(mock_broker_counts(r.broker).cache_requests, 1);
     cache = flx_cache_free(cache);

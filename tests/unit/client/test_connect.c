@@ -113,7 +113,7 @@ static void pool(void **state)
     RIG_OK(flx_client_connect(&options, RIG_WAIT_MS, &r.client, err));
     for (size_t i = 0; i < 6; i++) {
         RIG_OK(flx_publisher_new(r.client, "demo", NULL, &publishers[i], err));
-        RIG_OK(flx_publisher_publish_wait(publishers[i], NULL, rig_slice("x"), RIG_WAIT_MS, NULL,
+        RIG_OK(flx_publisher_publish_wait(publishers[i], NULL, flx_slice_of("x"), RIG_WAIT_MS, NULL,
                                           err));
     }
     assert_int_equal(mock_broker_counts(r.broker).connections, 3);
@@ -213,14 +213,14 @@ static void foreign_loop(void **state)
     flx_subscriber_options from = FLX_SUBSCRIBER_OPTIONS_INIT;
     from.from = FLX_FROM_EARLIEST;
     RIG_OK(flx_publisher_new(r.client, "demo", NULL, &publisher, err));
-    RIG_OK(flx_publisher_publish(publisher, NULL, rig_slice("m"), published, &o, err));
+    RIG_OK(flx_publisher_publish(publisher, NULL, flx_slice_of("m"), published, &o, err));
     run_until(r.client, &o.done);
     assert_int_equal(o.status, FLX_OK);
 
     /* Waiting calls drive the same loop. */
     RIG_OK(flx_subscriber_new(r.client, "demo", &from, &subscriber, err));
     rig_expect(subscriber, 0, "m");
-    RIG_OK(flx_publisher_publish_wait(publisher, NULL, rig_slice("n"), RIG_WAIT_MS, NULL, err));
+    RIG_OK(flx_publisher_publish_wait(publisher, NULL, flx_slice_of("n"), RIG_WAIT_MS, NULL, err));
     rig_expect(subscriber, 1, "n");
     subscriber = flx_subscriber_free(subscriber);
     publisher = flx_publisher_free(publisher);

@@ -6,16 +6,11 @@
 #include "wire/frame.h"
 #include "wire/records.h"
 
-static flx_slice text(const char *from)
-{
-    return (flx_slice){(const uint8_t *)from, strlen(from)};
-}
-
 static flx_pending_options defaults(void)
 {
-    return (flx_pending_options){.tenant = text("t1"),
-                                 .namespace_ = text("default"),
-                                 .stream = text("demo"),
+    return (flx_pending_options){.tenant = flx_slice_of("t1"),
+                                 .namespace_ = flx_slice_of("default"),
+                                 .stream = flx_slice_of("demo"),
                                  .batch_count_max = 10,
                                  .batch_bytes_max = 1000,
                                  .inflight_bytes_max = 100000,
@@ -55,7 +50,7 @@ static void end_all(flx_pending *pending)
 
 static flx_status add(flx_pending *pending, const char *payload)
 {
-    return flx_pending_add(pending, NULL, text(payload), ignore, NULL, 1, NULL);
+    return flx_pending_add(pending, NULL, flx_slice_of(payload), ignore, NULL, 1, NULL);
 }
 
 /* What is taken is exactly what the wire wants. */
@@ -63,11 +58,13 @@ static void frames_are_whole(void **state)
 {
     (void)state;
     flx_pending pending = make(defaults());
-    const flx_slice key = text("k7");
+    const flx_slice key = flx_slice_of("k7");
     flx_range range;
     uint64_t id;
-    assert_int_equal(flx_pending_add(&pending, &key, text("hello"), NULL, NULL, 1, NULL), FLX_OK);
-    assert_int_equal(flx_pending_add(&pending, &key, text(""), NULL, NULL, 1, NULL), FLX_OK);
+    assert_int_equal(flx_pending_add(&pending, &key, flx_slice_of("hello"), NULL, NULL, 1, NULL),
+                     FLX_OK);
+    assert_int_equal(flx_pending_add(&pending, &key, flx_slice_of(""), NULL, NULL, 1, NULL),
+                     FLX_OK);
     assert_false(flx_pending_take(&pending, 1, &range, &id)); /* still open */
     flx_pending_seal(&pending);
     assert_true(flx_pending_take(&pending, 1, &range, &id));
@@ -93,14 +90,15 @@ static void frames_close_when_full(void **state)
 {
     (void)state;
     flx_pending pending = make(defaults());
-    const flx_slice keys[] = {text("a"), text("b")};
+    const flx_slice keys[] = {flx_slice_of("a"), flx_slice_of("b")};
     for (int i = 0; i < 10; i++)
         assert_int_equal(add(&pending, "x"), FLX_OK);
     assert_true(flx_pending_has_unsent(&pending)); /* ten is full */
     assert_int_equal(pending.next, 2);
     for (size_t i = 0; i < 4; i++) /* another key, another frame */
-        assert_int_equal(flx_pending_add(&pending, &keys[i / 2], text("x"), NULL, NULL, 1, NULL),
-                         FLX_OK);
+        assert_int_equal(
+            flx_pending_add(&pending, &keys[i / 2], flx_slice_of("x"), NULL, NULL, 1, NULL),
+            FLX_OK);
     assert_int_equal(pending.next, 4);
     assert_int_equal(add(&pending, "unkeyed"), FLX_OK);
     assert_int_equal(pending.next, 5);
@@ -137,7 +135,8 @@ static void bounds(void **state)
     for (int i = 0; i < 3; i++)
         assert_int_equal(add(&pending, "x"), FLX_OK);
     assert_int_equal(add(&pending, "x"), FLX_ERR_AGAIN); /* callbacks */
-    assert_int_equal(flx_pending_add(&pending, NULL, text("x"), NULL, NULL, 1, NULL), FLX_OK);
+    assert_int_equal(flx_pending_add(&pending, NULL, flx_slice_of("x"), NULL, NULL, 1, NULL),
+                     FLX_OK);
     end_all(&pending);
 }
 
@@ -148,7 +147,7 @@ static void too_large(void **state)
     const flx_slice huge = {(const uint8_t *)"", FLX_FRAME_BYTES_MAX + 1U};
     const flx_slice long_key = {(const uint8_t *)"", 65536};
     assert_int_equal(flx_pending_add(&pending, NULL, huge, NULL, NULL, 1, NULL), FLX_ERR_TOO_LARGE);
-    assert_int_equal(flx_pending_add(&pending, &long_key, text("x"), NULL, NULL, 1, NULL),
+    assert_int_equal(flx_pending_add(&pending, &long_key, flx_slice_of("x"), NULL, NULL, 1, NULL),
                      FLX_ERR_TOO_LARGE);
     const flx_slice two[] = {{(const uint8_t *)"", FLX_FRAME_BYTES_MAX / 2},
                              {(const uint8_t *)"", FLX_FRAME_BYTES_MAX / 2}};
@@ -236,13 +235,13 @@ static void out_of_memory(void **state)
     (void)state;
     for (uint64_t nth = 1;; nth++) {
         const flx_pending_options options = defaults();
-        const flx_slice key = text("key");
+        const flx_slice key = flx_slice_of("key");
         flx_pending pending;
         flx_alloc_fail_nth(nth);
         flx_status status = flx_pending_init(&pending, &options, NULL);
         const bool made = status == FLX_OK;
         if (made)
-            status = flx_pending_add(&pending, &key, text("x"), ignore, NULL, 1, NULL);
+            status = flx_pending_add(&pending, &key, flx_slice_of("x"), ignore, NULL, 1, NULL);
         const bool failed = flx_alloc_failed() != 0;
         flx_alloc_fail_nth(0);
         assert_int_equal(status, failed ? FLX_ERR_NOMEM : FLX_OK);

@@ -43,8 +43,8 @@ static void one_and_wait(void **state)
     uint64_t offset;
     RIG_OK(flx_publisher_new(r.client, "demo", NULL, &publisher, err));
     for (uint64_t i = 0; i < 10; i++) {
-        RIG_OK(flx_publisher_publish_wait(publisher, NULL, rig_slice("hello"), RIG_WAIT_MS, &offset,
-                                          err));
+        RIG_OK(flx_publisher_publish_wait(publisher, NULL, flx_slice_of("hello"), RIG_WAIT_MS,
+                                          &offset, err));
         assert_int_equal(offset, i);
     }
     publisher = flx_publisher_free(publisher);
@@ -63,7 +63,7 @@ static void many_with_callbacks(void **state)
         .struct_size = sizeof(options), .batch_count_max = 100, .block_ms = RIG_WAIT_MS};
     RIG_OK(flx_publisher_new(r.client, "demo", &options, &publisher, err));
     for (int i = 0; i < 20000; i++)
-        RIG_OK(flx_publisher_publish(publisher, NULL, rig_slice("0123456789"), tell, &t, err));
+        RIG_OK(flx_publisher_publish(publisher, NULL, flx_slice_of("0123456789"), tell, &t, err));
     RIG_OK(flx_publisher_flush(publisher, RIG_WAIT_MS, err));
     assert_int_equal(t.ok, 20000);
     assert_int_equal(t.last_offset, 19999);
@@ -91,7 +91,7 @@ static void linger(void **state)
         .struct_size = sizeof(options), .linger_us = 600000000, .batch_count_max = 10};
     RIG_OK(flx_publisher_new(r.client, "demo", &options, &publisher, err));
     for (int i = 0; i < 25; i++)
-        RIG_OK(flx_publisher_publish(publisher, NULL, rig_slice("x"), tell, &t, err));
+        RIG_OK(flx_publisher_publish(publisher, NULL, flx_slice_of("x"), tell, &t, err));
     while (t.ok < 20)
         usleep(1000);
     RIG_OK(flx_publisher_flush(publisher, RIG_WAIT_MS, err));
@@ -109,13 +109,13 @@ static void batches_and_keys(void **state)
     rig_start_with(&r, &rules);
     flx_publisher *publisher;
     tally t = {0};
-    const flx_slice key = rig_slice("\x02key");
+    const flx_slice key = flx_slice_of("\x02key");
     const flx_slice empty = {NULL, 0};
-    const flx_slice three[] = {rig_slice("a"), rig_slice(""), rig_slice("c")};
+    const flx_slice three[] = {flx_slice_of("a"), flx_slice_of(""), flx_slice_of("c")};
     RIG_OK(flx_publisher_new(r.client, "demo", NULL, &publisher, err));
     RIG_OK(flx_publisher_publish_batch(publisher, &key, three, 3, tell, &t, err));
-    RIG_OK(flx_publisher_publish(publisher, &empty, rig_slice("d"), tell, &t, err));
-    RIG_OK(flx_publisher_publish(publisher, NULL, rig_slice("e"), tell, &t, err));
+    RIG_OK(flx_publisher_publish(publisher, &empty, flx_slice_of("d"), tell, &t, err));
+    RIG_OK(flx_publisher_publish(publisher, NULL, flx_slice_of("e"), tell, &t, err));
     RIG_OK(flx_publisher_flush(publisher, RIG_WAIT_MS, err));
     assert_int_equal(t.ok, 3); /* the batch has one callback */
     const mock_counts counts = mock_broker_counts(r.broker);
@@ -141,7 +141,7 @@ static void ack_modes(void **state)
             .struct_size = sizeof(options), .acks = modes[i], .linger_us = 600000000};
         RIG_OK(flx_publisher_new(r.client, "demo", &options, &publisher, err));
         for (int j = 0; j < 10; j++)
-            RIG_OK(flx_publisher_publish(publisher, NULL, rig_slice("x"), tell, &t, err));
+            RIG_OK(flx_publisher_publish(publisher, NULL, flx_slice_of("x"), tell, &t, err));
         RIG_OK(flx_publisher_flush(publisher, RIG_WAIT_MS, err));
         assert_int_equal(t.ok, 10);
         publisher = flx_publisher_free(publisher);
@@ -167,7 +167,7 @@ static void bound_is_told(void **state)
                                            .inflight_bytes_max = 4096};
     RIG_OK(flx_publisher_new(r.client, "demo", &options, &publisher, err));
     while (status == FLX_OK && taken < 1000) {
-        status = flx_publisher_publish(publisher, NULL, rig_slice("0123456789"), tell, &t, NULL);
+        status = flx_publisher_publish(publisher, NULL, flx_slice_of("0123456789"), tell, &t, NULL);
         taken += status == FLX_OK;
     }
     assert_int_equal(status, FLX_ERR_AGAIN);
@@ -194,7 +194,7 @@ static void small_window(void **state)
                                            .inflight_batches_max = 50};
     RIG_OK(flx_publisher_new(r.client, "demo", &options, &publisher, err));
     for (int i = 0; i < 1000; i++)
-        RIG_OK(flx_publisher_publish(publisher, NULL, rig_slice("x"), tell, &t, err));
+        RIG_OK(flx_publisher_publish(publisher, NULL, flx_slice_of("x"), tell, &t, err));
     RIG_OK(flx_publisher_flush(publisher, RIG_WAIT_MS, err));
     assert_int_equal(t.ok, 1000);
     publisher = flx_publisher_free(publisher);
@@ -226,8 +226,8 @@ static void refusals(void **state)
         const flx_publisher_options options = {.struct_size = sizeof(options),
                                                .retry_timeout_ms = rows[i].retry_timeout_ms};
         RIG_OK(flx_publisher_new(r.client, "demo", &options, &publisher, err));
-        const flx_status status =
-            flx_publisher_publish_wait(publisher, NULL, rig_slice("x"), RIG_WAIT_MS, NULL, &error);
+        const flx_status status = flx_publisher_publish_wait(publisher, NULL, flx_slice_of("x"),
+                                                             RIG_WAIT_MS, NULL, &error);
         if (status != rows[i].status)
             fail_msg("%s: %s: %s", rows[i].name, flx_status_name(status), error.message);
         assert_int_equal(error.code, status == FLX_OK ? 0 : rows[i].code);
@@ -248,14 +248,14 @@ static void lost_connection(void **state)
     tally t = {0};
     RIG_OK(flx_publisher_new(r.client, "demo", NULL, &publisher, err));
     for (int i = 0; i < 3; i++)
-        RIG_OK(flx_publisher_publish(publisher, NULL, rig_slice("x"), tell, &t, err));
+        RIG_OK(flx_publisher_publish(publisher, NULL, flx_slice_of("x"), tell, &t, err));
     while (mock_broker_counts(r.broker).records < 3)
         usleep(1000);
     mock_broker_set(r.broker, &good);
     mock_broker_kick(r.broker);
     while (t.unknown < 3)
         usleep(1000); /* what leaves before the loss is noticed would be unknown as well */
-    RIG_OK(flx_publisher_publish_wait(publisher, NULL, rig_slice("y"), RIG_WAIT_MS, NULL, err));
+    RIG_OK(flx_publisher_publish_wait(publisher, NULL, flx_slice_of("y"), RIG_WAIT_MS, NULL, err));
     assert_int_equal(t.unknown, 3);
     assert_int_equal(mock_broker_counts(r.broker).records, 4);
     publisher = flx_publisher_free(publisher);
@@ -269,12 +269,12 @@ static void not_offered(void **state)
     rig r = {0};
     rig_start_with(&r, &rules);
     flx_publisher *publisher;
-    const flx_slice key = rig_slice("k");
+    const flx_slice key = flx_slice_of("k");
     RIG_OK(flx_publisher_new(r.client, "demo", NULL, &publisher, err));
     assert_int_equal(
-        flx_publisher_publish_wait(publisher, &key, rig_slice("x"), RIG_WAIT_MS, NULL, NULL),
+        flx_publisher_publish_wait(publisher, &key, flx_slice_of("x"), RIG_WAIT_MS, NULL, NULL),
         FLX_ERR_UNSUPPORTED);
-    RIG_OK(flx_publisher_publish_wait(publisher, NULL, rig_slice("x"), RIG_WAIT_MS, NULL, err));
+    RIG_OK(flx_publisher_publish_wait(publisher, NULL, flx_slice_of("x"), RIG_WAIT_MS, NULL, err));
     publisher = flx_publisher_free(publisher);
     rig_stop(&r);
 }
@@ -288,7 +288,7 @@ static void placed_astray(void **state)
     rig_start_with(&r, &rules);
     flx_publisher *publisher;
     RIG_OK(flx_publisher_new(r.client, "demo", NULL, &publisher, err));
-    RIG_OK(flx_publisher_publish_wait(publisher, NULL, rig_slice("x"), RIG_WAIT_MS, NULL, err));
+    RIG_OK(flx_publisher_publish_wait(publisher, NULL, flx_slice_of("x"), RIG_WAIT_MS, NULL, err));
     assert_int_equal(mock_broker_counts(r.broker).operation_frames, 1); /* it was asked */
     publisher = flx_publisher_free(publisher);
     rig_stop(&r);
@@ -305,7 +305,7 @@ static void free_in_callback(void **state)
     RIG_OK(flx_publisher_new(r.client, "demo", &options, &publisher, err));
     tally t = {.free_me = publisher};
     for (int i = 0; i < 100; i++)
-        RIG_OK(flx_publisher_publish(publisher, NULL, rig_slice("x"), tell, &t, err));
+        RIG_OK(flx_publisher_publish(publisher, NULL, flx_slice_of("x"), tell, &t, err));
     (void)flx_publisher_flush(publisher, 0, NULL);
     while (told(&t) < 100)
         usleep(1000);
@@ -324,10 +324,10 @@ static void client_freed_first(void **state)
     tally t = {0};
     RIG_OK(flx_publisher_new(r.client, "demo", NULL, &publisher, err));
     for (int i = 0; i < 5; i++)
-        RIG_OK(flx_publisher_publish(publisher, NULL, rig_slice("x"), tell, &t, err));
+        RIG_OK(flx_publisher_publish(publisher, NULL, flx_slice_of("x"), tell, &t, err));
     r.client = flx_client_free(r.client);
     assert_int_equal(told(&t), 5);
-    assert_int_equal(flx_publisher_publish(publisher, NULL, rig_slice("x"), tell, &t, NULL),
+    assert_int_equal(flx_publisher_publish(publisher, NULL, flx_slice_of("x"), tell, &t, NULL),
                      FLX_ERR_CLOSED);
     publisher = flx_publisher_free(publisher);
     mock_broker_stop(r.broker);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Subscribing: starts, shards, both ways to take messages, and every way to go on after a loss. */
 #include "rig.h"
+#include "wire/flags.h"
 
 #include <poll.h>
 #include <stdatomic.h>
@@ -56,6 +57,62 @@ static void starts(void **state)
     latest = flx_subscriber_free(latest);
     earliest = flx_subscriber_free(earliest);
     offset = flx_subscriber_free(offset);
+    rig_stop(&r);
+}
+
+static flx_subscriber *subscribe_at_time(rig *r, uint64_t time_us)
+{
+    flx_subscriber_options options = FLX_SUBSCRIBER_OPTIONS_INIT;
+    flx_subscriber *subscriber = NULL;
+    options.from = FLX_FROM_TIME;
+    options.time_us = time_us;
+    RIG_OK(flx_subscriber_new(r->client, "demo", &options, &subscriber, err));
+    RIG_OK(flx_subscriber_wait(subscriber, RIG_WAIT_MS, err));
+    return subscriber;
+}
+
+/* The record at offset n of the mock has the time n. */
+static void starts_at_a_time(void **state)
+{
+    (void)state;
+    rig r = {0};
+    rig_start_with(&r, &(mock_rules){.tells_start = true});
+    append(&r, 0, 10);
+    flx_subscriber *found = subscribe_at_time(&r, 7);
+    flx_subscriber *later = subscribe_at_time(&r, 11);
+    assert_int_equal(mock_broker_counts(r.broker).time_questions, 1 + 2);
+    append(&r, 10, 13);
+    expect(found, 7, 13);
+    expect(later, 10, 13); /* the tail: what came after nothing was found */
+    found = flx_subscriber_free(found);
+    later = flx_subscriber_free(later);
+    rig_stop(&r);
+}
+
+/* What comes between "nothing is that late" and the subscription is not lost. */
+static void a_time_that_comes_while_asking(void **state)
+{
+    (void)state;
+    rig r = {0};
+    rig_start_with(&r, &(mock_rules){.tells_start = true, .late_record = true});
+    append(&r, 0, 10);
+    flx_subscriber *subscriber = subscribe_at_time(&r, 10);
+    rig_expect(subscriber, 10, "late");
+    append(&r, 11, 13);
+    expect(subscriber, 11, 13);
+    subscriber = flx_subscriber_free(subscriber);
+    rig_stop(&r);
+}
+
+static void a_time_without_a_broker_that_finds_it(void **state)
+{
+    (void)state;
+    rig r = {0};
+    rig_start_with(&r, &(mock_rules){.features_withheld = FLX_FEATURE_RECORD_TIMESTAMPS});
+    append(&r, 0, 3);
+    flx_subscriber *subscriber = subscribe_at_time(&r, 2);
+    expect(subscriber, 0, 3);
+    subscriber = flx_subscriber_free(subscriber);
     rig_stop(&r);
 }
 
@@ -460,6 +517,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(starts),
+        cmocka_unit_test(starts_at_a_time),
+        cmocka_unit_test(a_time_that_comes_while_asking),
+        cmocka_unit_test(a_time_without_a_broker_that_finds_it),
         cmocka_unit_test(all_shards),
         cmocka_unit_test(resumes_where_it_was),
         cmocka_unit_test(too_old_is_a_gap),

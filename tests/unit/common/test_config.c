@@ -43,7 +43,7 @@ static flx_status load(world *in, flx_config_set **ret_set, flx_error *reterr)
                                 .report = collect,
                                 .report_arg = in};
     if (in->file != NULL) {
-        inputs.file_text = (flx_slice){(const uint8_t *)in->file, strlen(in->file)};
+        inputs.file_text = flx_slice_of(in->file);
     }
     const flx_status status = flx_config_load(&inputs, ret_set, reterr);
     for (size_t i = 0; i < ARGS_MAX; i++) {
@@ -110,7 +110,7 @@ static void presets_are_weaker_than_files(void **state)
     const flx_config_preset presets[] = {{"quic_bind", "127.0.0.1:5000"}, {"log_level", "warn"}};
     const char *text = "log_level: debug\n";
     const flx_config_inputs inputs = {
-        .presets = presets, .preset_count = 2, .file_text = {(const uint8_t *)text, strlen(text)}};
+        .presets = presets, .preset_count = 2, .file_text = flx_slice_of(text)};
     flx_config_set *set = NULL;
     assert_int_equal(flx_config_load(&inputs, &set, NULL), FLX_OK);
     assert_string_equal(flx_config_values(set)->quic_bind, "127.0.0.1:5000");

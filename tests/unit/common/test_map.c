@@ -18,7 +18,7 @@ typedef struct item {
 static flx_slice name_of(const void *one)
 {
     const char *name = ((const item *)one)->name;
-    return (flx_slice){(const uint8_t *)name, strlen(name)};
+    return flx_slice_of(name);
 }
 
 static item *make_items(void)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When looking again is worth it: what starts it, what ends it, what it may cost for nothing. */
 #include "common/spin.h"
+#include "common/xorshift.h"
 #include "unit.h"
 
 #define US UINT64_C(1000)
@@ -125,11 +126,8 @@ static void test_spinning_is_bounded_for_any_waits(void **state)
     uint64_t random = 88172645463325252U, spun_ns = 0;
     const uint64_t waits = 1000000;
     for (uint64_t i = 0; i < waits; i++) {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
         const uint64_t around_ns = (i / 1000 % 20 + 1) * 10 * US; /* 10 to 200 us, in phases */
-        const uint64_t waited_ns = random % (2 * around_ns);
+        const uint64_t waited_ns = flx_xorshift(&random) % (2 * around_ns);
         const uint64_t budget_ns = flx_spin_budget_ns(&spin);
         spun_ns += waited_ns < budget_ns ? waited_ns : budget_ns;
         flx_spin_note(&spin, waited_ns, false);

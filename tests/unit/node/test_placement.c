@@ -17,11 +17,6 @@
 #define STREAMS 6
 #define ROUNDS  50
 
-static flx_slice text(const char *chars)
-{
-    return (flx_slice){(const uint8_t *)chars, strlen(chars)};
-}
-
 static const char *name_of(int stream)
 {
     static const char *const names[STREAMS] = {"s0", "s1", "s2", "s3", "s4", "s5"};
@@ -42,7 +37,8 @@ static uint32_t owner_of(const rig *r, const char *stream)
     flx_catalog *catalog = NULL;
     OK(flx_catalog_store_snapshot(r->node->store, &catalog, err));
     const flx_stream_info *info =
-        flx_catalog_stream(catalog, text(FLX_DEV_TENANT), text(FLX_DEV_NAMESPACE), text(stream));
+        flx_catalog_stream(catalog, flx_slice_of(FLX_DEV_TENANT), flx_slice_of(FLX_DEV_NAMESPACE),
+                           flx_slice_of(stream));
     assert_non_null(info);
     const uint32_t owner = flx_worker_owner(info->id, 0, r->node->worker_count);
     catalog = flx_catalog_unref(catalog);
@@ -119,7 +115,7 @@ static void pair_open(pair *p, const rig *r, const char *stream)
     OK(flx_subscriber_new(p->clients[0], stream, NULL, &p->subscriber, err));
     OK(flx_subscriber_wait(p->subscriber, WAIT_MS, err));
     OK(flx_publisher_new(p->clients[1], stream, NULL, &p->publisher, err));
-    OK(flx_publisher_publish_wait(p->publisher, NULL, text("first"), WAIT_MS, NULL, err));
+    OK(flx_publisher_publish_wait(p->publisher, NULL, flx_slice_of("first"), WAIT_MS, NULL, err));
 }
 
 static void pair_receive(pair *p)
@@ -133,7 +129,7 @@ static void pair_receive(pair *p)
 static void pair_play(pair *p, int rounds)
 {
     for (int i = 0; i < rounds; i++) {
-        OK(flx_publisher_publish_wait(p->publisher, NULL, text("x"), WAIT_MS, NULL, err));
+        OK(flx_publisher_publish_wait(p->publisher, NULL, flx_slice_of("x"), WAIT_MS, NULL, err));
         pair_receive(p);
     }
 }
@@ -201,7 +197,7 @@ static void publish_everywhere(const rig *r, uint32_t placed_max, bool no_placem
     flx_publisher *publishers[STREAMS];
     for (int i = 0; i < STREAMS; i++) {
         OK(flx_publisher_new(client, name_of(i), NULL, &publishers[i], err));
-        OK(flx_publisher_publish_wait(publishers[i], NULL, text("x"), WAIT_MS, NULL, err));
+        OK(flx_publisher_publish_wait(publishers[i], NULL, flx_slice_of("x"), WAIT_MS, NULL, err));
     }
     assert_true(all_connections(r) <= most);
     for (int i = 0; i < STREAMS; i++)
@@ -258,7 +254,7 @@ static void test_where_steering_fails_the_first_connection_serves(void **state)
     for (int i = 0; i < STREAMS; i++) {
         flx_publisher *publisher = NULL;
         OK(flx_publisher_new(client, name_of(i), NULL, &publisher, err));
-        OK(flx_publisher_publish_wait(publisher, NULL, text("x"), WAIT_MS, NULL, err));
+        OK(flx_publisher_publish_wait(publisher, NULL, flx_slice_of("x"), WAIT_MS, NULL, err));
         publisher = flx_publisher_free(publisher);
     }
     assert_int_equal(all_connections(&r), 1);
@@ -288,14 +284,14 @@ static void test_another_number_of_workers_is_learned(void **state)
     assert_string_equal(r.facts.quic_address, address);
 
     /* What was published before the subscriber is back it does not see: it reads from the end. */
-    OK(flx_publisher_publish_wait(p.publisher, NULL, text("x"), WAIT_MS, NULL, err));
+    OK(flx_publisher_publish_wait(p.publisher, NULL, flx_slice_of("x"), WAIT_MS, NULL, err));
     const uint32_t owner = owner_of(&r, name_of(1));
     while (subscriptions_at(&r, 0) + subscriptions_at(&r, 1) == 0)
         (void)usleep(1000);
     assert_int_equal(subscriptions_at(&r, owner), 1);
     const uint64_t crossed = mails(&r);
     for (int i = 0; i < ROUNDS; i++)
-        OK(flx_publisher_publish_wait(p.publisher, NULL, text("x"), WAIT_MS, NULL, err));
+        OK(flx_publisher_publish_wait(p.publisher, NULL, flx_slice_of("x"), WAIT_MS, NULL, err));
     assert_true(mails(&r) - crossed < ROUNDS / 2);
     pair_close(&p);
     rig_stop(&r);

@@ -22,11 +22,6 @@
 #define SHARDS     4
 #define KEYS       16
 
-static flx_slice text(const char *chars)
-{
-    return (flx_slice){(const uint8_t *)chars, strlen(chars)};
-}
-
 /* Whether streams have logs: publishes then wait for I/O threads, and readers may read the past. */
 static bool streams_are_durable;
 
@@ -83,8 +78,8 @@ static void *publish(void *arg)
     for (uint32_t i = 0; i < RECORDS; i++) {
         char key[8];
         (void)snprintf(key, sizeof key, "k%u", i % KEYS);
-        const flx_slice key_slice = text(key);
-        TRY(flx_publisher_publish(publisher, &key_slice, text("payload"), NULL, NULL, err));
+        const flx_slice key_slice = flx_slice_of(key);
+        TRY(flx_publisher_publish(publisher, &key_slice, flx_slice_of("payload"), NULL, NULL, err));
     }
     TRY(flx_publisher_flush(publisher, WAIT_MS, err));
     flx_publisher_stats stats = {.struct_size = sizeof stats};
@@ -139,11 +134,12 @@ static void *use_cache(void *arg)
         char key[16];
         (void)snprintf(key, sizeof key, "key-%u", i % 32);
         flx_cache_entry entry = {0};
-        TRY(flx_cache_put(cache, text(key), text(key), i % 3 == 0 ? 1 : 0, WAIT_MS, err));
-        TRY(flx_cache_get(cache, text(key), WAIT_MS, &entry, err));
+        TRY(flx_cache_put(cache, flx_slice_of(key), flx_slice_of(key), i % 3 == 0 ? 1 : 0, WAIT_MS,
+                          err));
+        TRY(flx_cache_get(cache, flx_slice_of(key), WAIT_MS, &entry, err));
         flx_cache_entry_release(&entry);
         if (i % 5 == 0) {
-            TRY(flx_cache_delete(cache, text(key), WAIT_MS, &entry, err));
+            TRY(flx_cache_delete(cache, flx_slice_of(key), WAIT_MS, &entry, err));
             flx_cache_entry_release(&entry);
         }
     }
@@ -164,11 +160,12 @@ static void *change_catalog(void *arg)
         flx_publisher *publisher = NULL;
         TRY(flx_publisher_new(client, name, NULL, &publisher, err));
         uint64_t offset = 1;
-        TRY(flx_publisher_publish_wait(publisher, NULL, text("x"), WAIT_MS, &offset, err));
+        TRY(flx_publisher_publish_wait(publisher, NULL, flx_slice_of("x"), WAIT_MS, &offset, err));
         if (offset != 0)
             (void)atomic_fetch_add(&failures, 1);
         (void)flx_publisher_free(publisher);
-        const flx_key key = {text(FLX_DEV_TENANT), text(FLX_DEV_NAMESPACE), text(name)};
+        const flx_key key = {flx_slice_of(FLX_DEV_TENANT), flx_slice_of(FLX_DEV_NAMESPACE),
+                             flx_slice_of(name)};
         TRY(flx_catalog_store_delete(r->node->store, FLX_KIND_STREAM, &key, err));
     }
     (void)flx_client_free(client);
@@ -224,7 +221,8 @@ static void *publish_into_the_drain(void *arg)
     TRY(flx_publisher_new(client, "wide", &options, &publisher, err));
     flx_status status = FLX_OK;
     for (int i = 0; i < 200000 && status == FLX_OK; i++) {
-        status = flx_publisher_publish_wait(publisher, NULL, text("last"), WAIT_MS, NULL, NULL);
+        status =
+            flx_publisher_publish_wait(publisher, NULL, flx_slice_of("last"), WAIT_MS, NULL, NULL);
         atomic_store(&is_publishing, true);
     }
     if (status == FLX_OK)

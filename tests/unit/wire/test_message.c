@@ -9,11 +9,6 @@
 
 #define ARENA_BYTES (8 << 20)
 
-static bool is(flx_slice text, const char *word)
-{
-    return text.len == strlen(word) && memcmp(text.ptr, word, text.len) == 0;
-}
-
 /* Decodes a copy that ends where the text ends. The copy lives until the next call. */
 static flx_status decode_bytes(flx_arena *arena, const char *text, size_t len, flx_msg *ret_msg,
                                flx_error *reterr)
@@ -75,8 +70,9 @@ static void input_in_any_shape(void **state)
             fail_msg("%s: %s", rows[i], error.message);
         }
         assert_int_equal(msg.type, FLX_MSG_CACHE_GET);
-        assert_true(is(msg.cache_get.tenant_id, "t") && is(msg.cache_get.namespace_, "n"));
-        assert_true(is(msg.cache_get.cache, "c") && is(msg.cache_get.key, "k"));
+        assert_true(flx_slice_is(msg.cache_get.tenant_id, "t") &&
+                    flx_slice_is(msg.cache_get.namespace_, "n"));
+        assert_true(flx_slice_is(msg.cache_get.cache, "c") && flx_slice_is(msg.cache_get.key, "k"));
         assert_true(msg.cache_get.has_request_id && msg.cache_get.request_id == 7);
     }
 }
@@ -145,8 +141,8 @@ static void values_are_taken_out_of_their_dress(void **state)
                &msg, NULL),
         FLX_OK);
     assert_int_equal(msg.publish.tenant_id.len, 2);
-    assert_true(is(msg.publish.namespace_, "\xf0\x9d\x84\x9e"));
-    assert_true(is(msg.publish.stream, "a/b"));
+    assert_true(flx_slice_is(msg.publish.namespace_, "\xf0\x9d\x84\x9e"));
+    assert_true(flx_slice_is(msg.publish.stream, "a/b"));
     assert_int_equal(msg.publish.payload.len, 4);
     assert_memory_equal(msg.publish.payload.ptr, "\x00\x01\x02\xff", 4);
     assert_true(msg.publish.has_key && msg.publish.key.len == 0);
@@ -155,7 +151,7 @@ static void values_are_taken_out_of_their_dress(void **state)
                             "{\"type\":\"extension\",\"name\":\"x\",\"body\": {\"a\" : [1]} }",
                             &msg, NULL),
                      FLX_OK);
-    assert_true(is(msg.extension.body, "{\"a\" : [1]}")); /* as it came */
+    assert_true(flx_slice_is(msg.extension.body, "{\"a\" : [1]}")); /* as it came */
 }
 
 #define STREAM "\"tenant_id\":\"t\",\"namespace\":\"n\",\"stream\":\"s\""
@@ -312,7 +308,7 @@ static void unknown_types_can_be_answered(void **state)
         flx_error error;
         assert_int_equal(decode(*state, rows[i].text, &msg, &error), FLX_ERR_UNSUPPORTED);
         assert_int_equal(msg.type, FLX_MSG_UNKNOWN);
-        assert_true(is(msg.unknown.type_name, rows[i].type));
+        assert_true(flx_slice_is(msg.unknown.type_name, rows[i].type));
         assert_int_equal(msg.unknown.has_request_id, rows[i].has_request_id);
         assert_true(!rows[i].has_request_id || msg.unknown.request_id == rows[i].request_id);
     }
@@ -326,7 +322,7 @@ static void every_name_finds_its_type(void **state)
     (void)state;
     for (int type = FLX_MSG_UNKNOWN + 1; type < FLX_MSG_TYPE_END; type++) {
         const char *name = flx_msg_name((flx_msg_type)type);
-        const flx_slice slice = {(const uint8_t *)name, strlen(name)};
+        const flx_slice slice = flx_slice_of(name);
         if (flx_msg_find(slice) != (flx_msg_type)type) {
             fail_msg("%s", name);
         }

@@ -79,7 +79,7 @@ static flx_slice random_raw(void)
 {
     static const char *const raws[] = {"1", "{}", "[1,2.5,\"x\"]", "{\"a\":{\"b\":null}}", "true"};
     const char *raw = raws[below(5)];
-    return (flx_slice){(const uint8_t *)raw, strlen(raw)};
+    return flx_slice_of(raw);
 }
 
 static flx_refusal random_refusal(void)

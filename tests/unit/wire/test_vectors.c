@@ -42,16 +42,6 @@ typedef struct golden {
     size_t operations_count;
 } golden;
 
-static bool same(flx_slice a, flx_slice b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
-}
-
-static bool is(flx_slice text, const char *word)
-{
-    return same(text, (flx_slice){(const uint8_t *)word, strlen(word)});
-}
-
 static size_t unhex(flx_slice hex, uint8_t *to)
 {
     assert_true(hex.len % 2 == 0 && hex.len / 2 <= FILE_BYTES_MAX / 2);
@@ -89,19 +79,19 @@ static void read_operation(flx_json *json, flx_operation_head *head)
     assert_true(flx_json_object_begin(json));
     for (bool first = true; flx_json_member(json, first, &key) == FLX_JSON_ITEM; first = false) {
         uint64_t number;
-        if (is(key, "body_hex")) {
+        if (flx_slice_is(key, "body_hex")) {
             assert_true(flx_json_string(json, &head->body));
             continue;
         }
         assert_true(flx_json_u64(json, &number));
-        if (is(key, "opcode")) {
+        if (flx_slice_is(key, "opcode")) {
             head->opcode = (uint8_t)number;
-        } else if (is(key, "flags")) {
+        } else if (flx_slice_is(key, "flags")) {
             head->flags = (uint8_t)number;
-        } else if (is(key, "id")) {
+        } else if (flx_slice_is(key, "id")) {
             head->id = (uint32_t)number;
         } else {
-            assert_true(is(key, "handle") || is(key, "status"));
+            assert_true(flx_slice_is(key, "handle") || flx_slice_is(key, "status"));
             head->handle = (uint16_t)number;
         }
     }
@@ -154,30 +144,31 @@ static void read_member(flx_json *json, golden *vector, flx_slice key)
         {"skipped_before", &vector->skipped_before},
     };
     for (size_t i = 0; i < COUNT(texts); i++) {
-        if (is(key, texts[i].name)) {
+        if (flx_slice_is(key, texts[i].name)) {
             read_text(json, texts[i].to);
             return;
         }
     }
     for (size_t i = 0; i < COUNT(numbers); i++) {
-        if (is(key, numbers[i].name)) {
+        if (flx_slice_is(key, numbers[i].name)) {
             assert_true(flx_json_u64(json, numbers[i].to));
             return;
         }
     }
     flx_slice hex;
-    if (is(key, "payloads_utf8") || is(key, "timestamps_micros")) {
-        read_list(json, vector, is(key, "timestamps_micros"));
-    } else if (is(key, "operations")) {
+    if (flx_slice_is(key, "payloads_utf8") || flx_slice_is(key, "timestamps_micros")) {
+        read_list(json, vector, flx_slice_is(key, "timestamps_micros"));
+    } else if (flx_slice_is(key, "operations")) {
         read_operations(json, vector);
-    } else if (is(key, "payload_hex")) {
+    } else if (flx_slice_is(key, "payload_hex")) {
         assert_true(flx_json_string(json, &hex));
         vector->payload_len = unhex(hex, vector->payload);
-    } else if (is(key, "frame_hex")) {
+    } else if (flx_slice_is(key, "frame_hex")) {
         assert_true(flx_json_string(json, &hex));
         vector->frame_len = unhex(hex, vector->frame);
     } else {
-        assert_true(is(key, "name")); /* a field this test does not know would go unchecked */
+        assert_true(
+            flx_slice_is(key, "name")); /* a field this test does not know would go unchecked */
         assert_true(flx_json_skip(json, NULL));
     }
 }
@@ -218,7 +209,7 @@ static flx_msg_type check_message(const golden *vector)
     flx_arena arena;
     flx_msg msg;
     flx_writer writer;
-    assert_true(same(vector->payload_json, payload_of(vector)));
+    assert_true(flx_slice_equal(vector->payload_json, payload_of(vector)));
     flx_arena_init(&arena, 1 << 20);
     memcpy(json, vector->payload, vector->payload_len);
     assert_int_equal(flx_msg_decode(&arena, json, vector->payload_len, &msg, NULL), FLX_OK);
@@ -242,7 +233,7 @@ static void check_payloads(const golden *vector, flx_slice region)
     flx_slice payload;
     for (size_t i = 0; i < vector->payloads_count; i++) {
         assert_true(flx_records_next(&region, &payload));
-        assert_true(same(payload, vector->payloads[i]));
+        assert_true(flx_slice_equal(payload, vector->payloads[i]));
     }
     assert_false(flx_records_next(&region, &payload));
 }
@@ -255,14 +246,15 @@ static void check_publish(const golden *vector)
     assert_true(publish.request_id == vector->request_id);
     assert_true(publish.producer_id == vector->producer_id);
     assert_true(publish.sequence == vector->sequence);
-    assert_true(same(publish.key, vector->key));
-    assert_true(same(publish.tenant_id, vector->tenant_id));
-    assert_true(same(publish.namespace_, vector->namespace_));
-    assert_true(same(publish.stream, vector->stream));
+    assert_true(flx_slice_equal(publish.key, vector->key));
+    assert_true(flx_slice_equal(publish.tenant_id, vector->tenant_id));
+    assert_true(flx_slice_equal(publish.namespace_, vector->namespace_));
+    assert_true(flx_slice_equal(publish.stream, vector->stream));
     assert_int_equal(publish.count, vector->payloads_count);
-    assert_true(vector->ack_mode.len == 0
-                    ? publish.ack == FLX_ACK_NONE
-                    : same(vector->ack_mode, flx_enum_word(&flx_ack_mode_names, publish.ack)));
+    assert_true(
+        vector->ack_mode.len == 0
+            ? publish.ack == FLX_ACK_NONE
+            : flx_slice_equal(vector->ack_mode, flx_enum_word(&flx_ack_mode_names, publish.ack)));
     check_payloads(vector, publish.region);
 
     uint8_t out[FILE_BYTES_MAX / 2];
@@ -278,15 +270,15 @@ static void check_ack(const golden *vector)
     flx_publish_ack ack;
     assert_int_equal(
         flx_publish_ack_decode((uint16_t)vector->flags, payload_of(vector), &ack, NULL), FLX_OK);
-    assert_int_equal(ack.ok, is(vector->status, "ok"));
+    assert_int_equal(ack.ok, flx_slice_is(vector->status, "ok"));
     assert_true(ack.request_id == vector->request_id);
-    assert_true(same(ack.message, vector->message));
+    assert_true(flx_slice_equal(ack.message, vector->message));
     assert_int_equal(ack.code, vector->code);
     assert_true(vector->retry.len == 0 || ack.retry == flx_retry_find(vector->retry));
-    assert_true(same(ack.reason, vector->reason));
+    assert_true(flx_slice_equal(ack.reason, vector->reason));
     assert_true(ack.retry_after_ms == vector->retry_after_ms);
-    assert_true(same(ack.node_id, vector->node_id));
-    assert_true(same(ack.addr, vector->addr));
+    assert_true(flx_slice_equal(ack.node_id, vector->node_id));
+    assert_true(flx_slice_equal(ack.addr, vector->addr));
     assert_true(ack.generation == vector->generation);
     assert_true(ack.offset == vector->offset);
 
@@ -305,12 +297,12 @@ static void check_event(const golden *vector)
     assert_true(batch.subscription_id == vector->subscription_id);
     assert_true(batch.base_offset == vector->base_offset);
     assert_true(batch.skipped_before == vector->skipped_before);
-    assert_true(same(batch.publisher, vector->publisher));
+    assert_true(flx_slice_equal(batch.publisher, vector->publisher));
     assert_int_equal(batch.count, vector->payloads_count);
     flx_event_iter_init(&iter, &batch);
     for (size_t i = 0; i < vector->payloads_count; i++) {
         assert_true(flx_event_iter_next(&iter, &record));
-        assert_true(same(record.payload, vector->payloads[i]));
+        assert_true(flx_slice_equal(record.payload, vector->payloads[i]));
         assert_true(record.offset == vector->base_offset + i);
         assert_true(record.timestamp_us == vector->stamps[i]);
     }
@@ -359,7 +351,7 @@ static void check_operation(const flx_operation_head *head, bool is_request)
         assert_int_equal(end - again, flx_operation_answer_bytes(&answer));
     }
     const uint8_t *body = again + FLX_OPERATION_HEAD_BYTES;
-    assert_true(same((flx_slice){body, (size_t)(end - body)}, head->body));
+    assert_true(flx_slice_equal((flx_slice){body, (size_t)(end - body)}, head->body));
     assert_int_equal(memcmp(again, head->body.ptr - FLX_OPERATION_HEAD_BYTES, 12), 0);
 }
 
@@ -379,8 +371,8 @@ static void check_operations(const golden *vector)
         assert_int_equal(head.flags, wanted->flags);
         assert_int_equal(head.handle, wanted->handle);
         assert_int_equal(head.id, wanted->id);
-        assert_true(same(head.body, (flx_slice){body, unhex(wanted->body, body)}));
-        check_operation(&head, is(vector->kind, "operations"));
+        assert_true(flx_slice_equal(head.body, (flx_slice){body, unhex(wanted->body, body)}));
+        check_operation(&head, flx_slice_is(vector->kind, "operations"));
     }
     assert_int_equal(rest.len, 0);
 }
@@ -397,7 +389,7 @@ static void check_frame(const golden *vector)
     }
     assert_int_equal(flx_frame_reader_next(&reader, &input, &frame, NULL), FLX_FRAME_READY);
     assert_int_equal(frame.flags, vector->flags);
-    assert_true(same(frame.payload, payload_of(vector)));
+    assert_true(flx_slice_equal(frame.payload, payload_of(vector)));
     for (size_t i = 0; i + 1 < vector->frame_len; i++) {
         input = (flx_slice){vector->frame + i, 1};
         assert_int_equal(flx_frame_reader_next(&reader, &input, &frame, NULL), FLX_FRAME_MORE);
@@ -405,7 +397,7 @@ static void check_frame(const golden *vector)
     }
     input = (flx_slice){vector->frame + vector->frame_len - 1, 1};
     assert_int_equal(flx_frame_reader_next(&reader, &input, &frame, NULL), FLX_FRAME_READY);
-    assert_true(same(frame.payload, payload_of(vector)));
+    assert_true(flx_slice_equal(frame.payload, payload_of(vector)));
     flx_frame_reader_done(&reader);
 }
 
@@ -421,13 +413,13 @@ static flx_msg_type check_vector(const golden *vector)
         return type;
     }
     check_cut_binary(vector);
-    if (is(vector->kind, "binary_publish_ack")) {
+    if (flx_slice_is(vector->kind, "binary_publish_ack")) {
         check_ack(vector);
-    } else if (is(vector->kind, "binary_event_batch")) {
+    } else if (flx_slice_is(vector->kind, "binary_event_batch")) {
         check_event(vector);
     } else {
-        assert_true(is(vector->kind, "binary_publish_batch") ||
-                    is(vector->kind, "binary_acked_publish_batch"));
+        assert_true(flx_slice_is(vector->kind, "binary_publish_batch") ||
+                    flx_slice_is(vector->kind, "binary_acked_publish_batch"));
         check_publish(vector);
     }
     return type;

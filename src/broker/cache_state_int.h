@@ -61,6 +61,8 @@ bool flx_cache_settle_shown(flx_durable *durable, flx_job *job);
 /* Reads the value of the put at offset `version` into job.value, or says in job.status why not; the
  * job is served again in the next tick. */
 void flx_cache_fetch(flx_durable *durable, flx_job *job, uint64_t version);
+/* The same for an entry of the job's batch, which flx_op_batch_fetched is given: now or later. */
+void flx_cache_fetch_entry(flx_durable *durable, flx_job *job, uint32_t entry, uint64_t version);
 /* The values of a page that are in the log only. Adding makes it (NULL at first); false: no memory. */
 typedef struct flx_away flx_away;
 bool flx_away_add(flx_away **away, uint64_t version);

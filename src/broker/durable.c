@@ -756,8 +756,12 @@ static void drop_parked(flx_durable *durable)
 {
     for (flx_job *job = durable->parked_first; job != NULL;) {
         flx_job *next = job->next_free;
-        job->status = FLX_ERR_NOT_FOUND;
-        flx_job_ready(durable->worker, job);
+        if (job->kind == FLX_JOB_OPERATIONS) { /* it may have others for shards that are there */
+            flx_job_again(durable->worker, job);
+        } else {
+            job->status = FLX_ERR_NOT_FOUND;
+            flx_job_ready(durable->worker, job);
+        }
         job = next;
     }
     durable->parked_first = NULL;

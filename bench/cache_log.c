@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/loop.h"
 #include "common/xorshift.h"
+#include "need.h"
 #include "storage/journal.h"
 #include "wire/records.h"
 
@@ -23,14 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define NEED(call)                                                                                 \
-    do {                                                                                           \
-        if ((call) != FLX_OK) {                                                                    \
-            (void)fprintf(stderr, "bench: %s: %s\n", #call, error.message);                        \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
 
 #define KEY_BYTES   16
 #define KEY_NUMBERS UINT64_C(1000000000000000) /* fifteen digits */

@@ -13,6 +13,7 @@
  */
 #include "common/clock.h"
 #include "common/loop.h"
+#include "need.h"
 #include "storage/journal.h"
 
 #include <fcntl.h>
@@ -22,14 +23,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#define NEED(call)                                                                                 \
-    do {                                                                                           \
-        if ((call) != FLX_OK) {                                                                    \
-            (void)fprintf(stderr, "bench: %s: %s\n", #call, error.message);                        \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
 
 typedef struct bench {
     flx_disk *disk;

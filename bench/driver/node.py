@@ -121,6 +121,14 @@ class Node(Server):
             if answer.status >= 300:
                 raise Failure(f"create stream: {answer.status} {text.decode()}")
 
+    def filled(self, size, batch, count):
+        """A durable stream with so many messages in it; its name."""
+        stream = self.fresh("stream", "--durable")
+        with self.pubsub("pub", "--stream", stream, "--size", size, "--batch", batch, "--warm-up",
+                         count, "--count", 0) as pub:
+            pub.expect("warm")
+        return stream
+
     def load(self, program, *words):
         return Load([self.bin / f"bench_{program}", *words, *self.common])
 

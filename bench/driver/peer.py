@@ -127,6 +127,19 @@ class Peer(Server):
         """Topics need not be made."""
         return self.next_name("bench")
 
+    def filled(self, size, batch, count):
+        """A stream that keeps so many messages: of JetStream on disk, of Redis in memory."""
+        stream = self.fresh()
+        with self._load("fill", "--stream", stream, "--size", size, "--batch", batch, "--count", count,
+                        "--keep-bytes", 2 * count * (size + 100)) as fill:
+            fill.expect("warm")
+        return stream
+
+    @staticmethod
+    def figures(*names):
+        """It has no blocks of a log to count."""
+        return dict.fromkeys(names, 0)
+
     def forget(self):
         pass
 

@@ -8,11 +8,13 @@ what each is held against: a goal and a floor, each a number, or a function of t
 import dataclasses
 import json
 import re
+import signal
 import subprocess
 import tempfile
 import time
 import typing
 
+import start
 import work
 
 SEND_FLOOR_US = 5.0  # one small packet sent, measured on the machine of the goals
@@ -468,6 +470,31 @@ def p8_large(entries, full_only=False):
                "and felix up again", full_only=full_only, fresh_node=True)
 
 
+def p12(name, what, goal_s, run, full_only=False):
+    return Row(f"P12/{name}", f"felix up, from exec to /ready: {what}", (), run,
+               [Measure("ready_s", "s", goal_s), Measure("said_s", "s"), Measure("cpu_s", "CPU-s"),
+                Measure("gb", "GB")],
+               "felix up --data DIR", full_only=full_only)
+
+
+P12_GB = 1.2  # four sealed segments and an active one of 130 MB
+
+P12 = [
+    p12("fresh", "an empty directory", 1.0, lambda b: start.fresh(b.bin)),
+    p12("again", "a directory without logs", 1.0, lambda b: start.again(b.bin, 0, 0)),
+    p12("streams-1000", "1,000 durable streams", 1.0, lambda b: start.again(b.bin, 1000, 0)),
+    p12("streams-1000-kill", "1,000 durable streams, after kill -9", 1.0,
+        lambda b: start.again(b.bin, 1000, 0, signal.SIGKILL)),
+    p12("log", f"{P12_GB} GB of log", 2.0,
+        lambda b: start.again(b.bin, 1, 1000 * P12_GB * b.scale)),
+    # 260 MB leave the active segment all but full: the most there can be to scan.
+    p12("log-kill", "a full active segment, after kill -9", 2.0,
+        lambda b: start.again(b.bin, 1, 260, signal.SIGKILL)),
+    p12("log-kill-cold", "the same, and the disk has to be read", 2.0,
+        lambda b: start.again(b.bin, 1, 260, signal.SIGKILL, True)),
+    p12("log-10GB", "10 GB of log", 2.0, lambda b: start.again(b.bin, 1, 10000), full_only=True),
+]
+
 BUSY = ("--workers", "1", "--busy-poll-us", "1000")
 
 GOAL_ROWS = [
@@ -502,6 +529,7 @@ GOAL_ROWS = [
     p13("idle", 10, among_idle(10), None),
     p13("idle", 2000, among_idle(2000), "P13/idle-10"),
     p13("idle", 10000, among_idle(10000), "P13/idle-10", full_only=True),
+    *P12,
     p10(100, 10000, 20000), p10(1000, 100000, 100000, full_only=True),
     p8_log(1000000, 128), p8_log(10000000, 1280, full_only=True),
     p8_large(1000000), p8_large(10000000, full_only=True),

@@ -114,8 +114,15 @@ class Starts:
                    "--ca-file", context["ca_file"], "--tenant", context["tenant"]]) as load:
             load.expect("warm")
 
-    def data_bytes(self):
-        return sum(file.stat().st_size for file in (self.folder / "data").rglob("*.seg"))
+    def segments(self):
+        return list((self.folder / "data").rglob("*.seg"))
+
+    def forget_pages(self):
+        """As after a reboot: what is on the disk leaves the page cache."""
+        for path in self.segments():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def fresh(bin_dir):
@@ -124,17 +131,17 @@ def fresh(bin_dir):
         return node.start()
 
 
-def again(bin_dir, streams, megabytes, how):
-    """A start on `streams` durable streams, and one with `megabytes` of 1 KiB records; before it the node
-    was ended with the signal `how`."""
+def again(bin_dir, streams, megabytes, how=signal.SIGTERM, is_cold=False):
+    """A start with `streams` durable streams, one of which has `megabytes` of 1 KiB records; before it the
+    node was ended with the signal `how`."""
     with Starts(bin_dir) as node:
         node.start()
-        names = node.create("bench", streams + 1)
-        for name in names[1:]:
-            node.publish(name, 100, 10) if streams <= 10 else None
+        names = node.create("bench", streams)
         if megabytes > 0:
             node.publish(names[0], 1024, int(megabytes * MB / 1024))
         node.stop(how)
+        if is_cold:
+            node.forget_pages()
         figures = node.start()
-        figures["gb"] = node.data_bytes() / 1e9
+        figures["gb"] = sum(path.stat().st_size for path in node.segments()) / 1e9
     return figures

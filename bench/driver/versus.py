@@ -11,6 +11,7 @@ from rows import Measure, Row, scaled, text_size
 
 PUBSUB = ("felix", "nats", "redis", "mosquitto")
 CACHES = ("felix", "redis")
+LOGS = ("felix", "nats", "redis")  # Redis keeps what it replays in memory, JetStream on disk as Felix
 FLAGS = ("--max-connections-per-ip", "0")
 
 LATENCY = [Measure("p50", "us"), Measure("p99", "us"), Measure("p999", "us"),
@@ -23,7 +24,7 @@ REQUESTS = [Measure("rate", "/s"), Measure("per_cpu_s", "/CPU-s"), Measure("p50"
 
 
 PROGRAMS = {"latency": "bench_latency", "pub": "bench_pubsub pub", "sub": "bench_pubsub sub",
-            "acked": "bench_pubsub acked", "cache": "bench_cache_load"}
+            "acked": "bench_pubsub acked", "replay": "bench_pubsub replay", "cache": "bench_cache_load"}
 
 
 def command(system, roles):
@@ -69,6 +70,15 @@ def acked():
                    REQUESTS, [("acked", "--size 256 --inflight 64")])
 
 
+def replay(subs, count):
+    readers = "one reader" if subs == 1 else f"{subs} readers at once"
+    return rows_of(f"V/replay-x{subs}", f"replay of what was kept, 1 KiB, {readers}", LOGS,
+                   lambda b, s: work.Replay(1024, subs, scaled(b, count)).run(s),
+                   [Measure("rate", "/s"), Measure("per_cpu_s", "/CPU-s"), Measure("mb_s", "MB/s"),
+                    Measure("sub_cpu_us", "us")],
+                   [("replay", f"--subs {subs} --count {count}")])
+
+
 def cache(op, outstanding, conns, count):
     return rows_of(f"V/cache-{op}-{outstanding}",
                    f"cache {op}, 100 B, {outstanding} outstanding, {conns} "
@@ -80,7 +90,7 @@ def cache(op, outstanding, conns, count):
 def rows():
     groups = [latency(fan_out, warm) for warm in (False, True) for fan_out in (1, 10)]
     groups += [relay(size, fan_out) for size in (100, 1024, 4096) for fan_out in (1, 10, 100)]
-    groups += [acked()]
+    groups += [acked(), replay(1, 200000), replay(10, 200000)]
     groups += [cache(op, outstanding, conns, count) for op in ("get", "put")
                for outstanding, conns, count in ((1, 1, 5000), (16, 1, 60000), (256, 8, 150000))]
     return [row for group in groups for row in group]
@@ -102,6 +112,7 @@ def by_group(results_rows):
 # rows are not compared by it.
 COMPARED = {"V/latency": ("p50", "p99", "cpu_us"), "V/relay": ("rate", "per_cpu_s"),
             "V/acked": ("rate", "per_cpu_s", "p50", "p99"),
+            "V/replay": ("rate", "per_cpu_s"),
             "V/cache": ("rate", "per_cpu_s", "p50", "p99")}
 SMALLER = ("p50", "p99", "cpu_us")
 

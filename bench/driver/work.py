@@ -139,14 +139,8 @@ class Replay:
         self.subs = subs
         self.count = count
 
-    def fill(self, system, *words):
-        """A durable stream with the messages in it; its name."""
-        stream = system.fresh("stream", "--durable", *words)
-        with system.pubsub("pub", "--stream", stream, "--size", self.size, "--batch",
-                           default_batch(self.size), "--warm-up", self.count,
-                           "--count", 0) as pub:
-            pub.expect("warm")
-        return stream
+    def fill(self, system):
+        return system.filled(self.size, default_batch(self.size), self.count)
 
     def load(self, system, stream):
         """The readers, connected, that wait for their go."""
@@ -176,6 +170,7 @@ class Replay:
             rate=deliveries / seconds, mb_s=deliveries * self.size / seconds / MB,
             cpu_per_gb=used["cpu_s"] / (deliveries * self.size / 1e9),
             cpu_per_million=figures["cpu_us"], broker_cpu=used["cpu_s"] / seconds,
+            per_cpu_s=deliveries / used["cpu_s"],
             sub_cpu_us=received["cpu_s"] * 1e6 / deliveries,
             reads=blocks[FETCHED], served_per_read=blocks[SERVED] / max(1, blocks[FETCHED]))
         return figures

@@ -20,7 +20,6 @@ typedef struct side {
     uint64_t dialled;
     uint64_t connected;
     uint64_t answered;
-    uint64_t kb_before;
     double cpu_before_s;
 } side;
 

@@ -29,6 +29,8 @@ typedef struct peer_link {
     peer_buffer sealed_out;   /* on its way to the socket */
     bool wait;                /* the next receive may block */
     bool may_receive;         /* one receive a look */
+    uint64_t page_left;       /* of an answer with many messages: those to come */
+    char page_last[48];       /* the place of the last one, to go on behind it */
 } peer_link;
 
 /* Once: the authority that --ca-file names is the only one trusted. */

@@ -7,6 +7,8 @@
  */
 #include "protocol.h"
 
+#include <unistd.h>
+
 #define TAIL_BYTES 2 /* CR LF behind a payload */
 #define ANSWERS    "_INBOX.answers"
 
@@ -98,18 +100,21 @@ static void subscribe(peer_link *link, const char *topic)
     round_trip(link);
 }
 
-/* A stream in memory that keeps as much as a shard of Felix does: the last 64 MiB. */
+/* A stream in memory that keeps as much as a shard of Felix does, the last 64 MiB, or with --keep-bytes one
+ * on disk that keeps so much. */
 static void prepare(peer_link *link, const char *topic)
 {
     char config[512];
     char head[PEER_HEAD_MAX];
     bool ok = false;
+    const uint64_t keep = load_number("--keep-bytes", 0);
     subscribe(link, ANSWERS);
     (void)snprintf(config, sizeof config,
                    "{\"name\":\"%s\",\"subjects\":[\"%s\"],\"retention\":\"limits\","
-                   "\"storage\":\"memory\",\"num_replicas\":1,\"max_bytes\":67108864,"
+                   "\"storage\":\"%s\",\"num_replicas\":1,\"max_bytes\":%llu,"
                    "\"max_msgs\":-1,\"discard\":\"old\"}",
-                   topic, topic);
+                   topic, topic, keep > 0 ? "file" : "memory",
+                   (unsigned long long)(keep > 0 ? keep : UINT64_C(67108864)));
     (void)snprintf(head, sizeof head, "PUB $JS.API.STREAM.CREATE.%s " ANSWERS " %zu\r\n", topic,
                    strlen(config));
     peer_link_write_text(link, head);
@@ -119,6 +124,36 @@ static void prepare(peer_link *link, const char *topic)
     while (answer(link, &ok) != PEER_SEEN_MESSAGE) {
         (void)peer_link_fill(link, true);
     }
+}
+
+/* A push consumer without acknowledgements, which ends with its connection. */
+static void replay(peer_link *link, const char *topic)
+{
+    char config[512];
+    char head[PEER_HEAD_MAX];
+    char inbox[64];
+    static uint64_t consumers;
+    consumers++;
+    (void)snprintf(inbox, sizeof inbox, "_INBOX.replay.%d.%llu", (int)getpid(),
+                   (unsigned long long)consumers);
+    subscribe(link, inbox);
+    (void)snprintf(
+        config, sizeof config,
+        "{\"stream_name\":\"%s\",\"config\":{\"deliver_subject\":\"%s\","
+        "\"deliver_policy\":\"all\",\"ack_policy\":\"none\",\"replay_policy\":\"instant\"}}",
+        topic, inbox);
+    (void)snprintf(head, sizeof head, "PUB $JS.API.CONSUMER.CREATE.%s %zu\r\n", topic,
+                   strlen(config));
+    peer_link_write_text(link, head);
+    peer_link_write_text(link, config);
+    peer_link_write_text(link, "\r\n");
+    peer_link_flush(link);
+}
+
+static peer_seen replayed(peer_link *link, const char *topic, flx_slice *ret_payload)
+{
+    (void)topic;
+    return message(link, ret_payload);
 }
 
 static size_t head(uint8_t *to, peer_request request, const char *topic, size_t size)
@@ -135,4 +170,6 @@ const peer_protocol peer_nats = {.name = "nats",
                                  .head = head,
                                  .tail = "\r\n",
                                  .message = message,
+                                 .replay = replay,
+                                 .replayed = replayed,
                                  .answer = answer};

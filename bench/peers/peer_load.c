@@ -6,6 +6,8 @@
  *     bench_peer_load pub     ... --size 1024 --batch 64 --count N --warm-up W --subs 10
  *     bench_peer_load latency ... --size 256 --subs 1 --count N
  *     bench_peer_load acked   ... --size 256 --inflight 64 --count N
+ *     bench_peer_load fill    ... --size 1024 --batch 64 --count N [--keep-bytes B]
+ *     bench_peer_load replay  ... --subs 1 --count N
  *     bench_peer_load cache   ... --op get|put --size 100 --outstanding 256 --conns 8 --count N
  *
  * Words, roles and the talk with the driver are those of bench_pubsub, bench_latency and
@@ -85,22 +87,25 @@ static void links_close(links *set)
 
 /* --- sub --- */
 
-static void take_messages(const peer_protocol *speak, peer_link *link, load_receivers *receivers,
-                          load_receiver *one)
+/* The next message of a link, however it comes by them. */
+typedef peer_seen next_message(const peer_protocol *speak, peer_link *link, flx_slice *ret_payload);
+
+static peer_seen next_live(const peer_protocol *speak, peer_link *link, flx_slice *ret_payload)
 {
-    flx_slice payload = {NULL, 0};
-    for (peer_seen seen; (seen = speak->message(link, &payload)) != PEER_SEEN_NONE;) {
-        if (seen == PEER_SEEN_MESSAGE) {
-            load_received(receivers, one, payload, UINT64_MAX);
-        }
-    }
+    return speak->message(link, ret_payload);
+}
+
+static peer_seen next_kept(const peer_protocol *speak, peer_link *link, flx_slice *ret_payload)
+{
+    return speak->replayed(link, topic(), ret_payload);
 }
 
 /* Receives until `ones` receivers are there, or nothing came for LOAD_STALL_MS. */
-static void receive_until(const peer_protocol *speak, links *set, load_receivers *receivers,
-                          const _Atomic uint64_t *ones)
+static void receive_until(const peer_protocol *speak, next_message *next, links *set,
+                          load_receivers *receivers, const _Atomic uint64_t *ones)
 {
     struct epoll_event events[EVENTS_MAX];
+    flx_slice payload = {NULL, 0};
     while (atomic_load(ones) < receivers->count) {
         const int ready = epoll_wait(set->epoll, events, EVENTS_MAX, LOAD_STALL_MS);
         if (ready <= 0) {
@@ -108,8 +113,12 @@ static void receive_until(const peer_protocol *speak, links *set, load_receivers
         }
         for (int i = 0; i < ready; i++) {
             peer_link *link = &set->all[events[i].data.u64];
-            if (peer_link_fill(link, false) > 0) {
-                take_messages(speak, link, receivers, &receivers->all[events[i].data.u64]);
+            load_receiver *one = &receivers->all[events[i].data.u64];
+            (void)peer_link_fill(link, false);
+            for (peer_seen seen; (seen = next(speak, link, &payload)) != PEER_SEEN_NONE;) {
+                if (seen == PEER_SEEN_MESSAGE) {
+                    load_received(receivers, one, payload, UINT64_MAX);
+                }
             }
         }
     }
@@ -124,10 +133,10 @@ static void sub(const peer_protocol *speak)
         speak->subscribe(&set.all[i], topic());
     }
     load_say("{\"event\":\"ready\"}");
-    receive_until(speak, &set, &receivers, &receivers.warm_ones);
+    receive_until(speak, next_live, &set, &receivers, &receivers.warm_ones);
     const double cpu_s = load_cpu_s();
     load_say("{\"event\":\"warm\"}");
-    receive_until(speak, &set, &receivers, &receivers.whole_ones);
+    receive_until(speak, next_live, &set, &receivers, &receivers.whole_ones);
     load_receivers_report(&receivers, load_cpu_s() - cpu_s);
     (void)load_await_line();
     links_close(&set);
@@ -146,13 +155,13 @@ typedef struct sender {
     uint64_t wrong;
 } sender;
 
-static void sender_init(sender *s, const peer_protocol *speak)
+static void sender_init(sender *s, const peer_protocol *speak, peer_request request)
 {
     uint8_t head[PEER_HEAD_MAX];
     const size_t tail = strlen(speak->tail);
     s->speak = speak;
     load_pace_init(&s->pace);
-    s->head = speak->head(head, PEER_PUBLISH, topic(), s->pace.size);
+    s->head = speak->head(head, request, topic(), s->pace.size);
     s->frame = s->head + s->pace.size + tail;
     s->frames = calloc(s->pace.batch, s->frame);
     LOAD_CHECK(s->frames != NULL);
@@ -165,8 +174,10 @@ static void sender_init(sender *s, const peer_protocol *speak)
     speak->hello(&s->link);
 }
 
-static void send_batches(sender *s, uint64_t count)
+/* How many answers came meanwhile: Redis answers every PUBLISH; NATS pings. */
+static uint64_t send_batches(sender *s, uint64_t count)
 {
+    uint64_t answered = 0;
     while (count > 0) {
         const uint64_t n = count < s->pace.batch ? count : s->pace.batch;
         load_pace_wait(&s->pace);
@@ -175,24 +186,25 @@ static void send_batches(sender *s, uint64_t count)
         peer_link_flush(&s->link);
         s->pace.sequence += n;
         count -= n;
-        if (peer_link_fill(&s->link, false) > 0) { /* Redis answers every PUBLISH; NATS pings */
-            (void)take_answers(s->speak, &s->link, &s->wrong);
+        if (peer_link_fill(&s->link, false) > 0) {
+            answered += take_answers(s->speak, &s->link, &s->wrong);
         }
     }
+    return answered;
 }
 
 static void pub(const peer_protocol *speak)
 {
     static sender s;
-    sender_init(&s, speak);
-    send_batches(&s, load_number("--warm-up", 1000));
+    sender_init(&s, speak, PEER_PUBLISH);
+    (void)send_batches(&s, load_number("--warm-up", 1000));
     load_say("{\"event\":\"warm\"}");
     if (!load_await_line()) {
         return;
     }
     const double cpu_s = load_cpu_s();
     const uint64_t start_ns = flx_clock_monotonic_ns();
-    send_batches(&s, load_number("--count", 100000));
+    (void)send_batches(&s, load_number("--count", 100000));
     load_say("{\"event\":\"result\",\"failed\":%llu,\"start_ns\":%llu,\"end_ns\":%llu,"
              "\"cpu_s\":%.6f}",
              (unsigned long long)s.wrong, (unsigned long long)start_ns,
@@ -200,6 +212,59 @@ static void pub(const peer_protocol *speak)
     (void)load_await_line(); /* the last batch may still be on its way */
     peer_link_close(&s.link);
     free(s.frames);
+}
+
+/* --- fill, replay --- */
+
+#define FILL_AHEAD 2048 /* messages that are not answered yet */
+
+/* Messages that are kept, and their answers. */
+static void fill(const peer_protocol *speak)
+{
+    static sender s;
+    sender_init(&s, speak, PEER_PUBLISH_ACKED);
+    speak->prepare(&s.link, topic());
+    const uint64_t count = load_number("--count", 100000);
+    uint64_t answered = 0;
+    while (answered < count) {
+        const uint64_t left = count - s.pace.sequence;
+        const uint64_t n = left < s.pace.batch ? left : s.pace.batch;
+        if (n > 0 && s.pace.sequence - answered < FILL_AHEAD) {
+            answered += send_batches(&s, n);
+        } else {
+            (void)peer_link_fill(&s.link, true);
+            answered += take_answers(speak, &s.link, &s.wrong);
+        }
+    }
+    LOAD_CHECK(s.wrong == 0);
+    load_say("{\"event\":\"warm\"}");
+    (void)load_await_line();
+    peer_link_close(&s.link);
+    free(s.frames);
+}
+
+/* As bench_pubsub replay: what was kept, to --subs readers at once. */
+static void replay(const peer_protocol *speak)
+{
+    static load_receivers receivers;
+    LOAD_CHECK(speak->replay != NULL);
+    load_receivers_init(&receivers, 1);
+    links set = links_open(speak, receivers.count);
+    load_say("{\"event\":\"warm\"}");
+    if (!load_await_line()) {
+        return;
+    }
+    const double cpu_s = load_cpu_s();
+    load_say("{\"event\":\"began\",\"start_ns\":%llu}",
+             (unsigned long long)flx_clock_monotonic_ns());
+    for (uint64_t i = 0; i < set.count; i++) {
+        speak->replay(&set.all[i], topic());
+    }
+    receive_until(speak, next_kept, &set, &receivers, &receivers.whole_ones);
+    load_receivers_report(&receivers, load_cpu_s() - cpu_s);
+    (void)load_await_line();
+    links_close(&set);
+    load_receivers_done(&receivers);
 }
 
 /* --- latency --- */
@@ -464,8 +529,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(const peer_protocol *speak);
-    } roles[] = {
-        {"sub", sub}, {"pub", pub}, {"latency", latency}, {"acked", acked}, {"cache", cache}};
+    } roles[] = {{"sub", sub},   {"pub", pub},       {"latency", latency}, {"acked", acked},
+                 {"fill", fill}, {"replay", replay}, {"cache", cache}};
     load_init(argc, argv);
     for (size_t i = 0; argc > 1 && i < sizeof roles / sizeof roles[0]; i++) {
         if (strcmp(argv[1], roles[i].name) == 0) {
@@ -474,5 +539,5 @@ int main(int argc, char **argv)
             return EXIT_SUCCESS;
         }
     }
-    load_die("the first word is sub, pub, latency, acked or cache");
+    load_die("the first word is sub, pub, latency, acked, fill, replay or cache");
 }

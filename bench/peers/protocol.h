@@ -36,6 +36,10 @@ typedef struct peer_protocol {
     const char *tail; /* what stands behind the payload */
     /* The next message of a subscription; its payload is borrowed until the link is filled again. */
     peer_seen (*message)(peer_link *link, flx_slice *ret_payload);
+    /* Asks for all that a topic has kept, from the first message on. NULL: it keeps nothing. */
+    void (*replay)(peer_link *link, const char *topic);
+    /* As `message`, of those; asks for more where that must be asked for. */
+    peer_seen (*replayed)(peer_link *link, const char *topic, flx_slice *ret_payload);
     /* The next answer to a request; *ret_ok is written for PEER_SEEN_MESSAGE. */
     peer_seen (*answer)(peer_link *link, bool *ret_ok);
 } peer_protocol;

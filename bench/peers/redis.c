@@ -107,6 +107,94 @@ static void subscribe(peer_link *link, const char *topic)
     }
 }
 
+/* The next page of a stream, behind what is here. */
+static void ask_page(peer_link *link, const char *topic)
+{
+    char request[2 * PEER_HEAD_MAX];
+    (void)snprintf(
+        request, sizeof request,
+        "*6\r\n$5\r\nXREAD\r\n$5\r\nCOUNT\r\n$4\r\n1000\r\n$7\r\nSTREAMS\r\n$%zu\r\n%s\r\n"
+        "$%zu\r\n%s\r\n",
+        strlen(topic), topic, strlen(link->page_last), link->page_last);
+    peer_link_write_text(link, request);
+    peer_link_flush(link);
+}
+
+static void replay(peer_link *link, const char *topic)
+{
+    (void)snprintf(link->page_last, sizeof link->page_last, "0");
+    ask_page(link, topic);
+}
+
+/* *1, *2, the stream, *N: what stands before the entries of a page. */
+static peer_seen page_head(peer_link *link)
+{
+    size_t at = 0;
+    for (int part = 0; part < 4; part++) {
+        const uint8_t *line = peer_link_at(link) + at;
+        const uint8_t *feed = memchr(line, '\n', peer_link_readable(link) - at);
+        flx_slice name;
+        size_t len = 0;
+        if (feed != NULL) {
+            len = part == 2 ? bulk(link, at, &name) : (size_t)(feed - line) + 1;
+        }
+        if (len == 0) {
+            return PEER_SEEN_NONE;
+        }
+        if (part == 3) {
+            link->page_left = (uint64_t)number_at(line);
+        }
+        at += len;
+    }
+    peer_link_consume(link, at);
+    return PEER_SEEN_OTHER;
+}
+
+/* *2, the id, *2, the field's name, its value. */
+static peer_seen page_entry(peer_link *link, flx_slice *ret_payload)
+{
+    size_t at = 0;
+    flx_slice id = {NULL, 0};
+    for (int part = 0; part < 5; part++) {
+        const bool is_array = part == 0 || part == 2;
+        const uint8_t *line = peer_link_at(link) + at;
+        const uint8_t *feed = memchr(line, '\n', peer_link_readable(link) - at);
+        size_t len = 0;
+        if (feed != NULL) {
+            len = is_array ? (size_t)(feed - line) + 1
+                           : bulk(link, at, part == 1 ? &id : ret_payload);
+        }
+        if (len == 0) {
+            return PEER_SEEN_NONE;
+        }
+        at += len;
+    }
+    LOAD_CHECK(id.ptr != NULL && id.len < sizeof link->page_last);
+    memcpy(link->page_last, id.ptr, id.len);
+    link->page_last[id.len] = '\0';
+    peer_link_consume(link, at);
+    link->page_left--;
+    return PEER_SEEN_MESSAGE;
+}
+
+/* Asks for the next page when the last message of one is here. */
+static peer_seen replayed(peer_link *link, const char *topic, flx_slice *ret_payload)
+{
+    if (peer_link_readable(link) == 0) {
+        return PEER_SEEN_NONE;
+    }
+    if (link->page_left == 0) {
+        return peer_link_at(link)[0] == '*' && number_at(peer_link_at(link)) < 0
+                   ? PEER_SEEN_NONE /* no more is there */
+                   : page_head(link);
+    }
+    const peer_seen seen = page_entry(link, ret_payload);
+    if (seen == PEER_SEEN_MESSAGE && link->page_left == 0) {
+        ask_page(link, topic);
+    }
+    return seen;
+}
+
 static void prepare(peer_link *link, const char *topic)
 {
     (void)link; /* the first XADD makes the stream */
@@ -149,4 +237,6 @@ const peer_protocol peer_redis = {.name = "redis",
                                   .head = head,
                                   .tail = "\r\n",
                                   .message = message,
+                                  .replay = replay,
+                                  .replayed = replayed,
                                   .answer = answer};

@@ -73,7 +73,6 @@ typedef struct flx_durable {
     uint64_t full_since_ns;
     bool is_full;        /* as was told */
     bool is_removed;     /* CLOSING: the files go too */
-    bool is_released;    /* CLOSING was begun before the opening ended */
     flx_status status;   /* BROKEN: why */
     flx_waiter *waiters; /* a ring, [number & (waiter_cap - 1)] */
     uint32_t waiter_cap;

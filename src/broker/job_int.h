@@ -79,7 +79,7 @@ typedef enum flx_job_step {
 
 flx_job *flx_job_new(flx_worker *worker, flx_job_kind kind);
 void flx_job_drop(flx_worker *worker, flx_job *job); /* with all it carries */
-/* Hands a job to the owner of its shard, or runs it here; the answer comes through flx_job_done. */
+/* Hands a job to the owner of its shard, or runs it here; the answer comes through flx_session_job_done. */
 void flx_job_send(flx_worker *worker, flx_job *job, uint32_t owner);
 /* Runs it on the owner; the answer goes out when it is there. */
 void flx_job_serve(flx_worker *worker, flx_job *job);

@@ -530,6 +530,9 @@ void flx_worker_set_catalog(flx_worker *worker, flx_catalog *catalog)
     worker->catalog_epoch++;
     flx_streams_refresh(worker);
     flx_catalog_unref(old);
+    if (worker->has_opened_logs) {
+        flx_durables_open_all(worker); /* a log is made with its stream, not at a later start */
+    }
 }
 
 void flx_worker_set_keys(flx_worker *worker, flx_keyset *keyset)

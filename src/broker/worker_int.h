@@ -26,8 +26,6 @@
 #include "common/wheel.h"
 #include "wire/message.h"
 
-#define FLX_TRANSIT_CHUNK_BYTES (256u << 10)
-
 /* The batch of operations that waits for a log to be opened, and which one. */
 typedef struct flx_op_stall {
     const flx_job *job; /* NULL: none does */

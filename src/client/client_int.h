@@ -118,7 +118,6 @@ uint64_t flx_deadline_ns(uint32_t timeout_ms);
 
 /* One tick of a foreign loop, and the end of the client when a callback freed it. */
 flx_status flx_client_step(flx_client *client, uint64_t deadline_ns, flx_error *reterr);
-void flx_client_run_tasks(flx_client *client);
 void flx_client_end(flx_client *client);
 void flx_client_tick(void *arg, uint64_t now_ns);
 void *flx_client_thread(void *arg);

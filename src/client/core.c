@@ -53,7 +53,7 @@ bool flx_client_post(flx_client *client, flx_client_task *task)
 }
 
 /* Runs what is queued now; what these tasks queue waits for the next tick, so that packets leave. */
-void flx_client_run_tasks(flx_client *client)
+static void run_tasks(flx_client *client)
 {
     (void)pthread_mutex_lock(&client->mutex);
     flx_client_task *list = client->tasks;
@@ -329,7 +329,7 @@ void flx_client_tick(void *arg, uint64_t now_ns)
 {
     flx_client *client = arg;
     (void)now_ns;
-    flx_client_run_tasks(client);
+    run_tasks(client);
     for (uint32_t i = 0; i < client->uplink_count; i++)
         if (client->uplinks[i].state == FLX_UPLINK_RESOLVING)
             flx_uplink_poll(&client->uplinks[i]);
@@ -355,7 +355,7 @@ void flx_client_end(flx_client *client)
     (void)flx_client_ref(client);
     flx_asks_cancel(client, NULL, &why);
     do {
-        flx_client_run_tasks(client);
+        run_tasks(client);
         while (client->members != NULL)
             end_member(client->members, &why);
         empty_graveyard(client);

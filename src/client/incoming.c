@@ -61,7 +61,8 @@ static void forget(flx_incoming *incoming)
         destroy(incoming);
 }
 
-void flx_incoming_close(flx_incoming *incoming)
+/* Stops the stream and forgets it. */
+static void incoming_close(flx_incoming *incoming)
 {
     if (incoming->closed)
         return;
@@ -148,7 +149,7 @@ static void hand_out(flx_incoming *incoming, const flx_frame *frame)
 static void fail(flx_incoming *incoming, const flx_error *why)
 {
     flx_reader *reader = incoming->reader_of;
-    flx_incoming_close(incoming);
+    incoming_close(incoming);
     if (reader != NULL)
         reader->ops->lost(reader, why);
 }
@@ -230,7 +231,7 @@ void flx_reader_list(flx_reader *reader, flx_uplink *uplink)
 void flx_reader_unlist(flx_reader *reader)
 {
     if (reader->incoming != NULL)
-        flx_incoming_close(reader->incoming);
+        incoming_close(reader->incoming);
     if (reader->uplink == NULL)
         return;
     if (reader->prev != NULL)

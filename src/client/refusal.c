@@ -107,8 +107,3 @@ uint32_t flx_refusal_pause_ms(const flx_error *error, uint32_t fallback_ms)
 {
     return error->retry_after_ms > 0 ? error->retry_after_ms : fallback_ms;
 }
-
-bool flx_refusal_allows_read_again(const flx_error *error)
-{
-    return error->retry != FLX_RETRY_FATAL;
-}

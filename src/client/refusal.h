@@ -21,7 +21,5 @@ void flx_refusal_from_operation(const flx_operation_answer *answer, flx_error *r
 bool flx_refusal_is_harmless(const flx_error *error);
 /* How long to wait before that: the broker's word, or `fallback_ms`. */
 uint32_t flx_refusal_pause_ms(const flx_error *error, uint32_t fallback_ms);
-/* Whether a read may be asked again: anything but a fatal refusal. */
-bool flx_refusal_allows_read_again(const flx_error *error);
 
 #endif /* FLX_CLIENT_REFUSAL_H */

@@ -109,8 +109,6 @@ void flx_shard_ask_again(flx_shard_sub *sub, uint64_t due_ns);
 bool flx_incoming_open(flx_uplink *uplink, flx_quic_stream *stream);
 void flx_incoming_data(flx_incoming *incoming, flx_slice data, bool fin);
 void flx_incoming_gone(flx_incoming *incoming, const flx_error *why);
-/* Stops the stream and forgets it. */
-void flx_incoming_close(flx_incoming *incoming);
 void flx_incoming_drop_all(flx_uplink *uplink);
 
 #endif /* FLX_CLIENT_SUBSCRIPTION_H */

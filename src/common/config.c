@@ -61,7 +61,8 @@ const flx_config_key *flx_config_key_at(size_t index)
     return &keys[index];
 }
 
-const flx_config_key *flx_config_key_find(const char *name)
+/* By YAML name, NULL when unknown. */
+static const flx_config_key *key_find(const char *name)
 {
     for (size_t i = 0; i < FLX_CONFIG_KEY_COUNT; i++) {
         if (strcmp(keys[i].name, name) == 0) {
@@ -113,7 +114,7 @@ static flx_status apply_defaults(loader *load)
 static void apply_presets(loader *load)
 {
     for (size_t i = 0; i < load->inputs->preset_count; i++) {
-        const flx_config_key *key = flx_config_key_find(load->inputs->presets[i].name);
+        const flx_config_key *key = key_find(load->inputs->presets[i].name);
         FLX_ASSERT(key != NULL);
         apply(load, key, load->inputs->presets[i].value, FLX_CONFIG_FROM_PROGRAM, "program");
     }
@@ -171,7 +172,7 @@ static void refuse_list(loader *load, const flx_config_key *key, const char *whe
 
 static void apply_entry(loader *load, const flx_yaml *yaml, const flx_yaml_entry *entry)
 {
-    const flx_config_key *key = flx_config_key_find(entry->path);
+    const flx_config_key *key = key_find(entry->path);
     char where[120];
     flx_error problem = {0};
     if (strchr(entry->path, '.') != NULL) {
@@ -237,11 +238,6 @@ static void apply_file(loader *load)
     } else if (path != NULL) {
         status = flx_yaml_read(path, &yaml, &problem);
         flx_error_prefix(&problem, "configuration");
-    }
-    if (status == FLX_OK && path != NULL) {
-        load->set->file = flx_strdup(path);
-        status =
-            load->set->file != NULL ? FLX_OK : flx_fail(&problem, FLX_ERR_NOMEM, "out of memory");
     }
     if (status != FLX_OK) {
         report(load, status, &problem);
@@ -520,7 +516,6 @@ flx_config_set *flx_config_set_free(flx_config_set *set)
             flx_free(*(char **)flx_config_field(&set->values, &keys[i]));
         }
     }
-    flx_free(set->file);
     flx_free(set);
     return NULL;
 }
@@ -533,11 +528,6 @@ const flx_config *flx_config_values(const flx_config_set *set)
 flx_config_action flx_config_wanted(const flx_config_set *set)
 {
     return set->action;
-}
-
-const char *flx_config_file(const flx_config_set *set)
-{
-    return set->file;
 }
 
 flx_config_origin flx_config_origin_of(const flx_config_set *set, size_t index)

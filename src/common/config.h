@@ -142,8 +142,6 @@ flx_config_set *flx_config_set_free(flx_config_set *set);
 /* Valid as long as the set. */
 const flx_config *flx_config_values(const flx_config_set *set);
 flx_config_action flx_config_wanted(const flx_config_set *set);
-/* The file that was read, NULL when none was. */
-const char *flx_config_file(const flx_config_set *set);
 /* `index` is a FLX_CONFIG_KEY_ value. */
 flx_config_origin flx_config_origin_of(const flx_config_set *set, size_t index);
 /* "felix.yaml:3", "FELIX_QUIC_BIND", "--quic-bind", "felix up", "profile low-latency" or "default". */
@@ -151,8 +149,6 @@ const char *flx_config_origin_text(const flx_config_set *set, size_t index);
 
 /* The table: index 0 .. FLX_CONFIG_KEY_COUNT-1. */
 const flx_config_key *flx_config_key_at(size_t index);
-/* By YAML name, NULL when unknown. */
-const flx_config_key *flx_config_key_find(const char *name);
 
 /* Writes a value as one would write it in the file, whole or cut to `cap`; returns its length. */
 size_t flx_config_value_text(const flx_config *config, const flx_config_key *key, char *text,

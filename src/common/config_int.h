@@ -8,7 +8,6 @@
 struct flx_config_set {
     flx_config values;
     flx_config_action action;
-    char *file;
     struct {
         flx_config_origin origin;
         char text[120];

@@ -199,8 +199,8 @@ static void describe(gnutls_x509_crt_t crt, flx_certificate_info *info)
     info->self_signed = is_self_signed(crt);
 }
 
-flx_status flx_certificates_inspect(flx_slice pem, flx_certificate_info *ret_infos, size_t cap,
-                                    size_t *ret_count, flx_error *reterr)
+static flx_status inspect(flx_slice pem, flx_certificate_info *ret_infos, size_t cap,
+                          size_t *ret_count, flx_error *reterr)
 {
     crt_list list = {0};
     const flx_status status = list_parse(pem, "certificates", &list, reterr);
@@ -224,7 +224,7 @@ flx_status flx_certificates_inspect_file(const char *path, flx_certificate_info 
     if (status != FLX_OK) {
         return status;
     }
-    status = flx_certificates_inspect(flx_secret_slice(&pem), ret_infos, cap, ret_count, reterr);
+    status = inspect(flx_secret_slice(&pem), ret_infos, cap, ret_count, reterr);
     flx_secret_done(&pem);
     if (status != FLX_OK) {
         flx_error_prefix(reterr, "'%s'", path);

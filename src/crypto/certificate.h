@@ -31,12 +31,10 @@ typedef struct flx_certificate_info {
 } flx_certificate_info;
 
 /*
- * Reads the certificates of a PEM text, in order: how many, and the first `cap` of them.
+ * Reads the certificates of a PEM file, in order: how many, and the first `cap` of them.
  * FLX_ERR_INVALID: none there, or damaged. FLX_ERR_TOO_LARGE: more than FLX_CERTIFICATES_MAX.
+ * FLX_ERR_NOT_FOUND, FLX_ERR_IO.
  */
-flx_status flx_certificates_inspect(flx_slice pem, flx_certificate_info *ret_infos, size_t cap,
-                                    size_t *ret_count, flx_error *reterr);
-/* The same of a file. FLX_ERR_NOT_FOUND, FLX_ERR_IO. */
 flx_status flx_certificates_inspect_file(const char *path, flx_certificate_info *ret_infos,
                                          size_t cap, size_t *ret_count, flx_error *reterr);
 

@@ -32,7 +32,7 @@ flx_status flx_secret_init_copy(flx_secret *secret, flx_slice bytes, flx_error *
     return status;
 }
 
-flx_status flx_secret_init_random(flx_secret *secret, size_t len, flx_error *reterr)
+static flx_status init_random(flx_secret *secret, size_t len, flx_error *reterr)
 {
     flx_secret fresh = {0};
     flx_status status = flx_secret_init(&fresh, len, reterr);
@@ -91,7 +91,7 @@ flx_status flx_secret_load_or_create(const char *path, size_t len, flx_secret *r
         return status;
     }
     flx_secret fresh = {0};
-    status = flx_secret_init_random(&fresh, len, reterr);
+    status = init_random(&fresh, len, reterr);
     if (status != FLX_OK) {
         return status;
     }

@@ -25,7 +25,6 @@ typedef struct flx_secret {
 /* Zeroed bytes of our own. FLX_ERR_NOMEM. */
 flx_status flx_secret_init(flx_secret *secret, size_t len, flx_error *reterr);
 flx_status flx_secret_init_copy(flx_secret *secret, flx_slice bytes, flx_error *reterr);
-flx_status flx_secret_init_random(flx_secret *secret, size_t len, flx_error *reterr);
 /* Wipes and frees; a zeroed or done secret is fine. */
 void flx_secret_done(flx_secret *secret);
 

@@ -2,22 +2,20 @@
 /*
  * node/worker_thread.c - the adaptor between transport, broker worker and the other threads.
  *
- *     UDP -> flx_quic_endpoint -> events_* -> flx_worker -> link_* -> flx_quic_stream -> UDP
+ *     UDP -> flx_quic_endpoint -> on_* -> flx_worker -> link_* -> flx_quic_stream -> UDP   (worker_link.c)
  *                                     ^  |
  *        mails of other workers ------+  +-----> post -> mailbox of another thread
  *
  * Mails and orders (new catalog, drain, stray packets) use two mailboxes: orders are few and must
- * not wait behind a full data path. Each lane and peer of the worker is the context of its stream
- * and connection, so that neither side looks anything up.
+ * not wait behind a full data path.
  */
-#include "node/worker_thread.h"
-
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/loop.h"
 #include "common/mailbox.h"
+#include "node/worker_thread_int.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -31,7 +29,6 @@
 #define MAILS_MAX          8192  /* waiting for one worker; past that senders keep an outbox */
 #define MAILS_A_TICK       4096
 #define ORDERS_MAX         256
-#define CLOSE_CODE_NORMAL  0
 
 typedef enum order_kind {
     ORDER_CATALOG, /* carries a flx_catalog reference */
@@ -46,229 +43,6 @@ typedef struct order {
     order_kind kind;
     void *object;
 } order;
-
-struct flx_worker_thread {
-    flx_worker_thread_options options;
-    flx_loop *loop;
-    flx_mailbox *mails;
-    flx_mailbox *orders;
-    flx_verifier *verifier;
-    flx_io *io; /* NULL: no logs */
-    flx_worker *worker;
-    flx_quic_endpoint *endpoint;
-    flx_tick_hook hook;
-    flx_timer deadline;
-    uint64_t clock_ns; /* the tick the worker was last told of */
-    uint64_t peers_open;
-    bool closing;
-    _Atomic bool running;
-    bool ended; /* its thread is gone, and others may be: nothing is posted any more */
-    pthread_t thread;
-    _Atomic uint64_t last_tick_ns;
-    _Atomic uint64_t catalog_version; /* of the newest it was given and took over */
-    _Atomic bool drained;
-    _Atomic bool closed;
-};
-
-/* ---- the time ------------------------------------------------------------------------------- */
-
-/* The worker's clock moves once a tick, before the first event of it. */
-static void sync_clock(flx_worker_thread *thread)
-{
-    const uint64_t now_ns = flx_loop_now_ns(thread->loop);
-    if (now_ns != thread->clock_ns) {
-        thread->clock_ns = now_ns;
-        flx_worker_clock(thread->worker, now_ns, flx_clock_wall_us());
-    }
-}
-
-/* ---- transport events to the worker ----------------------------------------------------------- */
-
-static void on_connected(void *arg, flx_quic_conn *conn)
-{
-    flx_worker_thread *thread = arg;
-    sync_clock(thread);
-    uint8_t source[16];
-    flx_quic_conn_source(conn, source);
-    flx_peer *peer = NULL;
-    const flx_status status = flx_worker_conn_opened(thread->worker, conn, source, &peer);
-    if (status != FLX_OK) {
-        flx_quic_conn_close(conn, CLOSE_CODE_NORMAL,
-                            status == FLX_ERR_UNAVAILABLE ? "shutting down" : "out of memory");
-        return;
-    }
-    flx_quic_conn_set_context(conn, peer);
-    thread->peers_open++;
-}
-
-static void on_closed(void *arg, flx_quic_conn *conn, const flx_quic_close *why)
-{
-    flx_worker_thread *thread = arg;
-    (void)why;
-    flx_peer *peer = flx_quic_conn_context(conn);
-    if (peer == NULL) {
-        return; /* never reached the worker */
-    }
-    sync_clock(thread);
-    flx_quic_conn_set_context(conn, NULL);
-    flx_worker_conn_closed(thread->worker, peer);
-    thread->peers_open--;
-}
-
-static void on_stream_opened(void *arg, flx_quic_conn *conn, flx_quic_stream *stream)
-{
-    flx_worker_thread *thread = arg;
-    flx_peer *peer = flx_quic_conn_context(conn);
-    if (peer == NULL) {
-        return; /* the connection is being closed */
-    }
-    sync_clock(thread);
-    flx_lane *lane = NULL;
-    if (flx_worker_stream_opened(thread->worker, peer, stream,
-                                 flx_quic_stream_is_bidirectional(stream), &lane) != FLX_OK) {
-        flx_quic_stream_reset(stream, 0);
-        flx_quic_stream_stop(stream, 0);
-        return;
-    }
-    flx_quic_stream_set_context(stream, lane);
-}
-
-static void on_stream_data(void *arg, flx_quic_stream *stream, flx_slice data, bool fin)
-{
-    flx_worker_thread *thread = arg;
-    flx_lane *lane = flx_quic_stream_context(stream);
-    if (lane != NULL) {
-        sync_clock(thread);
-        flx_worker_stream_data(thread->worker, lane, data, fin);
-    }
-}
-
-static void on_stream_pull(void *arg, flx_quic_stream *stream)
-{
-    flx_worker_thread *thread = arg;
-    flx_lane *lane = flx_quic_stream_context(stream);
-    if (lane != NULL) {
-        sync_clock(thread);
-        flx_worker_stream_pull(thread->worker, lane);
-    }
-}
-
-static void on_stream_reset(void *arg, flx_quic_stream *stream, uint64_t code)
-{
-    flx_worker_thread *thread = arg;
-    flx_lane *lane = flx_quic_stream_context(stream);
-    if (lane != NULL) {
-        sync_clock(thread);
-        flx_worker_stream_reset(thread->worker, lane, code);
-    }
-}
-
-static void on_stream_stopped(void *arg, flx_quic_stream *stream, uint64_t code)
-{
-    flx_worker_thread *thread = arg;
-    flx_lane *lane = flx_quic_stream_context(stream);
-    if (lane != NULL) {
-        sync_clock(thread);
-        flx_worker_stream_stopped(thread->worker, lane, code);
-    }
-}
-
-static void on_stream_closed(void *arg, flx_quic_stream *stream)
-{
-    flx_worker_thread *thread = arg;
-    flx_lane *lane = flx_quic_stream_context(stream);
-    if (lane != NULL) {
-        sync_clock(thread);
-        flx_quic_stream_set_context(stream, NULL);
-        flx_worker_stream_closed(thread->worker, lane);
-    }
-}
-
-static void on_streams_available(void *arg, flx_quic_conn *conn)
-{
-    flx_worker_thread *thread = arg;
-    flx_peer *peer = flx_quic_conn_context(conn);
-    if (peer != NULL) {
-        sync_clock(thread);
-        flx_worker_streams_available(thread->worker, peer);
-    }
-}
-
-static const flx_quic_events transport_events = {
-    .connected = on_connected,
-    .closed = on_closed,
-    .stream_opened = on_stream_opened,
-    .stream_data = on_stream_data,
-    .stream_pull = on_stream_pull,
-    .stream_reset = on_stream_reset,
-    .stream_stopped = on_stream_stopped,
-    .stream_closed = on_stream_closed,
-    .streams_available = on_streams_available,
-};
-
-/* ---- worker actions to the transport ---------------------------------------------------------- */
-
-static flx_status link_write_take(void *stream, flx_range range)
-{
-    return flx_quic_stream_write_take(stream, range);
-}
-
-static void link_finish(void *stream)
-{
-    flx_quic_stream_finish(stream);
-}
-
-static void link_reset(void *stream, uint64_t code)
-{
-    flx_quic_stream_reset(stream, code);
-}
-
-static void link_stop(void *stream, uint64_t code)
-{
-    flx_quic_stream_stop(stream, code);
-}
-
-static void link_consume(void *stream, size_t len)
-{
-    flx_quic_stream_consume(stream, len);
-}
-
-static void link_want_pull(void *stream, bool want)
-{
-    flx_quic_stream_want_pull(stream, want);
-}
-
-static size_t link_queued(const void *stream)
-{
-    return flx_quic_stream_queued(stream);
-}
-
-static flx_status link_open_uni(void *conn, flx_lane *lane, void **ret_stream)
-{
-    flx_quic_stream *stream = NULL;
-    const flx_status status = flx_quic_stream_open(conn, false, lane, &stream, NULL);
-    if (status == FLX_OK) {
-        *ret_stream = stream;
-    }
-    return status;
-}
-
-static void link_conn_close(void *conn, uint64_t code, const char *reason)
-{
-    flx_quic_conn_close(conn, code, reason);
-}
-
-static const flx_link_ops transport_ops = {
-    .write_take = link_write_take,
-    .finish = link_finish,
-    .reset = link_reset,
-    .stop = link_stop,
-    .consume = link_consume,
-    .want_pull = link_want_pull,
-    .queued = link_queued,
-    .open_uni = link_open_uni,
-    .conn_close = link_conn_close,
-};
 
 /* ---- between threads ---------------------------------------------------------------------- */
 
@@ -387,7 +161,7 @@ static void set_deadline(flx_worker_thread *thread, uint64_t now_ns)
 static void on_tick(void *arg, uint64_t now_ns)
 {
     flx_worker_thread *thread = arg;
-    sync_clock(thread);
+    flx_worker_thread_clock(thread);
     (void)flx_mailbox_drain(thread->orders, ORDERS_MAX, carry_out, thread);
     const size_t mails = flx_mailbox_drain(thread->mails, MAILS_A_TICK, deliver_mail, thread);
     flx_worker_tick(thread->worker);
@@ -421,7 +195,7 @@ static flx_status make_worker(flx_worker_thread *thread, flx_error *reterr)
     const flx_worker_options worker = {
         .index = options->index,
         .count = options->count,
-        .link = transport_ops,
+        .link = flx_worker_thread_ops,
         .post = post_mail,
         .post_arg = thread,
         .verifier = thread->verifier,
@@ -446,7 +220,7 @@ static flx_status make_endpoint(flx_worker_thread *thread, flx_error *reterr)
     thread->deadline = (flx_timer){.fire = on_deadline, .arg = thread};
     const flx_status status = flx_quic_listen(
         thread->loop, options->group, options->index, options->address, options->address_len,
-        options->credentials, &transport_events, thread, &thread->endpoint, reterr);
+        options->credentials, &flx_worker_thread_events, thread, &thread->endpoint, reterr);
     if (status == FLX_OK) {
         flx_quic_endpoint_set_post(thread->endpoint, post_stray, thread);
     }

@@ -109,11 +109,6 @@ uint64_t flx_journal_epoch(const flx_journal *journal)
     return journal->record.epochs[journal->record.epoch_count - 1].epoch;
 }
 
-const char *flx_journal_name(const flx_journal *journal)
-{
-    return journal->name;
-}
-
 const char *flx_journal_label(const flx_journal *journal)
 {
     return journal->label;

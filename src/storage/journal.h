@@ -213,7 +213,6 @@ uint64_t flx_journal_synced(const flx_journal *journal);
 uint64_t flx_journal_visible_end(const flx_journal *journal);
 uint64_t flx_journal_start(const flx_journal *journal);
 uint64_t flx_journal_collapsed_below(const flx_journal *journal);
-const char *flx_journal_name(const flx_journal *journal);
 const char *flx_journal_label(const flx_journal *journal);
 
 /* With FLX_JOURNAL_VISIBLE_GIVEN: readers may see what is below `offset`, once it is written. */
@@ -244,7 +243,7 @@ bool flx_journal_read_begin(flx_journal *journal, flx_journal_read *read);
 /* `done` is not called any more. Not waiting is fine. */
 void flx_journal_read_cancel(flx_journal_read *read);
 
-/* The first batch appended at or after a time. Lives in its owner, as a read. */
+/* The first batch appended at or after a time. Lives in its owner until `done`. */
 typedef struct flx_journal_find {
     uint64_t time_us; /* wanted */
     void (*done)(struct flx_journal_find *find);
@@ -252,13 +251,9 @@ typedef struct flx_journal_find {
     flx_status status; /* as of a read; FLX_ERR_AGAIN: too many at once */
     uint64_t offset;   /* result; the end of what is visible when there is none yet */
     flx_error error;
-    flx_list node;        /* the journal's from here on */
-    flx_journal *journal; /* NULL: not waiting */
-    void *search;
 } flx_journal_find;
 
 bool flx_journal_find_begin(flx_journal *journal, flx_journal_find *find);
-void flx_journal_find_cancel(flx_journal_find *find);
 
 /* Blocks of the journals of one worker, newest use first, at most `bytes_max` of them. FLX_ERR_NOMEM. */
 flx_status flx_read_cache_new(uint64_t bytes_max, flx_read_cache **ret_cache);

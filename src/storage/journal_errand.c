@@ -22,7 +22,7 @@
 
 /* ---- records -------------------------------------------------------------------------------- */
 
-flx_status flx_journal_record_copy(const flx_journal_record *from, flx_journal_record *ret_to)
+static flx_status record_copy(const flx_journal_record *from, flx_journal_record *ret_to)
 {
     const uint32_t cap = from->epoch_count + 1; /* an errand adds one at the most */
     flx_log_epoch *epochs = flx_calloc(cap, sizeof epochs[0]);
@@ -289,7 +289,7 @@ void flx_journal_errand_start(flx_journal *journal)
     flx_list *node = flx_list_pop_front(&journal->errands);
     out->errand = FLX_LIST_OWNER(node, flx_journal_errand, node);
     out->journal = journal;
-    out->refusal = flx_journal_record_copy(&journal->record, &out->next);
+    out->refusal = record_copy(&journal->record, &out->next);
     if (out->refusal == FLX_OK) {
         out->refusal = prepare(journal, out);
     }

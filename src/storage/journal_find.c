@@ -98,24 +98,19 @@ static void search_done(flx_io_job *job)
     flx_journal *journal = out->journal;
     flx_journal_find *find = out->find;
     journal->searching--;
-    if (find != NULL) {
-        const uint64_t start = journal->record.start;
-        const uint64_t visible = flx_journal_visible_end(journal);
-        flx_list_remove(&find->node);
-        find->journal = NULL;
-        find->search = NULL;
-        find->status = job->status;
-        if (job->status == FLX_ERR_NOT_FOUND) { /* retention was faster */
-            find->status = FLX_OK;
-            out->offset = start;
-        }
-        if (find->status != FLX_OK) {
-            find->error = job->error;
-        }
-        find->offset = out->offset < start ? start : out->offset;
-        find->offset = find->offset > visible ? visible : find->offset;
-        find->done(find);
+    const uint64_t start = journal->record.start;
+    const uint64_t visible = flx_journal_visible_end(journal);
+    find->status = job->status;
+    if (job->status == FLX_ERR_NOT_FOUND) { /* retention was faster */
+        find->status = FLX_OK;
+        out->offset = start;
     }
+    if (find->status != FLX_OK) {
+        find->error = job->error;
+    }
+    find->offset = out->offset < start ? start : out->offset;
+    find->offset = find->offset > visible ? visible : find->offset;
+    find->done(find);
     flx_free(out);
     flx_journal_pump(journal);
 }
@@ -158,7 +153,7 @@ static bool answer(flx_journal_find *find, flx_status status, uint64_t offset)
 
 bool flx_journal_find_begin(flx_journal *journal, flx_journal_find *find)
 {
-    FLX_ASSERT(journal->io != NULL && find->journal == NULL);
+    FLX_ASSERT(journal->io != NULL);
     if (journal->is_closing) {
         return answer(find, FLX_ERR_CLOSED, 0);
     }
@@ -188,20 +183,7 @@ bool flx_journal_find_begin(flx_journal *journal, flx_journal_find *find)
     out->job.kind = FLX_IO_CALL;
     out->job.run = search_run;
     out->job.done = search_done;
-    find->journal = journal;
-    find->search = out;
-    flx_list_push_back(&journal->finds, &find->node);
     journal->searching++;
     flx_io_submit(journal->io, &out->job);
     return false;
-}
-
-void flx_journal_find_cancel(flx_journal_find *find)
-{
-    if (find->journal != NULL) {
-        flx_list_remove(&find->node);
-        ((search *)find->search)->find = NULL;
-        find->journal = NULL;
-        find->search = NULL;
-    }
 }

@@ -154,7 +154,6 @@ struct flx_journal {
     uint64_t retain_due_ns;
 
     flx_list reads;     /* waiting flx_journal_read */
-    flx_list finds;     /* waiting flx_journal_find */
     flx_list fetches;   /* on their way */
     flx_list blocks;    /* kept in the cache */
     flx_list segments;  /* sealed ones that are open for reading, kept in the cache */
@@ -210,7 +209,6 @@ void flx_journal_errand_push(flx_journal *journal, flx_journal_errand *errand,
                              flx_errand_what what);
 void flx_journal_errand_start(flx_journal *journal); /* the next one, if any waits */
 bool flx_journal_errand_is_out(const flx_journal *journal);
-flx_status flx_journal_record_copy(const flx_journal_record *from, flx_journal_record *ret_to);
 void flx_journal_record_done(flx_journal_record *record);
 /* Encodes a record as the state file of the log; the caller frees it. */
 flx_status flx_journal_record_encode(const flx_journal *journal, const flx_journal_record *record,

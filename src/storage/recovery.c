@@ -527,7 +527,6 @@ static flx_status journal_new(flx_store *store, const char *name,
     }
     flx_list_init(&journal->errands);
     flx_list_init(&journal->reads);
-    flx_list_init(&journal->finds);
     flx_list_init(&journal->fetches);
     flx_list_init(&journal->blocks);
     flx_list_init(&journal->segments);

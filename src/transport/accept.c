@@ -246,8 +246,9 @@ static flx_chunk *stray_chunk(flx_quic_endpoint *endpoint, uint32_t index, size_
     return endpoint->strays[index];
 }
 
-bool flx_endpoint_stray(flx_quic_endpoint *endpoint, const ngtcp2_path *path, const uint8_t *packet,
-                        size_t len)
+/* Keeps a stray for its worker. False: not one, or it cannot be handed over. */
+static bool keep_stray(flx_quic_endpoint *endpoint, const ngtcp2_path *path, const uint8_t *packet,
+                       size_t len)
 {
     uint32_t index;
     if (endpoint->count == 1 || !flx_steer_index(packet, len, endpoint->count, &index) ||
@@ -317,7 +318,7 @@ void flx_endpoint_unknown(flx_quic_endpoint *endpoint, udp_socket *socket, const
                           const uint8_t *packet, size_t len, const ngtcp2_version_cid *vc,
                           uint64_t now_ns)
 {
-    if (flx_endpoint_stray(endpoint, path, packet, len))
+    if (keep_stray(endpoint, path, packet, len))
         return;
     if ((packet[0] & 0x80) == 0) {
         unknown_short(endpoint, socket, path, packet, len, vc, now_ns);

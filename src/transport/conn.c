@@ -173,6 +173,16 @@ static int on_more_streams(ngtcp2_conn *qc, uint64_t max, void *user_data)
 
 /* --- ngtcp2's callbacks: streams ------------------------------------------------------------ */
 
+static void tell_connected(flx_quic_conn *conn)
+{
+    flx_quic_endpoint *endpoint = conn->endpoint;
+    if (!conn->completed || conn->told_connected || conn->ending)
+        return;
+    conn->told_connected = true;
+    if (endpoint->events.connected != NULL)
+        endpoint->events.connected(endpoint->arg, conn);
+}
+
 static int on_stream_open(ngtcp2_conn *qc, int64_t id, void *user_data)
 {
     flx_quic_conn *conn = user_data;
@@ -181,7 +191,7 @@ static int on_stream_open(ngtcp2_conn *qc, int64_t id, void *user_data)
     if (stream == NULL)
         return NGTCP2_ERR_CALLBACK_FAILURE;
     (void)ngtcp2_conn_set_stream_user_data(qc, id, stream);
-    flx_conn_tell_connected(conn);
+    tell_connected(conn);
     if (!conn->ending && endpoint->events.stream_opened != NULL)
         endpoint->events.stream_opened(endpoint->arg, conn, stream);
     return 0;
@@ -206,7 +216,7 @@ static int on_stream_data(ngtcp2_conn *qc, uint32_t flags, int64_t id, uint64_t 
     if (stream == NULL || conn->ending)
         return 0;
     const bool fin = (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0;
-    flx_conn_tell_connected(conn);
+    tell_connected(conn);
     if (stream->stop || endpoint->events.stream_data == NULL) {
         give_back(stream, len);
     } else {
@@ -522,16 +532,6 @@ flx_status flx_quic_connect_worker(flx_quic_endpoint *endpoint, const struct soc
 
 /* --- reading -------------------------------------------------------------------------------- */
 
-void flx_conn_tell_connected(flx_quic_conn *conn)
-{
-    flx_quic_endpoint *endpoint = conn->endpoint;
-    if (!conn->completed || conn->told_connected || conn->ending)
-        return;
-    conn->told_connected = true;
-    if (endpoint->events.connected != NULL)
-        endpoint->events.connected(endpoint->arg, conn);
-}
-
 static void tell_streams(flx_quic_conn *conn)
 {
     flx_quic_endpoint *endpoint = conn->endpoint;
@@ -555,7 +555,7 @@ void flx_conn_read(flx_quic_conn *conn, const ngtcp2_path *path, const uint8_t *
         flx_conn_end_liberr(conn, rv);
     if (flx_mem_starved())
         flx_conn_end_liberr(conn, NGTCP2_ERR_NOMEM);
-    flx_conn_tell_connected(conn);
+    tell_connected(conn);
     tell_streams(conn);
     flx_conn_mark_dirty(conn);
 }

@@ -34,7 +34,6 @@
 #define ACK_PACKETS_SPREAD  5
 #define ACK_SLEEP_MIN_NS    20000 /* README rule 24 */
 #define GATHER_MAX          64    /* ranges given to ngtcp2 at once (it takes 256) */
-#define CLOSE_PACKET_MAX    256   /* a kept CONNECTION_CLOSE */
 #define LINGER_MAX          1024  /* closed connections remembered by an endpoint */
 #define RESETS_PER_SECOND   1000  /* stateless resets an endpoint sends */
 #define RETRY_TOKEN_SECONDS 10    /* how long a Retry token is good */
@@ -257,7 +256,6 @@ TAILQ_HEAD(stream_list, flx_quic_stream);
 
 flx_quic_stream *flx_stream_new(flx_quic_conn *conn, int64_t id, bool local);
 void flx_stream_free(flx_quic_stream *stream);
-void flx_stream_drop_queued(flx_quic_stream *stream);
 void flx_stream_acked(flx_quic_stream *stream, uint64_t offset);
 /* Up to `bytes_max` queued bytes as vectors; *ret_all: nothing is queued behind them. */
 size_t flx_stream_gather(const flx_quic_stream *stream, ngtcp2_vec *vec, size_t bytes_max,
@@ -356,7 +354,6 @@ void flx_conn_finish(flx_quic_conn *conn, uint64_t now_ns);
 void flx_conn_free(flx_quic_conn *conn); /* without a word to anybody */
 void flx_conn_forget_linger(flx_quic_conn *conn);
 void flx_conn_linger_hit(flx_quic_conn *conn, udp_socket *socket, const ngtcp2_path *path);
-void flx_conn_tell_connected(flx_quic_conn *conn);
 void flx_conn_after_tick(flx_quic_conn *conn);
 /* For tests: asks for a key update now. */
 flx_status flx_quic_conn_update_keys(flx_quic_conn *conn);
@@ -468,9 +465,6 @@ flx_status flx_endpoint_watch(flx_quic_endpoint *endpoint, udp_socket *socket, f
 void flx_endpoint_unknown(flx_quic_endpoint *endpoint, udp_socket *socket, const ngtcp2_path *path,
                           const uint8_t *packet, size_t len, const ngtcp2_version_cid *vc,
                           uint64_t now_ns);
-/* accept.c: keeps a stray for its worker. False: not one, or it cannot be handed over. */
-bool flx_endpoint_stray(flx_quic_endpoint *endpoint, const ngtcp2_path *path, const uint8_t *packet,
-                        size_t len);
 void flx_endpoint_post_strays(flx_quic_endpoint *endpoint);
 /* A connection id of ours: steered to this endpoint, random otherwise. */
 void flx_endpoint_new_cid(const flx_quic_endpoint *endpoint, ngtcp2_cid *ret_cid);

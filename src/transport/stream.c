@@ -151,7 +151,7 @@ void flx_stream_acked(flx_quic_stream *stream, uint64_t offset)
     ring_release(stream);
 }
 
-void flx_stream_drop_queued(flx_quic_stream *stream)
+static void drop_queued(flx_quic_stream *stream)
 {
     uint32_t keep = stream->send;
     if (stream->send_skip > 0) { /* its first part is in packets */
@@ -280,7 +280,7 @@ void flx_stream_stopped(flx_quic_stream *stream, uint64_t code)
     if (stream->told_stopped || stream->closed)
         return;
     stream->told_stopped = true;
-    flx_stream_drop_queued(stream);
+    drop_queued(stream);
     stream->writable = false;
     flx_stream_schedule(stream);
     if (!conn->ending && endpoint->events.stream_stopped != NULL)
@@ -289,7 +289,7 @@ void flx_stream_stopped(flx_quic_stream *stream, uint64_t code)
 
 void flx_stream_stop_seen(flx_quic_stream *stream)
 {
-    flx_stream_drop_queued(stream);
+    drop_queued(stream);
     stream->writable = false;
     stream->stopped = true;
     op_note(stream);
@@ -327,7 +327,7 @@ void flx_stream_end(flx_quic_stream *stream)
     flx_quic_conn *conn = stream->conn;
     flx_quic_endpoint *endpoint = conn->endpoint;
     FLX_ASSERT(!stream->closed);
-    flx_stream_drop_queued(stream);
+    drop_queued(stream);
     conn->unacked -= stream->sent - stream->acked;
     stream->acked = stream->sent;
     stream->closed = true;
@@ -436,7 +436,7 @@ void flx_quic_stream_reset(flx_quic_stream *stream, uint64_t code)
         return;
     if (!stream->local && ngtcp2_is_bidi_stream(stream->id) == 0)
         return; /* the peer's one-way stream has no send side of ours */
-    flx_stream_drop_queued(stream);
+    drop_queued(stream);
     stream->writable = false;
     stream->reset = true;
     stream->reset_code = code;

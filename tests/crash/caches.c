@@ -316,11 +316,17 @@ static void on_listed(void *arg, const flx_cache_change *change)
     caches *all = arg;
     size_t index = 0;
     (void)pthread_mutex_lock(&all->lock);
-    if (change->kind == FLX_CACHE_CHANGE_READY) {
-        all->listed_shards++;
-    } else if (change->kind == FLX_CACHE_CHANGE_PUT && change->is_retained &&
-               key_index(all, change->key, &index)) {
+    if (change->shard >= CACHE_SHARDS) {
+        broke(all, "a change of shard %u", change->shard);
+    } else if (change->kind == FLX_CACHE_CHANGE_READY) {
+        all->is_listed[change->shard] = true;
+    } else if (change->kind == FLX_CACHE_CHANGE_RESET) {
+        broke(all, "a watch of one start began again");
+    } else if (change->is_retained && all->is_listed[change->shard]) {
+        broke(all, "more of what was there behind READY");
+    } else if (change->is_retained && key_index(all, change->key, &index)) {
         all->keys[index].listed = number_of(all, index, change->value);
+        all->listed[change->shard]++;
     }
     (void)pthread_mutex_unlock(&all->lock);
 }
@@ -350,7 +356,8 @@ flx_status caches_open(caches *all, flx_client *client, flx_client *steady, flx_
 {
     the = all;
     all->session_ops = 0;
-    all->listed_shards = 0;
+    memset(all->is_listed, 0, sizeof all->is_listed);
+    memset(all->listed, 0, sizeof all->listed);
     all->listing_ms = now_ms();
     for (size_t i = 0; i < CACHE_KEYS; i++) {
         all->keys[i].listed = 0;
@@ -421,17 +428,47 @@ static void settle_counter(caches *all, size_t index)
     counter->delta = 0;
 }
 
+static bool is_whole(const caches *all)
+{
+    bool yes = true;
+    for (int i = 0; i < CACHE_SHARDS; i++) {
+        yes = yes && all->is_listed[i];
+    }
+    return yes;
+}
+
+/* A key was not told by the listing: does a get know it? For the message. */
+static void ask_of_missing(caches *all, size_t index)
+{
+    char text[24];
+    flx_cache_entry entry = {.found = false};
+    flx_error error = {0};
+    const flx_status status =
+        flx_cache_get(all->cache, key_text(index, text), REQUEST_WAIT_MS, &entry, &error);
+    (void)fprintf(
+        stderr,
+        "crash: the listing told %u and %u keys; a get of key %zu: %s, %s, version %" PRIu64 "\n",
+        all->listed[0], all->listed[1], index, flx_status_name(status),
+        entry.found ? "found" : "absent", entry.version);
+    flx_cache_entry_release(&entry);
+}
+
 bool caches_are_settled(caches *all)
 {
+    size_t missing = CACHE_KEYS;
     (void)pthread_mutex_lock(&all->lock);
-    const bool is_listed = all->listed_shards >= CACHE_SHARDS;
+    const bool is_listed = is_whole(all);
     const bool was = all->listing == NULL;
     if (is_listed && !was) {
         for (size_t i = 0; i < CACHE_KEYS; i++) {
             settle(all, i);
+            missing = missing == CACHE_KEYS && all->is_broken ? i : missing;
         }
     }
     (void)pthread_mutex_unlock(&all->lock);
+    if (missing < CACHE_KEYS) {
+        ask_of_missing(all, missing);
+    }
     if (is_listed && !was) {
         all->listing = flx_cache_watch_free(all->listing);
         for (size_t i = 0; i < CACHE_COUNTERS; i++) {
@@ -492,8 +529,9 @@ const char *caches_why(caches *all, char *buffer, size_t cap)
 void caches_explain(caches *all)
 {
     (void)pthread_mutex_lock(&all->lock);
-    (void)fprintf(stderr, "crash: %s: %u under way, %u of %d shards listed\n", CACHE_NAME, all->out,
-                  all->listed_shards, CACHE_SHARDS);
+    (void)fprintf(stderr, "crash: %s: %u under way; listed: %u keys%s, %u keys%s\n", CACHE_NAME,
+                  all->out, all->listed[0], all->is_listed[0] ? ", all" : "", all->listed[1],
+                  all->is_listed[1] ? ", all" : "");
     for (size_t i = 0; i < CACHE_KEYS; i++) {
         if (!is_folded(&all->keys[i], now_ms())) {
             (void)fprintf(stderr, "crash: key %zu is %" PRIu64 ", the watch has %" PRIu64 "\n", i,

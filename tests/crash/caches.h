@@ -54,7 +54,8 @@ typedef struct caches {
     flx_cache_watch *watch;   /* steady */
     flx_cache_watch *listing; /* what is there, after a start */
     uint64_t listing_ms;      /* when it was asked for */
-    uint32_t listed_shards;
+    bool is_listed[CACHE_SHARDS];
+    uint32_t listed[CACHE_SHARDS];      /* keys */
     uint64_t next_offset[CACHE_SHARDS]; /* of the steady watch */
     uint32_t out;
     uint32_t session_ops;

@@ -11,6 +11,15 @@
 
 #include <stdlib.h>
 
+/* How many workers, and on which of them who is. */
+typedef struct place {
+    uint32_t workers;
+    uint32_t publisher;
+    uint32_t subscriber;
+} place;
+static const place places[] = {{1, 0, 0}, {2, 0, 0}, {2, 0, 1}, {2, 1, 0}, {2, 1, 1}, {4, 2, 3}};
+#define PLACES (sizeof places / sizeof places[0])
+
 /* The next `count` events, from offset `from` on, without a gap. */
 static inline void expect(hx_stream *events, uint64_t from, uint64_t count)
 {

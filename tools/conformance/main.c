@@ -166,116 +166,143 @@ static const char *fill_from_context(const char *name, raw_target *target)
     return settings.values.dev ? settings.values.name : NULL;
 }
 
-int main(int argc, char **argv)
+/* ---- the command line ---- */
+
+enum {
+    OPT_CONTEXT = 1,
+    OPT_ADDRESS,
+    OPT_CA,
+    OPT_NAME,
+    OPT_TENANT,
+    OPT_NAMESPACE,
+    OPT_TOKEN,
+    OPT_REFUSED,
+    OPT_STREAM,
+    OPT_SHARDED,
+    OPT_CACHE,
+    OPT_ONLY,
+    OPT_WAIT,
+    OPT_HELP
+};
+
+static const struct option options[] = {
+    {"context", required_argument, NULL, OPT_CONTEXT},
+    {"address", required_argument, NULL, OPT_ADDRESS},
+    {"ca", required_argument, NULL, OPT_CA},
+    {"server-name", required_argument, NULL, OPT_NAME},
+    {"tenant", required_argument, NULL, OPT_TENANT},
+    {"namespace", required_argument, NULL, OPT_NAMESPACE},
+    {"token-file", required_argument, NULL, OPT_TOKEN},
+    {"refused-token-file", required_argument, NULL, OPT_REFUSED},
+    {"stream", required_argument, NULL, OPT_STREAM},
+    {"sharded-stream", required_argument, NULL, OPT_SHARDED},
+    {"cache", required_argument, NULL, OPT_CACHE},
+    {"only", required_argument, NULL, OPT_ONLY},
+    {"wait", required_argument, NULL, OPT_WAIT},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+/* What the command line says. */
+typedef struct request {
+    raw_target target;
+    const char *context; /* NULL: the current one */
+    const char *only;    /* NULL: all checks */
+    const char *vectors; /* NULL: a broker is checked */
+} request;
+
+/* False: help is wanted, or there is no such option. */
+static bool take_option(int option, const char *value, request *words)
 {
-    enum {
-        OPT_CONTEXT = 1,
-        OPT_ADDRESS,
-        OPT_CA,
-        OPT_NAME,
-        OPT_TENANT,
-        OPT_NAMESPACE,
-        OPT_TOKEN,
-        OPT_REFUSED,
-        OPT_STREAM,
-        OPT_SHARDED,
-        OPT_CACHE,
-        OPT_ONLY,
-        OPT_WAIT,
-        OPT_HELP
-    };
-    static const struct option options[] = {
-        {"context", required_argument, NULL, OPT_CONTEXT},
-        {"address", required_argument, NULL, OPT_ADDRESS},
-        {"ca", required_argument, NULL, OPT_CA},
-        {"server-name", required_argument, NULL, OPT_NAME},
-        {"tenant", required_argument, NULL, OPT_TENANT},
-        {"namespace", required_argument, NULL, OPT_NAMESPACE},
-        {"token-file", required_argument, NULL, OPT_TOKEN},
-        {"refused-token-file", required_argument, NULL, OPT_REFUSED},
-        {"stream", required_argument, NULL, OPT_STREAM},
-        {"sharded-stream", required_argument, NULL, OPT_SHARDED},
-        {"cache", required_argument, NULL, OPT_CACHE},
-        {"only", required_argument, NULL, OPT_ONLY},
-        {"wait", required_argument, NULL, OPT_WAIT},
-        {"help", no_argument, NULL, OPT_HELP},
-        {NULL, 0, NULL, 0},
-    };
-    raw_target target = {.server_name = "localhost",
-                         .namespace_ = "default",
-                         .tenant = "t1",
-                         .stream = "conformance",
-                         .sharded_stream = "conformance-sharded",
-                         .missing_stream = "conformance-absent",
-                         .cache = "primary",
-                         .wait_ms = 10000};
-    const char *context = NULL;
-    const char *only = NULL;
+    raw_target *target = &words->target;
+    switch (option) {
+    case OPT_CONTEXT:
+        words->context = value;
+        break;
+    case OPT_ADDRESS:
+        target->address = value;
+        break;
+    case OPT_CA:
+        target->ca_file = value;
+        break;
+    case OPT_NAME:
+        target->server_name = value;
+        break;
+    case OPT_TENANT:
+        target->tenant = value;
+        break;
+    case OPT_NAMESPACE:
+        target->namespace_ = value;
+        break;
+    case OPT_TOKEN:
+        target->token = read_token(value);
+        break;
+    case OPT_REFUSED:
+        target->refused_token = read_token(value);
+        break;
+    case OPT_STREAM:
+        target->stream = value;
+        break;
+    case OPT_SHARDED:
+        target->sharded_stream = value;
+        break;
+    case OPT_CACHE:
+        target->cache = value;
+        break;
+    case OPT_ONLY:
+        words->only = value;
+        break;
+    case OPT_WAIT:
+        target->wait_ms = (uint32_t)strtoul(value, NULL, 10);
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
+
+/* Ends the program when that is all, or wrong. */
+static request parse(int argc, char **argv)
+{
+    request words = {.target = {.server_name = "localhost",
+                                .namespace_ = "default",
+                                .tenant = "t1",
+                                .stream = "conformance",
+                                .sharded_stream = "conformance-sharded",
+                                .missing_stream = "conformance-absent",
+                                .cache = "primary",
+                                .wait_ms = 10000}};
     int option;
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        switch (option) {
-        case OPT_CONTEXT:
-            context = optarg;
-            break;
-        case OPT_ADDRESS:
-            target.address = optarg;
-            break;
-        case OPT_CA:
-            target.ca_file = optarg;
-            break;
-        case OPT_NAME:
-            target.server_name = optarg;
-            break;
-        case OPT_TENANT:
-            target.tenant = optarg;
-            break;
-        case OPT_NAMESPACE:
-            target.namespace_ = optarg;
-            break;
-        case OPT_TOKEN:
-            target.token = read_token(optarg);
-            break;
-        case OPT_REFUSED:
-            target.refused_token = read_token(optarg);
-            break;
-        case OPT_STREAM:
-            target.stream = optarg;
-            break;
-        case OPT_SHARDED:
-            target.sharded_stream = optarg;
-            break;
-        case OPT_CACHE:
-            target.cache = optarg;
-            break;
-        case OPT_ONLY:
-            only = optarg;
-            break;
-        case OPT_WAIT:
-            target.wait_ms = (uint32_t)strtoul(optarg, NULL, 10);
-            break;
-        case OPT_HELP:
-        case 'h':
-            (void)fputs(usage, stdout);
-            return EXIT_SUCCESS;
-        default:
-            (void)fputs(usage, stderr);
-            return EXIT_USAGE;
+        if (!take_option(option, optarg, &words)) {
+            const bool is_help = option == OPT_HELP || option == 'h';
+            (void)fputs(usage, is_help ? stdout : stderr);
+            exit(is_help ? EXIT_SUCCESS : EXIT_USAGE);
         }
     }
     if (optind < argc) {
         if (strcmp(argv[optind], "vectors") != 0 || optind + 2 != argc) {
             (void)fputs(usage, stderr);
-            return EXIT_USAGE;
+            exit(EXIT_USAGE);
         }
-        return vectors_check(argv[optind + 1]) == 0 ? EXIT_SUCCESS : EXIT_FAILED;
+        words.vectors = argv[optind + 1];
+    }
+    return words;
+}
+
+int main(int argc, char **argv)
+{
+    request words = parse(argc, argv);
+    if (words.vectors != NULL) {
+        return vectors_check(words.vectors) == 0 ? EXIT_SUCCESS : EXIT_FAILED;
     }
     const char *dev_context = NULL;
-    if (target.address == NULL) {
-        dev_context = fill_from_context(context, &target);
+    if (words.target.address == NULL) {
+        dev_context = fill_from_context(words.context, &words.target);
     }
-    if (target.token == NULL) {
+    if (words.target.token == NULL) {
         (void)fputs("felix-conformance: no token; give --token-file\n", stderr);
         return EXIT_USAGE;
     }
-    return run_live(&target, only, dev_context);
+    return run_live(&words.target, words.only, dev_context);
 }

@@ -17,7 +17,6 @@
 #include "stop.h"
 #include "timespec.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <string.h>
 
@@ -218,10 +217,9 @@ static cli_exit read_all(reading *job)
     while (job->left > 0) {
         flx_error error = {0};
         const bool goes_on = drain(job, &error);
-        if (fflush(job->run->out) != 0) {
-            return errno == EPIPE ? CLI_EXIT_OK /* who read has seen enough */
-                                  : cli_error(job->run, CLI_EXIT_FAILURE, NULL,
-                                              "write standard output: %s", strerrordesc_np(errno));
+        cli_exit code = CLI_EXIT_OK;
+        if (!cli_flush(job->run, &code)) {
+            return code;
         }
         if (!goes_on) {
             return cli_failed(job->run, &error, "subscribe to '%s'", job->stream);

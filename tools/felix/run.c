@@ -7,6 +7,7 @@
 #include "common/error.h"
 #include "help.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -103,6 +104,17 @@ cli_exit cli_failed(const cli_run *run, const flx_error *error, const char *form
     const bool led = strncmp(cause, what, strlen(what)) == 0;
     return cli_error(run, cli_exit_of(error->status), next_step(error->status), "%s%s%s",
                      led ? "" : what, led ? "" : ": ", cause);
+}
+
+bool cli_flush(const cli_run *run, cli_exit *ret_exit)
+{
+    if (fflush(run->out) == 0) {
+        return true;
+    }
+    *ret_exit = errno == EPIPE ? CLI_EXIT_OK
+                               : cli_error(run, CLI_EXIT_FAILURE, NULL, "write standard output: %s",
+                                           strerrordesc_np(errno));
+    return false;
 }
 
 static const char *flag_of(const void *arg, const char *name)

@@ -42,6 +42,10 @@ cli_exit cli_error(const cli_run *run, cli_exit code, const char *next, const ch
 cli_exit cli_failed(const cli_run *run, const flx_error *error, const char *format, ...)
     FLX_PRINTF(3, 4);
 
+/* Writes out what was printed. False: it cannot be read any more, and the command ends with *ret_exit:
+ * well when who read has seen enough. */
+bool cli_flush(const cli_run *run, cli_exit *ret_exit);
+
 /* A line on err about the progress of things: "felix: created stream 'a'". */
 void cli_say(const cli_run *run, const char *format, ...) FLX_PRINTF(2, 3);
 

@@ -16,14 +16,6 @@
 #define OFFSETS 0x27
 #define LAGGED  FLX_FEATURE_SUBSCRIPTION_LAGGED
 
-typedef struct place {
-    uint32_t workers;
-    uint32_t publisher;
-    uint32_t subscriber;
-} place;
-static const place places[] = {{1, 0, 0}, {2, 0, 0}, {2, 0, 1}, {2, 1, 0}, {2, 1, 1}, {4, 2, 3}};
-#define PLACES (sizeof places / sizeof places[0])
-
 static hx_stream *publisher(hx *h, uint32_t worker)
 {
     hx_stream *s = hx_open(hx_connect(h, worker), true);
@@ -510,12 +502,19 @@ static void a_damaged_log_refuses_alone(void **state)
     }
 }
 
-/* ---- rule 24: a stream that goes takes its log with it ---- */
+/* ---- rule 24: a log is made with its stream and goes with it ---- */
 
 static void count_segments(void *arg, const char *path, size_t len)
 {
     (void)len;
     *(int *)arg += strstr(path, "logged-10-0") != NULL;
+}
+
+static void count_new_logs(void *arg, const char *path, size_t len)
+{
+    (void)len;
+    *(int *)arg +=
+        strstr(path, "logged-") != NULL && strstr(path, "-10-0") == NULL && strstr(path, ".seg");
 }
 
 static void a_deleted_stream_begins_anew(void **state)
@@ -539,6 +538,9 @@ static void a_deleted_stream_begins_anew(void **state)
         int left = 0;
         sim_disk_each(r->sim, count_segments, &left);
         assert_int_equal(left, 0);
+        int made = 0;
+        sim_disk_each(r->sim, count_new_logs, &made);
+        assert_int_equal(made, 1); /* of the new one, and nobody has published to it yet */
         publish(p, "logged", 0, 2);
         run_io(r);
         expect_acks(p, 0, 2);

@@ -145,6 +145,7 @@ static void subscribe_some(model *m)
 static void begin_life(model *m)
 {
     m->options.disk = sim_disk_of(m->sim);
+    sim_disk_remember(m->sim, draw(m, 4)); /* what a worker reads itself, and what a thread does */
     m->h = hx_new(&m->options);
     assert_non_null(m->h);
     run_all(m);

@@ -13,14 +13,6 @@
 #define OFFSETS 0x27
 #define LAGGED  FLX_FEATURE_SUBSCRIPTION_LAGGED
 
-typedef struct place {
-    uint32_t workers;
-    uint32_t publisher;
-    uint32_t subscriber;
-} place;
-static const place places[] = {{1, 0, 0}, {2, 0, 0}, {2, 0, 1}, {2, 1, 0}, {2, 1, 1}, {4, 2, 3}};
-#define PLACES (sizeof places / sizeof places[0])
-
 static hx *at(const place *where, flx_worker_limits limits)
 {
     return hx_new(&(hx_options){.workers = where->workers, .limits = limits});

@@ -4,6 +4,7 @@
  * told on one worker, and with the watch on another worker than the shard.
  */
 #include "broker_harness.h"
+#include "json_text.h"
 #include "unit.h"
 #include "wire/flags.h"
 
@@ -75,15 +76,6 @@ static hx_stream *watch(scene *s, const char *what)
     }
     assert_non_null(events);
     return events;
-}
-
-static uint64_t number_in(const char *json, const char *field)
-{
-    char name[64];
-    (void)snprintf(name, sizeof name, "\"%s\":", field);
-    const char *found = strstr(json, name);
-    assert_non_null(found);
-    return strtoull(found + strlen(name), NULL, 10);
 }
 
 /* The next change, which must be of this key; NULL value: a delete. Returns its offset. */

@@ -11,6 +11,7 @@
 #include "broker_harness.h"
 #include "common/alloc.h"
 #include "common/xorshift.h"
+#include "json_text.h"
 #include "unit.h"
 #include "wire/flags.h"
 
@@ -128,15 +129,6 @@ static void write_some(model *m)
 }
 
 /* ---- watching ---- */
-
-static uint64_t number_in(const char *json, const char *field)
-{
-    char name[64];
-    (void)snprintf(name, sizeof name, "\"%s\":", field);
-    const char *found = strstr(json, name);
-    assert_non_null(found);
-    return strtoull(found + strlen(name), NULL, 10);
-}
 
 /* Opens the watch of a reader, from `extra` on, and often holds it up in the middle of what comes
  * first. False: the broker has no memory for it now. */

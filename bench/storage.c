@@ -2,7 +2,7 @@
 /*
  * What does the log cost beside the disk? Goals P6 (its floor part), P7 and P12.
  *
- *      bench_storage DIR [SECONDS [MIB]]
+ *      bench_storage DIR [SECONDS [MIB [threads]]]    threads: not io_uring
  *
  * append    batches of one 256 B record through a journal with on_commit, `window` of them waiting for their
  *           sync, against the same process writing the same bytes with pwrite + fdatasync: one
@@ -205,7 +205,7 @@ static void run_replay(bench *b, const char *name)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        (void)fprintf(stderr, "usage: %s DIR [SECONDS [MIB]]\n", argv[0]);
+        (void)fprintf(stderr, "usage: %s DIR [SECONDS [MIB [threads]]]\n", argv[0]);
         return 2;
     }
     const double seconds = argc > 2 ? strtod(argv[2], NULL) : 2;
@@ -214,7 +214,8 @@ int main(int argc, char **argv)
     NEED(flx_disk_posix_new(argv[1], true, &b.disk, &error));
     NEED(flx_store_open(b.disk, FLX_STORE_CREATE, flx_clock_wall_us(), &b.store, &error));
     NEED(flx_loop_new(NULL, &b.loop, &error));
-    NEED(flx_io_new(b.loop, NULL, &b.io, &error));
+    const flx_io_options io = {.without_uring = argc > 4 && strcmp(argv[4], "threads") == 0};
+    NEED(flx_io_new(b.loop, &io, &b.io, &error));
     static const uint32_t windows[] = {1, 64, 1024};
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
         const double mean = run_append(&b, windows[i], seconds);

@@ -8,15 +8,11 @@
  * the answer said. The answers are JSON with the payloads in base64, parsed here by our own wire room.
  * Speaks the protocol by hand (tools/conformance/raw_client.h): libfelix reads history by subscribing.
  */
+#include "common/slice.h"
 #include "load.h"
 #include "raw_client.h"
 
 #define TOKEN_MAX 8192
-
-static flx_slice slice_of(const char *text)
-{
-    return (flx_slice){(const uint8_t *)text, strlen(text)};
-}
 
 static const char *read_token(char text[TOKEN_MAX])
 {
@@ -42,8 +38,8 @@ static void authenticate(raw_stream *stream, const raw_target *target)
 {
     flx_msg msg = {.type = FLX_MSG_AUTH};
     raw_frame frame;
-    msg.auth.tenant_id = slice_of(target->tenant);
-    msg.auth.token = slice_of(target->token);
+    msg.auth.tenant_id = flx_slice_of(target->tenant);
+    msg.auth.token = flx_slice_of(target->token);
     raw_send_msg(stream, &msg);
     need(stream, &frame, FLX_MSG_OK);
 }
@@ -56,9 +52,9 @@ static uint64_t read_pages(raw_stream *stream, const raw_target *target, uint64_
     while (next < count) {
         flx_msg msg = {.type = FLX_MSG_STREAM_READ};
         raw_frame frame;
-        msg.stream_read.tenant_id = slice_of(target->tenant);
-        msg.stream_read.namespace_ = slice_of(target->namespace_);
-        msg.stream_read.stream = slice_of(target->stream);
+        msg.stream_read.tenant_id = flx_slice_of(target->tenant);
+        msg.stream_read.namespace_ = flx_slice_of(target->namespace_);
+        msg.stream_read.stream = flx_slice_of(target->stream);
         msg.stream_read.from = next;
         msg.stream_read.has_max_records = true;
         msg.stream_read.max_records = (uint32_t)load_number("--records", 1000);

@@ -7,8 +7,8 @@ the figure's name says: a delivery for relay(), a message for latency() and acke
 cache().
 """
 import contextlib
-import os
-import time
+
+import disk
 
 MB = 1e6
 
@@ -219,45 +219,43 @@ def requests(system, load, wrong, *seconds):
     return figures
 
 
-def disk_floor(folder, size, seconds=0.5):
-    """Appends a second that pwrite and fdatasync alone manage, one after the other, in this folder."""
-    path = folder / "floor"
-    block = bytes(size)
-    with open(path, "wb", buffering=0) as file:
-        count, at, end = 0, 0, time.monotonic() + seconds
-        begin = time.monotonic()
-        while time.monotonic() < end:
-            at += os.pwrite(file.fileno(), block, at)
-            os.fdatasync(file.fileno())
-            count += 1
-        rate = count / (time.monotonic() - begin)
-    path.unlink()
-    return rate
+GROUPS, GROUP_BYTES = "felix_log_writes_total", "felix_log_write_bytes_total"
 
 
-def against_disk(system, inflight, size, run):
-    """Synced requests; and what the disk does without a broker, as if all that is in flight were one
-    append."""
-    appends = disk_floor(system.folder, size * inflight)
+def against_disk(system, records, inflight, size, run):
+    """Synced requests that write `records`. Beside them the disk alone: our own append and fdatasync, as if
+    all that is in flight were one write, and fio with writes as large as the node's were."""
+    appends = disk.appends_a_second(system.folder, size * inflight)
+    before = system.figures(GROUPS, GROUP_BYTES)
     figures = run()
-    figures.update(sync_us=1e6 / appends, of_floor=figures["rate"] / (appends * inflight))
+    groups, group_bytes = (after - before[name] for name, after in
+                            system.figures(GROUPS, GROUP_BYTES).items())
+    group = records / groups
+    figures.update(sync_us=1e6 / appends, of_floor=figures["rate"] / (appends * inflight),
+                   group=group, group_bytes=group_bytes / groups)
+    for kind, writes in disk.fio_floors(system.folder, round(group_bytes / groups)).items():
+        figures[f"fio_{kind}_us"] = 1e6 / writes
+        figures[f"of_fio_{kind}"] = figures["rate"] / (writes * group)
     return figures
 
 
 def durable(system, count, warm_up, inflight, size):
     """acked() on a durable stream, synced."""
-    return against_disk(system, inflight, size, lambda: requests(
+    return against_disk(system, count + warm_up, inflight, size, lambda: requests(
         system, system.pubsub("acked", "--stream", system.fresh("stream", "--durable"), "--size", size,
                               "--inflight", inflight, "--count", count, "--warm-up", warm_up),
         "failed"))
 
 
 def durable_puts(system, count, warm_up, inflight, size):
-    """Puts into a durable cache, synced, as operations over one connection."""
-    return against_disk(system, inflight, size, lambda: requests(
-        system, system.cache("--cache", system.fresh("cache", "--durable"), "--op", "put", "--size",
-                             size, "--outstanding", inflight, "--count", count, "--warm-up", warm_up),
-        "wrong"))
+    """Puts into a durable cache, synced, as operations over one connection; of keys that are there."""
+    words = ["--cache", system.fresh("cache", "--durable"), "--size", size]
+    filled = requests(system, system.cache(*words, "--op", "fill", "--outstanding", 64), "wrong")
+    figures = against_disk(system, count + warm_up, inflight, size, lambda: requests(
+        system, system.cache(*words, "--op", "put", "--filled", "--outstanding", inflight, "--count",
+                             count, "--warm-up", warm_up), "wrong"))
+    figures["lost"] += filled["lost"]
+    return figures
 
 
 FILL_S = 600  # for ten million entries on a slow disk

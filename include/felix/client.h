@@ -95,9 +95,11 @@ typedef struct flx_client_options {
     /*
      * Placement. A broker has workers, a stream's shard belongs to one of them, and a connection ends
      * at one. Where the broker tells (it does when it is ours), a publisher of a stream with one
-     * shard and the first subscribers of each shard take a connection that ends at the shard's
-     * worker, which is made when there is none: a message then never changes threads in the broker.
-     * When such a connection cannot be had, any other one serves.
+     * shard, the first subscribers and watches of each shard, and a cache that is used (after 32
+     * requests) take a connection that ends at the shard's worker, which is made when there is none: a
+     * message then never changes threads in the broker. When such a connection cannot be had, any
+     * other one serves. One cache's requests of a shard so use one connection; with `no_placement`
+     * they are spread over all of `connections`.
      */
     uint32_t placed_connections_max; /* 16 beside `connections`; 64 together at the most */
     bool no_placement;               /* stay on `connections`, by turn */

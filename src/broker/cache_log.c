@@ -13,6 +13,7 @@
  */
 #include "broker/cache.h"
 #include "broker/cache_state_int.h"
+#include "broker/change_frames.h"
 #include "broker/counter.h"
 #include "broker/durable_int.h"
 #include "broker/job_int.h"
@@ -367,9 +368,10 @@ struct flx_away {
     uint32_t shard;
     uint32_t round;
     flx_buffer events;
+    flx_change_frames frames; /* in `events` */
 };
 
-bool flx_away_add(flx_away **away, uint64_t version)
+bool flx_away_add(flx_away **away, const flx_change_frames *form, uint64_t version)
 {
     flx_away *self = *away;
     if (self == NULL) {
@@ -378,7 +380,8 @@ bool flx_away_add(flx_away **away, uint64_t version)
             return false;
         }
         *away = self;
-        flx_buffer_init(&self->events, FLX_EVENTS_BYTES_MAX);
+        flx_buffer_init(&self->events, FLX_CHANGE_FRAMES_BYTES_MAX);
+        flx_change_frames_begin(&self->frames, &self->events, form->form, form->kind, form->end);
     }
     if (self->count == self->cap) {
         const uint32_t cap = self->cap == 0 ? AWAY_FIRST : self->cap * 2;
@@ -409,11 +412,12 @@ flx_away *flx_away_free(flx_away *away)
 }
 
 /* What the log had, behind what memory had. */
-static flx_status away_join(flx_worker *worker, const flx_away *away)
+static flx_status away_join(flx_worker *worker, flx_away *away)
 {
     flx_job *job = away->job;
     const flx_slice first =
         job->value.chunk == NULL ? (flx_slice){NULL, 0} : flx_range_slice(&job->value);
+    flx_change_frames_end(&away->frames);
     const flx_slice rest = flx_buffer_slice(&away->events);
     if (rest.len == 0) {
         return FLX_OK;
@@ -460,14 +464,7 @@ static flx_status away_take(flx_away *away, const flx_range *block)
         if (found != FLX_OK) {
             return is_first ? found : FLX_OK; /* in another block */
         }
-        const struct flx_msg_cache_event event = {
-            .key = change.key,
-            .has_value = true,
-            .value = change.value,
-            .offset = version,
-            .expires_at_millis = change.expires_at_ms,
-        };
-        const flx_status status = flx_event_append(&away->events, &event);
+        const flx_status status = flx_change_frames_add(&away->frames, version, &change);
         if (status == FLX_ERR_TOO_LARGE) { /* no client could have it; a get answers the same */
             flx_stat_add(&worker->stats.dropped[FLX_DROP_TOO_LARGE], 1);
         } else if (status != FLX_OK) {

@@ -11,6 +11,7 @@
 
 #include "broker/cache.h"
 #include "broker/cache_request_int.h"
+#include "broker/change_frames.h"
 #include "broker/counter.h"
 
 typedef struct flx_durable flx_durable;
@@ -63,9 +64,10 @@ bool flx_cache_settle_shown(flx_durable *durable, flx_job *job);
 void flx_cache_fetch(flx_durable *durable, flx_job *job, uint64_t version);
 /* The same for an entry of the job's batch, which flx_op_batch_fetched is given: now or later. */
 void flx_cache_fetch_entry(flx_durable *durable, flx_job *job, uint32_t entry, uint64_t version);
-/* The values of a page that are in the log only. Adding makes it (NULL at first); false: no memory. */
+/* The values of a page that are in the log only. Adding makes it (NULL at first), to write frames as
+ * `form` does; false: no memory. */
 typedef struct flx_away flx_away;
-bool flx_away_add(flx_away **away, uint64_t version);
+bool flx_away_add(flx_away **away, const flx_change_frames *form, uint64_t version);
 flx_away *flx_away_free(flx_away *away);
 /* Takes `away`: appends its events to job.value, then the job is served again. */
 void flx_away_begin(flx_durable *durable, flx_away *away, flx_job *job);

@@ -226,7 +226,8 @@ static flx_variants *variants_of(const flx_sub *sub)
         return NULL;
     }
     if (sub->watch != NULL) {
-        return sub->watch->filter->refs > 1 ? &sub->watch->filter->variants : NULL;
+        flx_filter *filter = sub->watch->filter;
+        return filter->refs > 1 ? &filter->variants[flx_change_form_index(sub->form.flags)] : NULL;
     }
     if ((sub->form.flags & FLX_FLAG_BINARY_EVENT_BATCH_SHARED) == 0 ||
         sub->form.flags == FLX_EVENT_PRIMARY_FLAGS) {

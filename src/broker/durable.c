@@ -527,9 +527,14 @@ static void count_marks(flx_durable *durable, const flx_journal_marks *marks)
 
 static void look_at_marks(flx_durable *durable)
 {
+    flx_worker_stats *stats = &durable->worker->stats;
+    flx_durable_counts *counted = &durable->counted;
     flx_journal_marks marks;
     flx_journal_get_marks(durable->journal, &marks);
     count_marks(durable, &marks);
+    stat_move(&stats->log_writes, &counted->writes, marks.writes);
+    stat_move(&stats->log_write_bytes, &counted->write_bytes, marks.write_bytes);
+    stat_move(&stats->log_syncs, &counted->syncs, marks.syncs);
 }
 
 static void look_at_state(flx_durable *durable)

@@ -55,6 +55,9 @@ typedef struct flx_durable_counts {
     uint64_t records;
     uint64_t segments;
     uint64_t pending_bytes;
+    uint64_t writes; /* these only rise: what a log that goes has done stays counted */
+    uint64_t write_bytes;
+    uint64_t syncs;
 } flx_durable_counts;
 
 /* The log of a shard owned here, and who waits for it. */

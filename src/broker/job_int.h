@@ -11,6 +11,7 @@
 
 #include "broker/cache.h"
 #include "broker/cache_request_int.h"
+#include "broker/change_frames.h"
 #include "broker/shard.h"
 #include "broker/worker.h"
 
@@ -33,12 +34,13 @@ typedef struct flx_job {
     uint8_t from;              /* worker that asks */
     uint8_t start_kind;        /* WATCH: flx_watch_start */
     bool has_request_id;
-    bool has_value;  /* time: in `offset` */
-    bool is_prefix;  /* WATCH, PAGE: request.key is the beginning of keys */
-    bool is_counted; /* WATCH: its start is fixed, and keys are being counted */
-    bool resnapshot; /* WATCH: the offset asked for is not kept any more */
-    uint64_t lane;   /* handle of the lane that waits */
-    uint64_t sub;    /* handle of the subscription: SUBSCRIBE, WATCH, PAGE */
+    bool has_value;       /* time: in `offset` */
+    bool is_prefix;       /* WATCH, PAGE: request.key is the beginning of keys */
+    bool is_counted;      /* WATCH: its start is fixed, and keys are being counted */
+    bool resnapshot;      /* WATCH: the offset asked for is not kept any more */
+    flx_change_form form; /* PAGE */
+    uint64_t lane;        /* handle of the lane that waits */
+    uint64_t sub;         /* handle of the subscription: SUBSCRIBE, WATCH, PAGE */
     uint64_t request_id;
     uint32_t id; /* of the stream or cache */
     uint32_t shard;

@@ -83,6 +83,7 @@ struct flx_lane {
     bool out_full;        /* waits for pull before it reads on */
     bool has_operations;  /* negotiated */
     bool hears_progress;  /* negotiated: of the watches it asks for */
+    bool hears_batches;   /* the same: of changes */
     bool is_last;         /* closes when what it owes is written */
     uint32_t held;        /* un-acked publishes of it that wait at a `block` shard */
     uint16_t flags;       /* negotiated: client's */

@@ -18,6 +18,7 @@
 #include "broker/op_batch_int.h"
 #include "broker/operations_int.h"
 #include "broker/sealed.h"
+#include "broker/seats.h"
 #include "broker/session_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
@@ -38,6 +39,7 @@ typedef struct flx_op_name {
     const flx_stream_info *stream; /* NULL: not there, or a cache */
     bool may_read;
     bool may_write;
+    uint32_t seat; /* of a cache: the id it is counted under (seats.h) */
     uint8_t text[];
 } flx_op_name;
 
@@ -97,15 +99,19 @@ static bool name_put(flx_lane *lane, uint16_t handle, flx_op_name *name)
         lane->names = names;
         lane->name_cap = (uint16_t)cap;
     }
-    flx_free(lane->names[handle]);
+    FLX_ASSERT(lane->names[handle] == NULL);
     lane->names[handle] = name;
     return true;
 }
 
 static void name_drop(flx_lane *lane, uint16_t handle)
 {
-    if (handle < lane->name_cap) {
-        flx_free(lane->names[handle]);
+    flx_op_name *name = handle < lane->name_cap ? lane->names[handle] : NULL;
+    if (name != NULL) {
+        if (name->seat != 0) {
+            flx_seats_went(lane->peer->worker->seats, name->seat, 0);
+        }
+        flx_free(name);
         lane->names[handle] = NULL;
     }
 }
@@ -160,6 +166,10 @@ static flx_op_refusal open_name(flx_lane *lane, const flx_operation *operation,
     if (name->cache == NULL && name->stream == NULL) {
         return (flx_op_refusal){FLX_CODE_NOT_FOUND, not_there(is_cache)};
     }
+    if (is_cache) {
+        name->seat = name->cache->id | FLX_SEATS_REQUESTS;
+        flx_seats_came(lane->peer->worker->seats, name->seat, 0);
+    }
     *ret_name = name;
     return (flx_op_refusal){0};
 }
@@ -184,11 +194,16 @@ static void run_open(flx_op_output *output, flx_lane *lane, const flx_operation 
 
 /* ---- placement ---- */
 
+static bool is_of_cache(const flx_operation *placement)
+{
+    return placement->kind == FLX_PLACEMENT_CACHE || placement->kind == FLX_PLACEMENT_WATCH;
+}
+
 /* The shard that is asked about, and the id of what it is of. */
 static flx_op_refusal placement_target(const flx_worker *worker, const flx_operation *operation,
                                        uint32_t *ret_id, uint32_t *ret_shard)
 {
-    const bool is_cache = operation->kind == FLX_PLACEMENT_CACHE;
+    const bool is_cache = is_of_cache(operation);
     flx_routing routing = FLX_ROUTING_MODULO;
     uint32_t shards = 0;
     if (is_cache) {
@@ -217,7 +232,7 @@ static flx_op_refusal placement_target(const flx_worker *worker, const flx_opera
 
 static bool placement_is_allowed(const flx_lane *lane, const flx_operation *operation)
 {
-    const flx_object object = object_of(operation, operation->kind == FLX_PLACEMENT_CACHE);
+    const flx_object object = object_of(operation, is_of_cache(operation));
     switch ((flx_placement_kind)operation->kind) {
     case FLX_PLACEMENT_PUBLISH:
         return flx_session_allows(lane, &object, FLX_ACTION_STREAM_PUBLISH);
@@ -226,6 +241,8 @@ static bool placement_is_allowed(const flx_lane *lane, const flx_operation *oper
     case FLX_PLACEMENT_CACHE:
         return flx_session_allows(lane, &object, FLX_ACTION_CACHE_READ) ||
                flx_session_allows(lane, &object, FLX_ACTION_CACHE_WRITE);
+    case FLX_PLACEMENT_WATCH:
+        return flx_session_allows(lane, &object, FLX_ACTION_CACHE_READ);
     }
     FLX_UNREACHABLE();
 }
@@ -478,8 +495,8 @@ void flx_operations_drop_rest(flx_lane *lane)
 void flx_operations_lane_done(flx_lane *lane)
 {
     flx_operations_drop_rest(lane);
-    for (uint32_t handle = 0; handle < lane->name_cap; handle++) {
-        flx_free(lane->names[handle]);
+    for (uint16_t handle = 0; handle < lane->name_cap; handle++) {
+        name_drop(lane, handle);
     }
     flx_free(lane->names);
     lane->names = NULL;

@@ -43,11 +43,26 @@ static place *place_of(flx_seats *seats, uint32_t id, uint32_t shard)
     return &seats->places[(hash >> 40) & (PLACES - 1)];
 }
 
+/* How many the owner serves before the others help. */
+static uint32_t near_of(flx_placement_kind kind)
+{
+    switch (kind) {
+    case FLX_PLACEMENT_PUBLISH:
+        return UINT32_MAX;
+    case FLX_PLACEMENT_CACHE:
+        return FLX_SEATS_NEAR_REQUESTS;
+    case FLX_PLACEMENT_SUBSCRIBE:
+    case FLX_PLACEMENT_WATCH:
+        return FLX_SEATS_NEAR;
+    }
+    FLX_UNREACHABLE();
+}
+
 uint32_t flx_seats_choose(flx_placement_kind kind, uint32_t owner, uint32_t workers, uint32_t there,
                           uint32_t turn)
 {
     FLX_ASSERT(owner < workers);
-    if (kind != FLX_PLACEMENT_SUBSCRIBE || there < FLX_SEATS_NEAR) {
+    if (there < near_of(kind)) {
         return owner;
     }
     return (uint32_t)(((uint64_t)owner + 1 + turn) % workers);
@@ -72,7 +87,7 @@ static uint32_t note_advice(place *at, uint64_t now_ns)
 uint32_t flx_seats_advise(flx_seats *seats, flx_placement_kind kind, uint32_t id, uint32_t shard,
                           uint32_t owner, uint32_t workers, uint64_t now_ns)
 {
-    if (kind != FLX_PLACEMENT_SUBSCRIBE || seats == NULL) {
+    if (kind == FLX_PLACEMENT_PUBLISH || seats == NULL) {
         return owner;
     }
     place *at = place_of(seats, id, shard);
@@ -80,7 +95,7 @@ uint32_t flx_seats_advise(flx_seats *seats, flx_placement_kind kind, uint32_t id
     const uint32_t now = atomic_load_explicit(&at->subscribers, memory_order_relaxed);
     const uint32_t there = lately > now ? lately : now;
     const uint32_t turn =
-        there < FLX_SEATS_NEAR ? 0 : atomic_fetch_add_explicit(&at->turn, 1, memory_order_relaxed);
+        there < near_of(kind) ? 0 : atomic_fetch_add_explicit(&at->turn, 1, memory_order_relaxed);
     return flx_seats_choose(kind, owner, workers, there, turn);
 }
 

@@ -97,12 +97,13 @@ static void answer_auth(flx_lane *lane, bool is_negotiated)
             msg.auth_ok.has_publish_window = (lane->features & FLX_FEATURE_PUBLISH_PIPELINE) != 0;
             msg.auth_ok.publish_window = worker->limits.publish_window;
         }
-        if (lane->has_operations || lane->hears_progress) {
+        if (lane->has_operations || lane->hears_progress || lane->hears_batches) {
             msg.auth_ok.server_features |= FLX_FEATURE_EXTENDED;
             msg.auth_ok.has_server_features_hi = true;
             msg.auth_ok.server_features_hi =
                 (lane->has_operations ? FLX_FEATURE_HI_OPERATIONS : 0) |
-                (lane->hears_progress ? FLX_FEATURE_HI_WATCH_PROGRESS : 0);
+                (lane->hears_progress ? FLX_FEATURE_HI_WATCH_PROGRESS : 0) |
+                (lane->hears_batches ? FLX_FEATURE_HI_WATCH_BATCHES : 0);
         }
         if (lane->has_operations) {
             msg.auth_ok.has_operation_window = true;
@@ -127,7 +128,7 @@ static void authenticated(flx_lane *lane, flx_identity *identity, bool is_negoti
         flx_source_change(peer->worker, peer->source, false, true);
     }
     if (lane->has_operations) {
-        flx_frame_reader_allow_operations(&lane->reader);
+        flx_frame_reader_allow_extension(&lane->reader);
     }
     if (lane->kind == FLX_LANE_CONTROL) {
         answer_auth(lane, is_negotiated);
@@ -158,6 +159,7 @@ static void session_auth(flx_lane *lane, const struct flx_msg_auth *auth)
     lane->has_operations = worker->limits.operation_window != UINT32_MAX &&
                            (extended & FLX_FEATURE_HI_OPERATIONS) != 0;
     lane->hears_progress = (extended & FLX_FEATURE_HI_WATCH_PROGRESS) != 0;
+    lane->hears_batches = (extended & FLX_FEATURE_HI_WATCH_BATCHES) != 0;
     if (worker->is_draining) {
         if ((lane->features & FLX_FEATURE_ERROR_CODES) != 0) {
             flx_lane_error(lane, FLX_CODE_DRAINING, "the broker is shutting down");

@@ -23,6 +23,7 @@
 #include "broker/cache.h"
 #include "broker/cache_request_int.h"
 #include "broker/cache_state_int.h"
+#include "broker/change_frames.h"
 #include "broker/durable_int.h"
 #include "broker/handles_int.h"
 #include "broker/job_int.h"
@@ -50,27 +51,6 @@
 
 /* ---- events ---- */
 
-flx_status flx_event_append(flx_buffer *events, const struct flx_msg_cache_event *event)
-{
-    flx_msg msg = {.type = FLX_MSG_CACHE_EVENT};
-    msg.cache_event = *event;
-    const size_t len = flx_msg_frame_bytes(&msg);
-    if (len > FLX_FRAME_BYTES_MAX + FLX_FRAME_HEADER_BYTES) {
-        return FLX_ERR_TOO_LARGE;
-    }
-    uint8_t *to;
-    events->max = FLX_EVENTS_BYTES_MAX;
-    if (flx_buffer_reserve(events, len, &to) != FLX_OK) {
-        return FLX_ERR_NOMEM;
-    }
-    flx_writer writer;
-    flx_writer_init(&writer, to, len);
-    flx_msg_encode_frame(&msg, &writer);
-    FLX_ASSERT(writer.len == len);
-    events->len += len;
-    return FLX_OK;
-}
-
 flx_status flx_events_take(flx_worker *worker, flx_range *ret_range)
 {
     const flx_slice bytes = flx_buffer_slice(&worker->events);
@@ -79,7 +59,7 @@ flx_status flx_events_take(flx_worker *worker, flx_range *ret_range)
     flx_buffer_clear(&worker->events);
     if (worker->events.cap > EVENTS_KEPT) {
         flx_buffer_done(&worker->events);
-        flx_buffer_init(&worker->events, FLX_EVENTS_BYTES_MAX);
+        flx_buffer_init(&worker->events, FLX_CHANGE_FRAMES_BYTES_MAX);
     }
     if (!is_kept) {
         return FLX_ERR_NOMEM;
@@ -96,6 +76,7 @@ typedef struct page_maker {
     bool is_prefix;
     uint64_t until;
     uint64_t found;
+    flx_change_frames frames;
     flx_away *away; /* PAGE: values to be read from the log */
     uint64_t away_bytes;
     flx_status status;
@@ -114,20 +95,17 @@ static bool page_add(void *arg, const flx_cache_item *item)
     }
     if (item->is_away) {
         maker->away_bytes += item->key.len + item->value.len;
-        if (!flx_away_add(&maker->away, item->version)) {
+        if (!flx_away_add(&maker->away, &maker->frames, item->version)) {
             maker->status = FLX_ERR_NOMEM;
             return false;
         }
         return maker->worker->events.len + maker->away_bytes < PAGE_BYTES;
     }
-    const struct flx_msg_cache_event event = {
-        .key = item->key,
-        .has_value = true,
-        .value = item->value,
-        .offset = item->version,
-        .expires_at_millis = item->expires_at_ms,
-    };
-    const flx_status status = flx_event_append(&maker->worker->events, &event);
+    const flx_change put = {.kind = FLX_CHANGE_KIND_PUT,
+                            .key = item->key,
+                            .value = item->value,
+                            .expires_at_ms = item->expires_at_ms};
+    const flx_status status = flx_change_frames_add(&maker->frames, item->version, &put);
     if (status == FLX_ERR_TOO_LARGE) { /* no client could have it; a get answers the same */
         flx_stat_add(&maker->worker->stats.dropped[FLX_DROP_TOO_LARGE], 1);
         return true;
@@ -155,6 +133,8 @@ static void walk(flx_worker *worker, const flx_cache_shard *shard, const flx_job
                           .key = job->request.key,
                           .is_prefix = job->is_prefix,
                           .until = job->offset};
+    flx_change_frames_begin(&maker->frames, &worker->events, job->form, FLX_CHANGE_BATCH_SNAPSHOT,
+                            job->offset);
     flx_cache_item item;
     if (job->is_prefix) {
         (void)flx_cache_shard_list(shard, job->request.key, worker->wall_us, limit, walk, each,
@@ -170,6 +150,13 @@ static void walk(flx_worker *worker, const flx_cache_shard *shard, const flx_job
 bool flx_snapshot_count(flx_worker *worker, const flx_cache_shard *shard, flx_job *job)
 {
     page_maker maker;
+    if (job->is_prefix && job->request.key.len == 0) { /* all there are: none has changed since R */
+        flx_cache_stats stats;
+        flx_cache_shard_stats(shard, &stats);
+        job->found = stats.entries;
+        job->walk.is_done = true;
+        return true;
+    }
     walk(worker, shard, job, UINT32_MAX, page_count, &maker, &job->walk);
     job->found += maker.found;
     return job->walk.is_done;
@@ -179,7 +166,7 @@ static flx_page *page_place(flx_worker *worker, const flx_job *job)
 {
     uint64_t mix = job->id * UINT64_C(31) + job->shard;
     mix = (mix ^ job->offset) * UINT64_C(0x9e3779b97f4a7c15) + job->walk.next;
-    mix = mix * UINT64_C(0x9e3779b97f4a7c15) + job->request.key.len;
+    mix = mix * UINT64_C(0x9e3779b97f4a7c15) + job->request.key.len + job->form;
     return &worker->pages[(mix ^ (mix >> 32)) % FLX_PAGES];
 }
 
@@ -187,7 +174,8 @@ static bool page_is_of(const flx_page *page, const flx_job *job)
 {
     return page->filter != NULL && page->id == job->id && page->shard == job->shard &&
            page->until == job->offset && page->from == job->walk.next &&
-           page->is_prefix == job->is_prefix && page->filter->len == job->request.key.len &&
+           page->is_prefix == job->is_prefix && page->form == job->form &&
+           page->filter->len == job->request.key.len &&
            memcmp(page->filter->data, job->request.key.ptr, job->request.key.len) == 0;
 }
 
@@ -209,6 +197,7 @@ static void page_keep(flx_page *page, const flx_job *job, flx_cache_cursor next)
                        .id = job->id,
                        .shard = job->shard,
                        .is_prefix = job->is_prefix,
+                       .form = job->form,
                        .until = job->offset,
                        .from = job->walk.next,
                        .next = next};
@@ -257,6 +246,7 @@ flx_job_step flx_snapshot_job(flx_worker *worker, flx_job *job)
     job->page_next = job->walk;
     flx_buffer_clear(&worker->events);
     walk(worker, state->shard, job, PAGE_ENTRIES, page_add, &maker, &job->page_next);
+    flx_change_frames_end(&maker.frames);
     const flx_status taken = flx_events_take(worker, &job->value);
     job->status = maker.status != FLX_OK ? maker.status : taken;
     job->step = FLX_CACHE_SERVED;
@@ -286,6 +276,7 @@ static void ask(flx_worker *worker, flx_sub *sub)
     job->holder = flx_chunk_ref(watch->filter->text);
     job->request.key = (flx_slice){text->data, text->len};
     job->is_prefix = watch->filter->is_prefix;
+    job->form = sub->form.flags;
     job->offset = watch->until;
     job->walk = watch->walk;
     watch->is_asked = true;
@@ -318,12 +309,29 @@ void flx_snapshot_done(flx_worker *worker, flx_job *job)
     }
 }
 
+/* All that was there has been told. Batches say so; the count of JSON is no more than a promise. */
+static flx_page_step snapshot_end(flx_worker *worker, flx_sub *sub, flx_range *ret_range)
+{
+    flx_watch *watch = sub->watch;
+    if (sub->form.flags != FLX_FLAG_CHANGE_BATCH) {
+        watch->is_snapshot = false;
+        return FLX_PAGE_END;
+    }
+    uint8_t *to = flx_scratch_reserve(&worker->scratch, FLX_CHANGE_MARK_BYTES);
+    if (to == NULL) {
+        return FLX_PAGE_WAIT; /* the transport asks again */
+    }
+    (void)flx_change_mark_put(to, watch->until);
+    *ret_range = flx_scratch_commit(&worker->scratch, FLX_CHANGE_MARK_BYTES);
+    watch->is_snapshot = false;
+    return FLX_PAGE_READ;
+}
+
 flx_page_step flx_snapshot_next(flx_worker *worker, flx_sub *sub, flx_range *ret_range)
 {
     flx_watch *watch = sub->watch;
     if (!watch->has_page && watch->walk.is_done) {
-        watch->is_snapshot = false;
-        return FLX_PAGE_END;
+        return snapshot_end(worker, sub, ret_range);
     }
     if (!watch->has_page && !watch->is_asked && watch->asks_left > 0) {
         watch->asks_left--;

@@ -4,15 +4,15 @@
 #define FLX_BROKER_SNAPSHOT_INT_H
 
 #include "broker/cache.h"
+#include "broker/change_frames.h"
 #include "broker/job_int.h"
 #include "common/buffer.h"
 #include "wire/message.h"
 
 typedef struct flx_sub flx_sub;
 
-#define FLX_PAGES            32
-#define FLX_PAGES_A_PULL     4           /* then others have their turn */
-#define FLX_EVENTS_BYTES_MAX (64u << 20) /* of one page or frame: a few of the largest events */
+#define FLX_PAGES        32
+#define FLX_PAGES_A_PULL 4 /* then others have their turn */
 
 /* A part of a snapshot, kept for the other watches that began at the same offset. */
 typedef struct flx_page {
@@ -21,6 +21,7 @@ typedef struct flx_page {
     uint32_t id;
     uint32_t shard;
     bool is_prefix;
+    flx_change_form form;
     uint64_t until;
     uint64_t from; /* flx_cache_cursor.next in */
     flx_cache_cursor next;
@@ -37,8 +38,6 @@ bool flx_snapshot_count(flx_worker *worker, const flx_cache_shard *shard, flx_jo
 void flx_snapshots_tick(flx_worker *worker);
 void flx_snapshots_done(flx_worker *worker);
 
-/* Appends a cache_event. FLX_ERR_NOMEM, FLX_ERR_TOO_LARGE. */
-flx_status flx_event_append(flx_buffer *events, const struct flx_msg_cache_event *event);
 /* What worker.events holds, as a range (chunk NULL: nothing); empties it. FLX_ERR_NOMEM. */
 flx_status flx_events_take(flx_worker *worker, flx_range *ret_range);
 

@@ -76,6 +76,9 @@ typedef struct flx_worker_stats {
     _Atomic uint64_t cache_writes;
     _Atomic uint64_t log_failures;      /* writes or syncs that stopped a log */
     _Atomic uint64_t log_full_total;    /* times a log found no room */
+    _Atomic uint64_t log_writes;        /* of batches, of all logs */
+    _Atomic uint64_t log_write_bytes;   /* in them */
+    _Atomic uint64_t log_syncs;         /* that answered for them */
     _Atomic uint64_t log_cut_bytes;     /* of torn tails, at opening */
     _Atomic uint64_t log_blocks_read;   /* for subscribers and reads */
     _Atomic uint64_t log_block_fetches; /* of those, read from the disk */

@@ -218,30 +218,17 @@ static void owned_free(flx_worker *worker, flx_owned *owned, bool is_removed)
     flx_free(owned);
 }
 
-flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_owned **ret_owned)
+/* The shard and its log; NULL: memory is out. */
+static flx_owned *owned_new(flx_worker *worker, const flx_slot *slot, uint32_t id, uint32_t shard)
 {
-    flx_slot *slot;
-    const flx_status status = slot_make(worker, id, &slot);
-    if (status != FLX_OK) {
-        return status;
-    }
-    if (shard >= slot->shard_count) {
-        return FLX_ERR_NOT_FOUND;
-    }
-    FLX_ASSERT(flx_log_owner(worker, id, shard) == worker->index);
-    if (slot->owned[shard] != NULL) {
-        *ret_owned = slot->owned[shard];
-        return FLX_OK;
-    }
     flx_owned *owned = flx_calloc(1, sizeof *owned);
     if (owned == NULL) {
-        return FLX_ERR_NOMEM;
+        return NULL;
     }
     if (!slot->has_cache && slot->info->slow_policy == FLX_SLOW_BLOCK) {
         owned->progress = flx_calloc(worker->count, sizeof *owned->progress);
         if (owned->progress == NULL) {
-            flx_free(owned);
-            return FLX_ERR_NOMEM;
+            goto free_owned;
         }
     }
     const flx_shard_bounds bounds = {
@@ -253,18 +240,41 @@ flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_ow
     flx_shard_init(&owned->shard, &bounds);
     view_init(&owned->view, &owned->shard.feed, slot, id, shard);
     if (slot_is_durable(slot) && flx_durable_new(worker, owned, slot, shard) != FLX_OK) {
-        flx_shard_done(&owned->shard);
-        flx_free(owned->progress);
-        flx_free(owned);
-        return FLX_ERR_NOMEM;
+        goto done_shard;
     }
     if (slot->has_cache && owned->durable == NULL) {
         /* Versions are offsets, and go on above those of the process before, which memory lost. */
         flx_shard_begin_at(&owned->shard, worker->wall_us);
     }
-    slot->owned[shard] = owned;
-    flx_stat_add(&worker->stats.shards, 1);
-    *ret_owned = owned;
+    return owned;
+
+done_shard:
+    flx_shard_done(&owned->shard);
+free_owned:
+    flx_free(owned->progress);
+    flx_free(owned);
+    return NULL;
+}
+
+flx_status flx_owned_get(flx_worker *worker, uint32_t id, uint32_t shard, flx_owned **ret_owned)
+{
+    flx_slot *slot;
+    const flx_status status = slot_make(worker, id, &slot);
+    if (status != FLX_OK) {
+        return status;
+    }
+    if (shard >= slot->shard_count) {
+        return FLX_ERR_NOT_FOUND;
+    }
+    FLX_ASSERT(flx_log_owner(worker, id, shard) == worker->index);
+    if (slot->owned[shard] == NULL) {
+        slot->owned[shard] = owned_new(worker, slot, id, shard);
+        if (slot->owned[shard] == NULL) {
+            return FLX_ERR_NOMEM;
+        }
+        flx_stat_add(&worker->stats.shards, 1);
+    }
+    *ret_owned = slot->owned[shard];
     return FLX_OK;
 }
 

@@ -8,7 +8,8 @@
  * Position, ring, lag and mirrors are a subscription's (subscribe.c). What is different:
  *
  *  - The form: a frame of the ring holds change records; a watch reads those its filter matches, as
- *    cache_event messages. They are written once for all watches of one filter.
+ *    cache_event messages or as a batch (change_frames.h). They are written once for all watches of
+ *    one filter that read this form.
  *  - Waking: an idle watch is not woken by a frame that holds nothing for it. Idle watches hang from
  *    their filters; new frames are looked at once, each record finds the filters that want it. An
  *    idle watch has therefore seen everything up to watchers.seen, whatever its cursor says.
@@ -18,6 +19,7 @@
  */
 #include "broker/cache.h"
 #include "broker/cache_state_int.h"
+#include "broker/change_frames.h"
 #include "broker/durable_int.h"
 #include "broker/feed.h"
 #include "broker/job_int.h"
@@ -134,7 +136,9 @@ static void filter_unref(flx_watchers *watchers, flx_filter *filter)
     } else {
         (void)flx_map_remove(&watchers->keys, filter_text(filter));
     }
-    flx_variants_done(&filter->variants);
+    for (unsigned i = 0; i < FLX_CHANGE_FORMS; i++) {
+        flx_variants_done(&filter->variants[i]);
+    }
     flx_chunk_unref(filter->text);
     flx_free(filter);
 }
@@ -224,6 +228,7 @@ static flx_status watch_sub_new(flx_lane *lane, const flx_cache_info *info,
         .hears_lag = true,
         .has_id_wanted = msg->has_subscription_id,
         .id_wanted = msg->subscription_id,
+        .flags = lane->hears_batches ? FLX_FLAG_CHANGE_BATCH : 0,
     };
     flx_sub *sub;
     flx_status status = flx_slot_open_cache(worker, info);
@@ -400,8 +405,10 @@ flx_status flx_watch_ranges(flx_worker *worker, const flx_sub *sub, const flx_se
     flx_slice rest = flx_range_slice(&frame->region);
     flx_slice record;
     flx_status status = FLX_OK;
-    uint32_t records = 0;
+    flx_change_frames frames;
     flx_buffer_clear(&worker->events);
+    flx_change_frames_begin(&frames, &worker->events, sub->form.flags, FLX_CHANGE_BATCH_CHANGES,
+                            flx_sealed_end_offset(frame));
     for (uint64_t offset = frame->base_offset; status == FLX_OK && flx_records_next(&rest, &record);
          offset++) {
         flx_change change;
@@ -411,16 +418,9 @@ flx_status flx_watch_ranges(flx_worker *worker, const flx_sub *sub, const flx_se
             !filter_matches(sub->watch->filter, change.key)) {
             continue;
         }
-        const struct flx_msg_cache_event event = {
-            .key = change.key,
-            .has_value = change.kind == FLX_CHANGE_KIND_PUT,
-            .value = change.value,
-            .offset = offset,
-            .expires_at_millis = change.expires_at_ms,
-        };
-        status = flx_event_append(&worker->events, &event);
-        records++;
+        status = flx_change_frames_add(&frames, offset, &change);
     }
+    flx_change_frames_end(&frames);
     flx_range range = {0};
     const flx_status taken = flx_events_take(worker, &range);
     status = status != FLX_OK ? status : taken;
@@ -430,7 +430,7 @@ flx_status flx_watch_ranges(flx_worker *worker, const flx_sub *sub, const flx_se
     }
     ret_ranges[0] = range;
     *ret_count = range.chunk == NULL ? 0 : 1;
-    *ret_records = records;
+    *ret_records = (uint32_t)frames.added;
     return FLX_OK;
 }
 

@@ -8,6 +8,7 @@
 #define FLX_BROKER_WATCH_INT_H
 
 #include "broker/cache.h"
+#include "broker/change_frames.h"
 #include "broker/job_int.h"
 #include "broker/view_int.h"
 #include "common/list.h"
@@ -30,7 +31,7 @@ typedef struct flx_filter {
     flx_chunk *text; /* the key or prefix */
     uint32_t refs;
     bool is_prefix;
-    flx_variants variants;
+    flx_variants variants[FLX_CHANGE_FORMS]; /* by flx_change_form_index */
 } flx_filter;
 
 /* The watches of a cache shard on this worker. */

@@ -62,9 +62,14 @@ const char *flx_drop_name(flx_drop drop)
 uint32_t flx_worker_placement(const flx_worker *worker, flx_placement_kind kind, uint32_t id,
                               uint32_t shard)
 {
-    return flx_seats_advise(worker->seats, kind, id, shard,
-                            flx_worker_owner(id, shard, worker->count), worker->count,
-                            worker->now_ns);
+    const uint32_t owner = flx_worker_owner(id, shard, worker->count);
+    if (kind == FLX_PLACEMENT_CACHE) {
+        return flx_seats_advise(worker->seats, kind, id | FLX_SEATS_REQUESTS, 0, owner,
+                                worker->count, worker->now_ns);
+    }
+    return flx_seats_advise(worker->seats, kind,
+                            kind == FLX_PLACEMENT_WATCH ? id | FLX_CACHE_LOG : id, shard, owner,
+                            worker->count, worker->now_ns);
 }
 
 /* ---- life ---- */

@@ -5,7 +5,8 @@
  * Every connection has up to cache_streams channels for them, opened when they are wanted. Where the
  * broker offers operation frames (docs/spec/extensions.md 1) one channel of a connection carries all
  * its cache requests, as many at a time as the broker grants; else a channel carries one request at a
- * time, in JSON. The rest waits in one bounded queue. A channel that brought an `error` is not used
+ * time, in JSON. The rest waits, bounded: in one line for any connection that is kept up, or where the
+ * cache has found its place (places.h) in the line of that connection. A channel that brought an `error` is not used
  * again: a broker may be about to finish it. One on which an answer is overdue is given nothing new,
  * and closed when nobody waits on it any more.
  *
@@ -24,9 +25,17 @@
 #include <felix/client.h>
 
 #include <pthread.h>
+#include <sys/queue.h>
 
 typedef struct flx_ask flx_ask;
 typedef struct flx_ask_slot flx_ask_slot;
+typedef struct flx_place flx_place; /* places.h */
+typedef struct flx_places flx_places;
+
+typedef struct flx_ask_queue {
+    flx_ask *first, *last;
+    size_t count;
+} flx_ask_queue;
 
 /* Exactly once, on the loop thread; one of `msg` and `error` is NULL. */
 typedef void (*flx_ask_fn)(flx_ask *ask, flx_msg *msg, const flx_error *error);
@@ -48,7 +57,10 @@ struct flx_ask {
 
     flx_client *client;
     flx_timer timer;
-    flx_ask_slot *slot; /* NULL: waits */
+    flx_places *places;   /* of its cache; NULL: any connection will do */
+    flx_place *place;     /* counted there as pending */
+    flx_ask_slot *slot;   /* NULL: waits */
+    flx_ask_queue *queue; /* it waits in; NULL: sent */
     flx_ask *prev, *next;
     flx_ask *arriving; /* link of the list other threads fill */
 };
@@ -59,16 +71,24 @@ struct flx_ask_slot {
     flx_op_pipe pipe;
     flx_client *client;
     uint32_t uplink;
+    bool is_last;           /* of its connection */
     uint64_t not_before_ns; /* after a failure to open */
 };
 
+/* What one connection has for them. */
+typedef struct flx_ask_port {
+    flx_ask_slot *slots; /* cache_streams; NULL: none was wanted so far */
+    flx_ask_queue line;  /* waiting, to leave here and nowhere else */
+} flx_ask_port;
+
 typedef struct flx_asks {
-    flx_ask_slot *slots; /* cache_streams a connection */
-    size_t slot_count;
-    flx_ask *first, *last; /* waiting */
-    size_t waiting;        /* of these */
-    size_t turn;           /* which slot is fed first */
-    flx_timer timer;       /* looks at slots again after a failure */
+    flx_ask_port *ports; /* one an uplink */
+    uint32_t port_count;
+    flx_ask_queue common; /* waiting, for any of the connections that are kept up */
+    size_t waiting;       /* in it and in the ports' lines */
+    TAILQ_HEAD(, flx_place) moves;
+    size_t turn;     /* which connection is fed first */
+    flx_timer timer; /* looks at slots again after a failure */
 
     pthread_mutex_t mutex; /* guards what follows */
     flx_ask *arrivals, **arrivals_end;

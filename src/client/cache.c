@@ -5,6 +5,7 @@
  */
 #include "client/client_int.h"
 #include "client/names.h"
+#include "client/places.h"
 #include "client/waiter.h"
 #include "common/alloc.h"
 #include "common/assert.h"
@@ -24,21 +25,26 @@ struct flx_cache {
     flx_member member;
     flx_scoped_name name;
     uint64_t serial; /* of this client's caches, from 1 on */
+    flx_places places;
 };
 
 static void cache_service(flx_member *member)
 {
-    (void)member; /* never poked */
+    (void)member; /* a seat has news: the next request looks */
 }
 
 static void cache_end(flx_member *member, const flx_error *why)
 {
+    flx_cache *cache = (flx_cache *)member; /* its first member */
     flx_asks_cancel(member->client, member, why);
+    flx_places_leave(&cache->places, &member->client->asks);
 }
 
 static void cache_destroy(flx_member *member)
 {
-    flx_free(member);
+    flx_cache *cache = (flx_cache *)member;
+    flx_places_done(&cache->places);
+    flx_free(cache);
 }
 
 static const flx_member_ops cache_ops = {
@@ -56,6 +62,7 @@ flx_status flx_cache_new(flx_client *client, const char *name, flx_cache **ret_c
     cache->serial = flx_asks_next_serial(&client->asks);
     if (status == FLX_OK)
         status = flx_member_init(&cache->member, &cache_ops, client, reterr);
+    flx_places_init(&cache->places, &cache->member, &cache->name);
     if (status != FLX_OK) {
         flx_free(cache);
         return status;
@@ -283,6 +290,7 @@ static flx_status submit(const request *from, flx_operation *operation, flx_erro
         return status;
     ask->name = &from->cache->name;
     ask->serial = from->cache->serial;
+    ask->places = &from->cache->places;
     operation->key = from->key;
     status = flx_ask_encode_operation(ask, operation, reterr);
     if (status == FLX_OK)

@@ -21,7 +21,8 @@
      FLX_FEATURE_UNSUPPORTED | FLX_FEATURE_PUBLISH_PIPELINE | FLX_FEATURE_STREAM_PUBLISH_WINDOW |  \
      FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL |                             \
      FLX_FEATURE_SUBSCRIBE_QUEUE | FLX_FEATURE_EXTENDED)
-#define FEATURES_HI_OFFERED (FLX_FEATURE_HI_OPERATIONS | FLX_FEATURE_HI_WATCH_PROGRESS)
+#define FEATURES_HI_OFFERED                                                                        \
+    (FLX_FEATURE_HI_OPERATIONS | FLX_FEATURE_HI_WATCH_PROGRESS | FLX_FEATURE_HI_WATCH_BATCHES)
 
 /* The token passes through memory of its own, which is wiped. The frame lives until QUIC has it
  * acknowledged. */
@@ -35,18 +36,15 @@ static flx_status send_auth(flx_channel *channel, uint16_t flags, flx_error *ret
     flx_status status = flx_client_token(client, token, FLX_TOKEN_BYTES_MAX, &len, reterr);
     if (status == FLX_OK) {
         const char *tenant = client->options.tenant;
-        const bool has_operations = !client->options.cache_json;
-        const flx_msg msg = {
-            .type = FLX_MSG_AUTH,
-            .auth = {.tenant_id = flx_slice_of(tenant),
-                     .token = {(const uint8_t *)token, len},
-                     .has_client_flags = true,
-                     .client_flags = flags,
-                     .has_client_features = true,
-                     .client_features =
-                         FEATURES_OFFERED | (has_operations ? FLX_FEATURE_EXTENDED : 0),
-                     .has_client_features_hi = has_operations,
-                     .client_features_hi = has_operations ? FEATURES_HI_OFFERED : 0}};
+        const flx_msg msg = {.type = FLX_MSG_AUTH,
+                             .auth = {.tenant_id = flx_slice_of(tenant),
+                                      .token = {(const uint8_t *)token, len},
+                                      .has_client_flags = true,
+                                      .client_flags = flags,
+                                      .has_client_features = true,
+                                      .client_features = FEATURES_OFFERED,
+                                      .has_client_features_hi = true,
+                                      .client_features_hi = FEATURES_HI_OFFERED}};
         status = flx_channel_send(channel, &msg, reterr);
     }
     explicit_bzero(token, FLX_TOKEN_BYTES_MAX);
@@ -160,7 +158,7 @@ static void take_offer(flx_channel *channel, const flx_msg *msg)
                                   ? msg->auth_ok.operation_window
                                   : 0;
     if (offer->operation_window > 0)
-        flx_frame_reader_allow_operations(&channel->reader);
+        flx_frame_reader_allow_extension(&channel->reader);
     offer->port_count = 0;
     for (size_t i = 0; i < msg->auth_ok.listener_ports_count && i < 16; i++)
         offer->ports[offer->port_count++] = msg->auth_ok.listener_ports[i];

@@ -4,7 +4,8 @@
  *
  * All questions of a tick leave in one frame, on a stream of the first connection that lives as
  * long as there are questions. A publisher also asks how many shards its stream has: with several,
- * its messages go to several workers, and it stays where it is.
+ * its messages go to several workers, and it stays where it is. A cache asks that too, and then for
+ * each of several shards by itself (places.h).
  */
 #include "client/seat.h"
 
@@ -21,10 +22,12 @@
 
 #define PATIENCE_NS     (2 * FLX_NS_PER_S) /* for the answers; being slow is better than waiting */
 #define QUESTIONS_FRAME 64U                /* seats asked for in one frame */
-#define QUESTION_BYTES  2048U              /* two operations with three names each */
+#define QUESTION_BYTES  2048U              /* two operations with three names each, and a key */
+#define KEY_BYTES_MAX   256U               /* of a longer key the shard is not asked for */
 #define FRAME_BYTES     16384U
 static_assert(QUESTION_BYTES >=
-                  2 * (FLX_OPERATION_HEAD_BYTES + 1 + 3 * (2 + FLX_NAME_PART_MAX) + 4),
+                  2 * (FLX_OPERATION_HEAD_BYTES + 1 + 3 * (2 + FLX_NAME_PART_MAX) + 4) +
+                      KEY_BYTES_MAX,
               "a seat's questions fit");
 #define CHANNEL_BITS                                                                               \
     (FLX_FLAGS_KNOWN & ~(FLX_FLAG_EVENT_BATCH_TIMESTAMPS | FLX_FLAG_EVENT_BATCH_PUBLISHER))
@@ -68,6 +71,7 @@ void flx_seat_leave(flx_seat *seat)
     if (seat->uplink != NULL && --seat->uplink->seats == 0)
         flx_uplink_rest(seat->uplink);
     seat->uplink = NULL;
+    seat->is_placed = false;
     seat->state = FLX_SEAT_NONE;
 }
 
@@ -75,6 +79,7 @@ static void sit_down(flx_seat *seat, flx_uplink *uplink, flx_seat_state state)
 {
     FLX_ASSERT(seat->uplink == NULL);
     seat->uplink = uplink;
+    seat->losses = uplink->losses;
     seat->state = state;
     uplink->seats++;
 }
@@ -88,17 +93,26 @@ static bool is_worth_asking(const flx_client *client)
            flx_loop_now_ns(client->loop) >= client->placer.not_before_ns;
 }
 
+bool flx_seat_may_do_better(const flx_seat *seat)
+{
+    return seat->state == FLX_SEAT_TAKEN && !seat->is_placed && !seat->anywhere &&
+           is_worth_asking(seat->member->client);
+}
+
 flx_uplink *flx_seat_take(flx_seat *seat)
 {
     flx_client *client = seat->member->client;
     flx_uplink *home = seat->member->uplink;
-    if (seat->state == FLX_SEAT_TAKEN && !flx_uplink_is_up(seat->uplink))
-        flx_seat_leave(seat);
+    if (seat->state == FLX_SEAT_TAKEN &&
+        (!flx_uplink_is_up(seat->uplink) || seat->losses != seat->uplink->losses))
+        flx_seat_leave(seat); /* a connection that was made anew may end elsewhere */
     if (seat->state == FLX_SEAT_WAITING && !flx_uplink_is_coming(seat->uplink)) {
         const bool is_up = flx_uplink_is_up(seat->uplink);
+        const bool is_placed = is_up && seat->is_placed;
         flx_uplink *uplink = is_up ? seat->uplink : home;
         flx_seat_leave(seat);
         sit_down(seat, uplink, FLX_SEAT_TAKEN);
+        seat->is_placed = is_placed;
     }
     if (seat->state == FLX_SEAT_NONE && seat->name != NULL && is_worth_asking(client)) {
         seat->state = FLX_SEAT_ASKING;
@@ -147,9 +161,12 @@ static void settle(flx_placer *placer, flx_seat *seat, bool placed)
     flx_uplink *uplink = NULL;
     unlist(placer, seat);
     seat->state = FLX_SEAT_NONE;
-    if (placed && !seat->anywhere && seat->answer.count > 0)
+    if (placed && !seat->anywhere && seat->answer.count > 0) {
         uplink = uplink_to(placer->client, seat->answer);
+        seat->anywhere = uplink == NULL; /* there is no room for one: asking again will not help */
+    }
     sit_down(seat, uplink != NULL ? uplink : seat->member->uplink, FLX_SEAT_WAITING);
+    seat->is_placed = uplink != NULL;
     flx_member_poke(seat->member);
 }
 
@@ -173,7 +190,10 @@ static void answered(flx_placer *placer, const flx_operation_answer *answer)
     placer->sent -= placer->sent > 0;
     if (seat == NULL)
         return; /* it has left meanwhile */
-    if (answer->status != 0 || (answer->opcode == FLX_OPCODE_OPEN && answer->shards != 1))
+    const bool is_open = answer->status == 0 && answer->opcode == FLX_OPCODE_OPEN;
+    if (is_open)
+        seat->shards = answer->shards;
+    if (answer->status != 0 || (is_open && answer->shards != 1))
         seat->anywhere = true;
     else if (answer->opcode == FLX_OPCODE_PLACEMENT && answer->workers <= FLX_QUIC_WORKERS_MAX)
         seat->answer = (flx_quic_worker){.count = answer->workers, .index = answer->worker};
@@ -205,6 +225,12 @@ static void channel_received(flx_channel *channel, const flx_frame *frame, flx_m
 
 /* ---- the question ---- */
 
+static bool asks_for_shards(const flx_seat *seat)
+{
+    return seat->kind == FLX_PLACEMENT_PUBLISH ||
+           (seat->kind == FLX_PLACEMENT_CACHE && !seat->knows_shards);
+}
+
 /* OPEN is only for its answer, the number of shards; its handle is used by nobody. */
 static uint8_t *put_questions(flx_seat *seat, uint8_t *to)
 {
@@ -215,11 +241,16 @@ static uint8_t *put_questions(flx_seat *seat, uint8_t *to)
                                .tenant = flx_slice_of(seat->name->tenant),
                                .namespace_ = flx_slice_of(seat->name->namespace_),
                                .name = flx_slice_of(seat->name->name)};
+    if (seat->key.len > 0 && seat->key.len <= KEY_BYTES_MAX) {
+        operation.flags = FLX_OPERATION_KEYED;
+        operation.key = seat->key;
+    }
     to = flx_operation_encode(&operation, to);
     seat->owed = 1;
-    if (seat->kind == FLX_PLACEMENT_PUBLISH) {
+    if (asks_for_shards(seat)) {
         operation.opcode = FLX_OPCODE_OPEN;
-        operation.kind = FLX_OPERATION_STREAM;
+        operation.kind =
+            seat->kind == FLX_PLACEMENT_CACHE ? FLX_OPERATION_CACHE : FLX_OPERATION_STREAM;
         operation.shard = 0;
         to = flx_operation_encode(&operation, to);
         seat->owed++;

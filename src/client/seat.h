@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * client/seat.h - on which connection a publisher, or a subscriber of one shard, costs least. Loop
- * thread.
+ * client/seat.h - on which connection a publisher, a subscriber of one shard, or the requests of a
+ * cache's shard cost least. Loop thread.
  *
  * A broker's worker owns shards; a connection ends at one worker; what a connection does with
  * shards of other workers crosses between their threads. A seat asks the broker once which worker
@@ -41,11 +41,16 @@ struct flx_seat {
     const flx_scoped_name *name; /* NULL: nothing to ask for, it sits at home */
     flx_placement_kind kind;
     uint32_t shard;
+    flx_slice key;     /* of a watch: instead of the shard; borrowed, empty: none */
+    bool knows_shards; /* a cache's: `shard` is one of several, their number is not asked for */
+    bool is_placed;    /* WAITING, TAKEN: on a connection to the worker of the answer */
+    uint32_t shards;   /* as the last answer said; 0: not known */
     flx_seat_state state;
     flx_uplink *uplink; /* WAITING, TAKEN */
+    uint32_t losses;    /* TAKEN: of the uplink, when it was */
     uint32_t id;        /* ASKING: of the question; 0: not sent yet */
     uint8_t owed;       /* ASKING: answers that have not come */
-    bool anywhere;      /* ASKING: no worker is better than another */
+    bool anywhere;      /* answered: no worker is better than another, or none can be had */
     flx_quic_worker answer;
     flx_seat *prev, *next; /* ASKING: in the placer's list */
 };
@@ -55,6 +60,8 @@ void flx_seat_init(flx_seat *seat, flx_member *member, const flx_scoped_name *na
                    flx_placement_kind kind, uint32_t shard);
 /* The connection to open a channel on now; NULL: not yet, the member is poked when it is time. */
 flx_uplink *flx_seat_take(flx_seat *seat);
+/* It sits at home because asking failed, and that was a while ago: leave it, and take again. */
+bool flx_seat_may_do_better(const flx_seat *seat);
 /* The channel is gone, or nothing is wanted any more. The next take chooses again. */
 void flx_seat_leave(flx_seat *seat);
 

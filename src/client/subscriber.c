@@ -46,6 +46,7 @@ static flx_status make_shards(flx_subscriber *subscriber, uint32_t first, uint32
                               flx_error *reterr)
 {
     const flx_client_options *options = &subscriber->member.client->options;
+    const flx_watching *watching = subscriber->watching;
     flx_shard_sub *shards = flx_calloc(count, sizeof(*shards));
     if (shards == NULL)
         return flx_fail(reterr, FLX_ERR_NOMEM, "%u shards", count);
@@ -55,10 +56,10 @@ static flx_status make_shards(flx_subscriber *subscriber, uint32_t first, uint32
         shards[i].shard = first + i;
         shards[i].backoff =
             (flx_backoff){.min_ms = options->backoff_min_ms, .max_ms = options->backoff_max_ms};
-        /* Watches stay where they are dealt to: a cache may have a crowd of them. */
-        flx_seat_init(&shards[i].seat, &subscriber->member,
-                      subscriber->watching != NULL ? NULL : &subscriber->name,
-                      FLX_PLACEMENT_SUBSCRIBE, first + i);
+        flx_seat_init(&shards[i].seat, &subscriber->member, &subscriber->name,
+                      watching != NULL ? FLX_PLACEMENT_WATCH : FLX_PLACEMENT_SUBSCRIBE, first + i);
+        if (watching != NULL && watching->is_key)
+            shards[i].seat.key = (flx_slice){watching->text, watching->len};
         flx_resume_init(&shards[i].resume, subscriber->options.from, subscriber->options.offset);
         if (subscriber->watching != NULL)
             flx_watch_resume_init(&shards[i].watch_resume, subscriber->watching->from,
@@ -340,6 +341,15 @@ static flx_message make_gap(const flx_queued *entry)
                          .gap_end = entry->gap.end};
 }
 
+/* Where the subscriber is behind this record. A watch has the offset of a change in front of it, and
+ * behind the last one of a batch it is where that ends (watching.c). */
+static uint64_t next_of(const flx_subscriber *subscriber, const flx_queued *entry,
+                        const flx_event_record *record)
+{
+    const bool is_inside = subscriber->watching != NULL && entry->left > 1;
+    return is_inside ? record->timestamp_us + 1 : record->offset + 1;
+}
+
 /* The next message, which must be there. Lock held. */
 static flx_message take_one(flx_subscriber *subscriber)
 {
@@ -368,7 +378,7 @@ static flx_message take_one(flx_subscriber *subscriber)
     if (entry->has_offset) {
         flx_shard_sub *sub = &subscriber->shards[entry->shard - subscriber->shards[0].shard];
         sub->has_position = true;
-        sub->position = record.offset + 1;
+        sub->position = next_of(subscriber, entry, &record);
     }
     if (--entry->left == 0)
         pop(subscriber, entry);

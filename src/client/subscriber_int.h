@@ -76,10 +76,15 @@ flx_status flx_subscriber_make(flx_client *client, const char *name,
                                flx_subscriber **ret_subscriber, flx_error *reterr);
 
 /* watching.c: the messages of a watch */
-void flx_watching_ask(flx_shard_sub *sub, flx_channel *channel);
+/* Asks for it under `id`. Its event stream is read from the answer on: what comes first of it may be
+ * what was there or may be a change, and only the answer says which. */
+void flx_watching_ask(flx_shard_sub *sub, flx_channel *channel, uint64_t id);
 /* True: it was one. */
 bool flx_watching_answered(flx_shard_sub *sub, const flx_msg *msg);
 bool flx_watching_received(flx_shard_sub *sub, const flx_msg *msg, size_t credit);
+/* A frame that is not JSON. FLX_ERR_PROTOCOL: none a watch may get; nothing was taken. */
+flx_status flx_watching_frame(flx_shard_sub *sub, const flx_frame *frame, size_t credit,
+                              flx_error *reterr);
 /* A change out of what is delivered for it. */
 void flx_watching_read(const flx_message *message, flx_cache_change *ret_change);
 

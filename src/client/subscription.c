@@ -157,11 +157,12 @@ static void channel_ready(flx_channel *channel)
     flx_subscriber *subscriber = sub->subscriber;
     const flx_start start = flx_resume_start(&sub->resume);
     flx_error error;
-    sub->reader.id = channel->uplink->next_subscription_id++;
+    const uint64_t id = channel->uplink->next_subscription_id++;
     if (subscriber->watching != NULL) {
-        flx_watching_ask(sub, channel);
+        flx_watching_ask(sub, channel, id);
         return;
     }
+    sub->reader.id = id;
     const bool may_size = (channel->offer.features & FLX_FEATURE_SUBSCRIBE_QUEUE) != 0;
     const flx_msg msg = {
         .type = FLX_MSG_SUBSCRIBE,
@@ -407,6 +408,11 @@ static void shard_frame(flx_reader *reader, const flx_frame *frame, size_t credi
         receive_json(sub, frame, credit);
         return;
     }
+    if (sub->subscriber->watching != NULL) {
+        if (flx_watching_frame(sub, frame, credit, &error) != FLX_OK)
+            shard_lost(&sub->reader, &error);
+        return;
+    }
     if (flx_event_batch_decode(frame->flags, frame->payload, &batch, &error) != FLX_OK) {
         shard_lost(&sub->reader, &error);
         return;
@@ -417,7 +423,10 @@ static void shard_frame(flx_reader *reader, const flx_frame *frame, size_t credi
 
 static void shard_bound(flx_reader *reader)
 {
-    flx_subscriber_new_epoch((flx_shard_sub *)reader);
+    flx_shard_sub *sub = (flx_shard_sub *)reader;
+    if (sub->hears_batches)
+        flx_frame_reader_allow_extension(&reader->incoming->reader);
+    flx_subscriber_new_epoch(sub);
 }
 
 const flx_reader_ops flx_shard_ops = {

@@ -67,6 +67,7 @@ struct flx_shard_sub {
     flx_seat seat;
     flx_resume resume;
     flx_watch_resume watch_resume; /* instead, when the subscriber watches a cache */
+    bool hears_batches;            /* of changes: negotiated on the channel that asked */
     flx_backoff backoff;
     uint64_t due_ns;             /* WAITING: when to ask. ASKING: when to give up */
     uint64_t not_found_since_ns; /* 0: the stream is known */

@@ -37,6 +37,7 @@ static void move(flx_uplink *uplink, flx_uplink_state to)
         [FLX_UPLINK_CLOSED] = 0,
     };
     FLX_ASSERT((allowed[uplink->state] >> to & 1U) != 0 || to == FLX_UPLINK_CLOSED);
+    uplink->losses += to == FLX_UPLINK_PAUSED ? 1 : 0;
     uplink->state = to;
 }
 

@@ -46,6 +46,7 @@ struct flx_uplink {
     uint32_t seats;         /* publishers and subscribers that use it, see seat.h */
     size_t address_at;      /* which address is tried */
     uint32_t failures;      /* in a row */
+    uint32_t losses;        /* connections and attempts that ended: seats on them are void */
     flx_address address;
     flx_resolved resolved;
     flx_resolve *resolve;

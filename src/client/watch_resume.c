@@ -66,6 +66,11 @@ flx_watch_news flx_watch_resume_event(flx_watch_resume *resume, uint64_t offset)
     return news;
 }
 
+bool flx_watch_resume_takes_snapshot(const flx_watch_resume *resume, uint64_t end)
+{
+    return resume->in_snapshot && end == resume->until;
+}
+
 flx_watch_news flx_watch_resume_progress(flx_watch_resume *resume, uint64_t resume_from)
 {
     flx_watch_news news = {.is_skipped = resume_from < resume->next};

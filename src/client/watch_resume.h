@@ -12,6 +12,8 @@
  *                                   beginning; asked for at first: that is the caller's mistake
  *   an event below next             seen already: skipped
  *   progress(resume_from)           nothing of ours lies below: from there; below next: not news
+ *   a batch of the snapshot         only while that is coming, and of its point: else a broken broker
+ *   a batch of changes              behind it the same as progress(end)
  */
 #ifndef FLX_CLIENT_WATCH_RESUME_H
 #define FLX_CLIENT_WATCH_RESUME_H
@@ -43,7 +45,10 @@ void flx_watch_resume_init(flx_watch_resume *resume, flx_watch_from from, uint64
 flx_watch_news flx_watch_resume_started(flx_watch_resume *resume, uint64_t resume_offset,
                                         bool resnapshot, const uint64_t *count);
 flx_watch_news flx_watch_resume_event(flx_watch_resume *resume, uint64_t offset);
-/* Never retained. Skipped: it is behind. */
+/* Whether a batch of what was there, at `end`, may come now. How many there are is not counted: a
+ * batch of changes, be it an empty one, says that all have come. */
+bool flx_watch_resume_takes_snapshot(const flx_watch_resume *resume, uint64_t end);
+/* Never retained. Skipped: it is behind. Also what a batch of changes does that ends there. */
 flx_watch_news flx_watch_resume_progress(flx_watch_resume *resume, uint64_t resume_from);
 void flx_watch_resume_lagged(flx_watch_resume *resume, uint64_t resume_from);
 void flx_watch_resume_lost(flx_watch_resume *resume);

@@ -154,8 +154,9 @@ static flx_status tail_judge(inspection *run, const flx_segment_scan *scan,
                              const flx_segment_tally *tally, flx_error *reterr)
 {
     uint64_t proven = 0;
-    flx_status status = FLX_OK;
-    if (tally->position < scan->file_bytes) {
+    uint64_t torn_end = 0;
+    flx_status status = flx_segment_blank_from(scan, tally, &torn_end, reterr);
+    if (status == FLX_OK && tally->position < torn_end) {
         status = flx_segment_look_beyond(scan, tally, &proven, reterr);
     }
     proven = tally->synced_below > proven ? tally->synced_below : proven;
@@ -166,10 +167,10 @@ static flx_status tail_judge(inspection *run, const flx_segment_scan *scan,
     if (tally->end < proven) {
         problem(run, false, tally->base, tally->position, tally->end,
                 "records below %" PRIu64 " were synced and are not whole", proven);
-    } else if (tally->position < scan->file_bytes) {
+    } else if (tally->position < torn_end) {
         problem(run, true, tally->base, tally->position, tally->end,
                 "a torn tail of %" PRIu64 " bytes, never acknowledged: cut when it is opened",
-                scan->file_bytes - tally->position);
+                torn_end - tally->position);
     }
     return FLX_OK;
 }

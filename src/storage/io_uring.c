@@ -2,10 +2,13 @@
 /*
  * storage/io_uring.c - writes and syncs by the kernel's ring, calls by a few threads.
  *
- *      submit ──► ring: write ──linked──► fdatasync ──► completion ──► eventfd ──► worker: done
- *             └─► pool: run(job) ────────────────────────────────────► eventfd ──┘ (its own)
+ *      submit ──► ring: write ──linked──► fdatasync ──► completion ──► worker: done
+ *             └─► pool: run(job) ──────────────────────► eventfd ───────┘
  *
- * A linked pair costs one system call, and the sync begins without a thread of ours waking up between. A
+ * A linked pair costs one system call, and the sync begins without a thread of ours waking up between; the
+ * worker waits for the ring's own descriptor and reads completions from memory. Of a pair only the
+ * last completion is wanted, else the worker would wake for the write, and again for the sync: kernels
+ * that can (5.17) leave the first out when the write went well, and say only that when it did not. A
  * write that comes back short breaks the link, and the sync is canceled: the job is then done again
  * by the pool, blocking, from its beginning, which knows how to go on after short writes. So is a
  * job on a disk that has no descriptor. The ring is no larger than what may be in flight; what finds it
@@ -20,7 +23,6 @@
 #include <liburing.h>
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define RING_ENTRIES 256u
@@ -32,7 +34,7 @@ typedef struct io_uring_executor {
     flx_loop *loop; /* NULL: only drain delivers */
     flx_watch pool_watch;
     flx_watch ring_watch;
-    int event; /* the ring's */
+    bool skips; /* a pair is one completion: the sync's, or that of the write that failed */
     uint32_t in_ring;
     flx_list waiting; /* for room in the ring */
 } io_uring_executor;
@@ -64,7 +66,8 @@ static void queue(io_uring_executor *uring, flx_io_job *job)
         io_uring_prep_writev(sqe, job->file->fd, job->iov, job->iov_count, job->offset);
         io_uring_sqe_set_data(sqe, job);
         if (job->sync) {
-            io_uring_sqe_set_flags(sqe, IOSQE_IO_LINK);
+            io_uring_sqe_set_flags(
+                sqe, IOSQE_IO_LINK | (uring->skips ? IOSQE_CQE_SKIP_SUCCESS : 0u));
         }
     }
     if (!writes || job->sync) {
@@ -110,7 +113,8 @@ static void fail(flx_io_job *job, int sys_errno, const char *what)
 }
 
 /* One completion of the ring. True: the job is done, or goes to the pool. */
-static bool complete(flx_io_job *job, bool is_sync, int result, bool *ret_again)
+static bool complete(const io_uring_executor *uring, flx_io_job *job, bool is_sync, int result,
+                     bool *ret_again)
 {
     if (!is_sync) {
         job->wrote = result >= 0 && (uint64_t)result == job_bytes(job);
@@ -119,12 +123,13 @@ static bool complete(flx_io_job *job, bool is_sync, int result, bool *ret_again)
         if (!job->wrote && !*ret_again) {
             fail(job, -result, "write");
         }
-        return !job->sync;
+        return !job->sync || uring->skips;
     }
-    if (job->kind == FLX_IO_WRITE && !job->wrote) {
+    if (job->kind == FLX_IO_WRITE && !job->wrote && !uring->skips) {
         *ret_again = job->status == FLX_OK; /* its write was short; the sync was canceled */
         return true;
     }
+    job->wrote = job->kind == FLX_IO_WRITE; /* the sync was begun, so the write is whole */
     if (result < 0) {
         fail(job, -result, "sync");
         job->status = FLX_ERR_IO; /* never a matter of trying again */
@@ -135,8 +140,6 @@ static bool complete(flx_io_job *job, bool is_sync, int result, bool *ret_again)
 
 static void deliver_ring(io_uring_executor *uring)
 {
-    uint64_t count = 0;
-    (void)!read(uring->event, &count, sizeof count);
     struct io_uring_cqe *cqe;
     while (io_uring_peek_cqe(&uring->ring, &cqe) == 0) {
         const uintptr_t data = (uintptr_t)io_uring_cqe_get_data(cqe);
@@ -144,7 +147,7 @@ static void deliver_ring(io_uring_executor *uring)
         io_uring_cqe_seen(&uring->ring, cqe);
         flx_io_job *job = (flx_io_job *)(data & ~IS_SYNC); // NOLINT(performance-no-int-to-ptr)
         bool again = false;
-        if (!complete(job, (data & IS_SYNC) != 0, result, &again)) {
+        if (!complete(uring, job, (data & IS_SYNC) != 0, result, &again)) {
             continue;
         }
         uring->in_ring -= 2;
@@ -175,7 +178,7 @@ static void pool_ready(void *arg, uint32_t events)
 static void uring_wait(flx_io *io)
 {
     io_uring_executor *uring = uring_of(io);
-    struct pollfd events[2] = {{.fd = uring->event, .events = POLLIN},
+    struct pollfd events[2] = {{.fd = uring->ring.ring_fd, .events = POLLIN},
                                {.fd = uring->pool.event, .events = POLLIN}};
     (void)poll(events, 2, -1);
     deliver_ring(uring);
@@ -191,7 +194,6 @@ static void uring_free(flx_io *io)
     }
     flx_io_pool_done(&uring->pool);
     io_uring_queue_exit(&uring->ring);
-    (void)close(uring->event);
     flx_free(uring);
 }
 
@@ -218,7 +220,7 @@ static bool ring_open(struct io_uring *ring)
 static flx_status watch_both(io_uring_executor *uring, flx_loop *loop, flx_error *reterr)
 {
     uring->pool_watch = (flx_watch){pool_ready, uring, uring->pool.event, false};
-    uring->ring_watch = (flx_watch){ring_ready, uring, uring->event, false};
+    uring->ring_watch = (flx_watch){ring_ready, uring, uring->ring.ring_fd, false};
     if (loop == NULL) {
         return FLX_OK;
     }
@@ -246,13 +248,8 @@ flx_status flx_io_uring_new(flx_loop *loop, const flx_io_options *options, flx_i
         flx_free(uring);
         return flx_fail(reterr, FLX_ERR_UNSUPPORTED, "the kernel gives no io_uring");
     }
-    flx_status status = FLX_OK;
-    uring->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (uring->event < 0 || io_uring_register_eventfd(&uring->ring, uring->event) != 0) {
-        status = flx_fail_errno(reterr, errno, "make an eventfd");
-        goto close_ring;
-    }
-    status = flx_io_pool_init(&uring->pool, threads, reterr);
+    uring->skips = (uring->ring.features & IORING_FEAT_CQE_SKIP) != 0;
+    flx_status status = flx_io_pool_init(&uring->pool, threads, reterr);
     if (status != FLX_OK) {
         goto close_ring;
     }
@@ -265,9 +262,6 @@ flx_status flx_io_uring_new(flx_loop *loop, const flx_io_options *options, flx_i
     flx_io_pool_done(&uring->pool);
 close_ring:
     io_uring_queue_exit(&uring->ring);
-    if (uring->event >= 0) {
-        (void)close(uring->event);
-    }
     flx_free(uring);
     return status;
 }

@@ -8,7 +8,8 @@
  *
  *      write or roll   one at a time, when something is staged
  *      sync            beside it, when one is due
- *      errand          beside both, one at a time (journal_errand.c)
+ *      room            beside both, ahead of the writes (journal_room.c)
+ *      errand          beside all, one at a time (journal_errand.c)
  *      the end         when all of these are quiet
  *
  *      OPEN ──no room──► FULL ──written──► OPEN        CLOSED is said by is_closing; the state it was
@@ -128,6 +129,9 @@ void flx_journal_get_marks(const flx_journal *journal, flx_journal_marks *ret_ma
         .pending_bytes = journal->stage.bytes,
         .last_sync_ns = journal->last_sync_ns,
         .epoch = flx_journal_epoch(journal),
+        .writes = journal->writes,
+        .write_bytes = journal->write_bytes,
+        .syncs = journal->syncs,
     };
 }
 
@@ -279,18 +283,20 @@ flx_status flx_journal_append(flx_journal *journal, const flx_journal_batch *bat
 static bool is_quiet(const flx_journal *journal)
 {
     return !journal->is_writing && !journal->is_rolling && !journal->is_syncing &&
+           !journal->room.is_out &&
            !flx_journal_errand_is_out(journal) && flx_list_is_empty(&journal->errands) &&
            journal->fetching == 0 && journal->searching == 0;
 }
 
 static void start_write_or_roll(flx_journal *journal)
 {
-    if (journal->is_writing || journal->is_rolling || journal->stage.batch_count == 0) {
+    if (journal->is_writing || journal->is_rolling || journal->stage.batch_count == 0 ||
+        flx_journal_room_holds(journal)) {
         return;
     }
     if (journal->tally.position < journal->options.segment_bytes || journal->tally.batches == 0) {
         flx_journal_write_start(journal);
-    } else if (!journal->is_syncing) {
+    } else if (!journal->is_syncing && !journal->room.is_out) {
         flx_journal_roll_start(journal);
     }
 }
@@ -302,6 +308,8 @@ static void start_last_things(flx_journal *journal)
             journal->stage.batch_count == 0) {
             flx_journal_sync_start(journal);
         }
+    } else if (flx_journal_room_trim(journal)) {
+        return;
     } else if (journal->state == FLX_JOURNAL_OPEN &&
                journal->synced > journal->record.checkpoint_end &&
                journal->checkpoint.status == FLX_OK) {
@@ -313,6 +321,7 @@ static void start_all(flx_journal *journal)
 {
     if (journal->state == FLX_JOURNAL_OPEN) {
         start_write_or_roll(journal);
+        flx_journal_room_start(journal);
     }
     if (journal->is_closing) {
         start_last_things(journal);

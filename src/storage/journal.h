@@ -31,7 +31,8 @@
 #include "storage/io.h"
 #include "storage/store.h"
 
-#define FLX_JOURNAL_NEVER UINT64_MAX
+#define FLX_JOURNAL_NEVER   UINT64_MAX
+#define FLX_JOURNAL_NO_ROOM UINT32_MAX
 
 typedef struct flx_journal flx_journal;
 typedef struct flx_read_cache flx_read_cache;
@@ -63,6 +64,8 @@ typedef struct flx_journal_options {
     uint64_t retain_bytes;   /* 0: no bound. Whole sealed segments go, oldest first, */
     uint64_t retain_age_ms;  /* 0: no bound    while what is left is still above or the newest */
     uint64_t retain_records; /* 0: no bound    record of the segment is older */
+    uint32_t room_bytes;     /* 1 MiB: zeros written ahead of small commits, at the most; only with
+                                ON_COMMIT. FLX_JOURNAL_NO_ROOM: none */
     uint32_t checkpoint_ms;  /* 1000: how long after a sync the checkpoint follows */
 } flx_journal_options;
 
@@ -204,6 +207,9 @@ typedef struct flx_journal_marks {
     uint64_t pending_bytes;
     uint64_t last_sync_ns; /* when the last good sync was noticed; 0: never */
     uint64_t epoch;
+    uint64_t writes; /* since it was opened, as are the next two: of batches that went well */
+    uint64_t write_bytes;
+    uint64_t syncs; /* one that followed a write, or a periodic one */
 } flx_journal_marks;
 
 void flx_journal_get_marks(const flx_journal *journal, flx_journal_marks *ret_marks);

@@ -5,6 +5,7 @@
  *      journal.c          life, marks, append, what happens next (the pump)
  *      journal_stage.c    batches in memory between append and write
  *      journal_write.c    writes, syncs, rolling to a new segment
+ *      journal_room.c     zeros ready behind the tail, so that syncs are short
  *      journal_errand.c   changes of the state file: checkpoint, epoch, promise, retention
  *      journal_compact.c  rewriting sealed segments with holes
  *      journal_read.c     who reads, who waits, what is on its way
@@ -16,6 +17,8 @@
 
 #include "storage/journal.h"
 #include "storage/segment.h"
+
+#include <stdatomic.h>
 
 /* A sealed segment as its footer says. */
 typedef struct flx_sealed_segment {
@@ -89,6 +92,19 @@ typedef struct flx_errand_job {
     flx_status refusal;                /* FLX_OK: it was begun */
 } flx_errand_job;
 
+/* Zeros being written behind the tail, or cut off at the end. */
+typedef struct flx_room_job {
+    flx_io_job job;
+    flx_journal *journal;
+    bool is_out;
+    bool was_opened;            /* result: what failed was not the opening */
+    _Atomic bool is_waited_for; /* a write wants to go on: stop soon */
+    uint64_t base;              /* of the segment */
+    uint64_t from;              /* bytes into it */
+    uint64_t to;
+    uint64_t made; /* result: as far as it came */
+} flx_room_job;
+
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): members stand by what they are about */
 struct flx_journal {
     flx_store *store;
@@ -115,6 +131,9 @@ struct flx_journal {
     uint64_t visible_floor; /* was visible under the policy before */
     uint64_t last_time_us;  /* of the newest batch appended */
     uint64_t last_sync_ns;
+    uint64_t writes; /* this and the next two: since it was opened, for figures */
+    uint64_t write_bytes;
+    uint64_t syncs;
 
     flx_sealed_segment *sealed; /* rising, without gaps between */
     size_t sealed_count;
@@ -133,6 +152,11 @@ struct flx_journal {
     struct iovec *iov;
     size_t iov_cap;
     bool is_writing; /* write_job is on its way */
+
+    flx_room_job room;
+    uint64_t room_end;     /* of the file: zeros from the tail up to here; no more than that: none */
+    int64_t commit_bytes;  /* of the last writes, a moving mean */
+    bool has_no_room;      /* in this segment: the disk had none for it */
 
     flx_io_job sync_job; /* of SYNC_PERIODIC, and at the end */
     bool is_syncing;
@@ -202,6 +226,15 @@ void flx_stage_written(flx_stage *stage, void (*each)(void *arg, const flx_stage
 void flx_journal_write_start(flx_journal *journal);
 void flx_journal_sync_start(flx_journal *journal);
 void flx_journal_roll_start(flx_journal *journal);
+
+/* ---- journal_room.c ------------------------------------------------------------------------- */
+
+/* The next step of room, if one is wanted. */
+void flx_journal_room_start(flx_journal *journal);
+/* Whether what is staged must wait because it would reach into what is being made. */
+bool flx_journal_room_holds(flx_journal *journal);
+/* At the end: cuts off what was not used. False: nothing is to be done or waited for. */
+bool flx_journal_room_trim(flx_journal *journal);
 
 /* ---- journal_errand.c ----------------------------------------------------------------------- */
 

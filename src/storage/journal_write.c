@@ -21,7 +21,8 @@
 
 #include <string.h>
 
-#define IOV_CAP_MIN 8u
+#define IOV_CAP_MIN     8u
+#define COMMITS_OF_MEAN 8
 
 static flx_journal *journal_of_write(flx_io_job *job)
 {
@@ -60,6 +61,9 @@ static void write_done(flx_io_job *job)
     flx_journal *journal = journal_of_write(job);
     journal->is_writing = false;
     if (job->status == FLX_OK) {
+        journal->writes++;
+        journal->write_bytes += journal->stage.writing_bytes;
+        journal->syncs += job->sync;
         flx_stage_written(&journal->stage, batch_written, journal);
         journal->written = journal->tally.end;
         journal->state = FLX_JOURNAL_OPEN; /* it may have been full */
@@ -116,6 +120,8 @@ void flx_journal_write_start(flx_journal *journal)
     job->iov = journal->iov;
     job->iov_count = (uint32_t)flx_stage_take(&journal->stage, journal->iov, journal->iov_cap);
     job->offset = journal->tally.position;
+    journal->commit_bytes += (int64_t)(journal->stage.writing_bytes) / COMMITS_OF_MEAN -
+                             journal->commit_bytes / COMMITS_OF_MEAN;
     job->sync = journal->options.sync == FLX_JOURNAL_SYNC_ON_COMMIT || journal->is_closing;
     job->done = write_done;
     journal->is_writing = true;
@@ -131,6 +137,7 @@ static void sync_done(flx_io_job *job)
     if (job->status != FLX_OK) {
         flx_journal_fail(journal, &job->error);
     } else if (journal->syncing_end > journal->synced) {
+        journal->syncs++;
         synced_up_to(journal, journal->syncing_end);
         journal->moved = true;
     }
@@ -177,6 +184,8 @@ static void roll_done(flx_io_job *job)
         journal->roll_file = NULL;
         flx_segment_tally_done(&journal->tally);
         flx_segment_tally_init(&journal->tally, journal->roll_header.base_offset);
+        journal->room_end = 0;
+        journal->has_no_room = false;
         journal->state = FLX_JOURNAL_OPEN;
         synced_up_to(journal, journal->written); /* sealing synced the rest */
         journal->retain_due_ns = journal->now_ns;

@@ -329,7 +329,7 @@ static flx_status rewrite(flx_file *file, uint64_t from, uint64_t to, flx_error 
     return status;
 }
 
-/* Cuts the torn tail, if there is one, or refuses. */
+/* Cuts the torn tail and the room behind it (journal_room.c), if there is any, or refuses. */
 static flx_status tail_judge(found *all, const flx_segment_scan *scan,
                              const flx_segment_tally *tally, uint64_t *ret_proven,
                              flx_error *reterr)
@@ -337,8 +337,8 @@ static flx_status tail_judge(found *all, const flx_segment_scan *scan,
     flx_journal *journal = all->journal;
     uint64_t proven = journal->record.checkpoint_end;
     proven = tally->synced_below > proven ? tally->synced_below : proven;
-    const bool is_torn = tally->position < scan->file_bytes;
-    if (is_torn) {
+    const bool has_more = tally->position < scan->file_bytes;
+    if (has_more) {
         uint64_t beyond = 0;
         const flx_status status = flx_segment_look_beyond(scan, tally, &beyond, reterr);
         if (status != FLX_OK) {
@@ -353,12 +353,19 @@ static flx_status tail_judge(found *all, const flx_segment_scan *scan,
         return damaged(journal, tally->base, tally->position, tally->end, why, reterr);
     }
     *ret_proven = proven;
-    if (!is_torn) {
+    if (!has_more) {
         return FLX_OK;
     }
-    all->report->cut_bytes = scan->file_bytes - tally->position;
-    all->report->cut_at = tally->end;
-    flx_segment_path(journal->directory, tally->base, all->report->cut_file);
+    uint64_t torn_end = 0;
+    const flx_status status = flx_segment_blank_from(scan, tally, &torn_end, reterr);
+    if (status != FLX_OK) {
+        return status;
+    }
+    if (torn_end > tally->position) {
+        all->report->cut_bytes = torn_end - tally->position;
+        all->report->cut_at = tally->end;
+        flx_segment_path(journal->directory, tally->base, all->report->cut_file);
+    }
     return scan->file->disk->ops->truncate(scan->file, tally->position, reterr);
 }
 
@@ -514,6 +521,7 @@ static void defaults(flx_journal_options *options)
     options->block_bytes = options->block_bytes == 0 ? 256u << 10 : options->block_bytes;
     options->pending_bytes_max =
         options->pending_bytes_max == 0 ? 64u << 20 : options->pending_bytes_max;
+    options->room_bytes = options->room_bytes == 0 ? 1u << 20 : options->room_bytes;
     options->checkpoint_ms = options->checkpoint_ms == 0 ? 1000 : options->checkpoint_ms;
 }
 

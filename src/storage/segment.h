@@ -110,4 +110,9 @@ flx_status flx_segment_scan_run(const flx_segment_scan *scan, flx_segment_tally 
 flx_status flx_segment_look_beyond(const flx_segment_scan *scan, const flx_segment_tally *tally,
                                    uint64_t *ret_synced_below, flx_error *reterr);
 
+/* Behind the whole batches: where the zeros begin that reach to the end of the file. At the batches' end:
+ * nothing is torn, what is there is room for more (docs/spec/disk.md 2). */
+flx_status flx_segment_blank_from(const flx_segment_scan *scan, const flx_segment_tally *tally,
+                                  uint64_t *ret_position, flx_error *reterr);
+
 #endif /* FLX_STORAGE_SEGMENT_H */

@@ -182,3 +182,30 @@ flx_status flx_segment_look_beyond(const flx_segment_scan *scan, const flx_segme
     flx_free(probe.bytes);
     return status;
 }
+
+flx_status flx_segment_blank_from(const flx_segment_scan *scan, const flx_segment_tally *tally,
+                                  uint64_t *ret_position, flx_error *reterr)
+{
+    window view;
+    flx_status status = window_init(&view, scan, reterr);
+    uint64_t blank_from = tally->position;
+    for (uint64_t at = tally->position; at < scan->file_bytes && status == FLX_OK;) {
+        flx_slice bytes = {NULL, 0};
+        status = window_get(&view, at, WINDOW_BYTES, &bytes, reterr);
+        if (status == FLX_OK && bytes.len == 0) {
+            status = flx_fail(reterr, FLX_ERR_IO, "a segment became shorter while it was read");
+        }
+        for (size_t i = bytes.len; status == FLX_OK && i > 0; i--) {
+            if (bytes.ptr[i - 1] != 0) {
+                blank_from = at + i;
+                break;
+            }
+        }
+        at += bytes.len;
+    }
+    flx_free(view.bytes);
+    if (status == FLX_OK) {
+        *ret_position = blank_from;
+    }
+    return status;
+}

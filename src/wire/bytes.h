@@ -80,6 +80,26 @@ static inline uint8_t *flx_put_bytes(uint8_t *to, flx_slice bytes)
     return to + bytes.len;
 }
 
+/* Seven bits a byte, the lowest first; the top bit says that more follow. */
+static inline size_t flx_varint_bytes(uint64_t value)
+{
+    size_t bytes = 1;
+    while (value >= 0x80) {
+        value >>= 7;
+        bytes++;
+    }
+    return bytes;
+}
+
+static inline uint8_t *flx_put_varint(uint8_t *to, uint64_t value)
+{
+    while (value >= 0x80) {
+        to = flx_put_u8(to, (uint8_t)(value | 0x80));
+        value >>= 7;
+    }
+    return flx_put_u8(to, (uint8_t)value);
+}
+
 /* A u16 length and that many bytes; the caller has checked that they are at most 65535. */
 static inline uint8_t *flx_put_text(uint8_t *to, flx_slice text)
 {
@@ -140,6 +160,24 @@ static inline uint64_t flx_cursor_u64(flx_cursor *cursor)
 {
     const flx_slice bytes = flx_cursor_bytes(cursor, 8);
     return bytes.len == 8 ? flx_get_u64(bytes.ptr) : 0;
+}
+
+/* One that is not as short as it could be, or is above 64 bits, counts as not there. */
+static inline uint64_t flx_cursor_varint(flx_cursor *cursor)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        const uint8_t byte = flx_cursor_u8(cursor);
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if ((byte & 0x80) == 0) {
+            const bool is_longer = byte == 0 && shift > 0;
+            const bool is_above = shift == 63 && byte > 1;
+            cursor->is_short = cursor->is_short || is_longer || is_above;
+            return cursor->is_short ? 0 : value;
+        }
+    }
+    cursor->is_short = true;
+    return 0;
 }
 
 /* A u16 length and that many bytes. */

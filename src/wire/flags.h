@@ -37,8 +37,9 @@ enum {
 #undef FLX_FLAG_ENUM
         FLX_FLAGS_ORIGINAL_V1 = 0x0007, /* what a peer that never negotiated is assumed to have */
     FLX_FLAGS_KNOWN = 0x7FFF,           /* of version 1 */
-    FLX_FLAG_OPERATIONS = 0x8000 /* both ways, alone; in no flags word: it comes with the feature
-                                     * HI_OPERATIONS. docs/spec/extensions.md 1.1 */
+    /* Alone, and in no flags word: each comes with a feature. docs/spec/extensions.md 1.1, 3.1 */
+    FLX_FLAG_OPERATIONS = 0x8000,  /* both ways, on a bidirectional stream: HI_OPERATIONS */
+    FLX_FLAG_CHANGE_BATCH = 0x8000 /* broker, on the event stream of a watch: HI_WATCH_BATCHES */
 };
 
 /* Row: NAME, bit of the first word. */
@@ -79,6 +80,7 @@ enum {
 /* Row: NAME, bit of the extended word. */
 #define FLX_FEATURE_HI_MAP(X)                                                                      \
     X(INSPECT, 0x1)                                                                                \
+    X(WATCH_BATCHES, 0x20000000)  /* ours: docs/spec/extensions.md 3 */                            \
     X(WATCH_PROGRESS, 0x40000000) /* ours: docs/spec/extensions.md 2 */                            \
     X(OPERATIONS, 0x80000000)     /* ours: docs/spec/extensions.md 1 */
 
@@ -116,6 +118,7 @@ enum {
 #define FLX_FEATURE_SUBSCRIBE_QUEUE       UINT32_C(0x40000000)
 #define FLX_FEATURE_EXTENDED              UINT32_C(0x80000000)
 #define FLX_FEATURE_HI_INSPECT            UINT32_C(0x1)
+#define FLX_FEATURE_HI_WATCH_BATCHES      UINT32_C(0x20000000)
 #define FLX_FEATURE_HI_WATCH_PROGRESS     UINT32_C(0x40000000)
 #define FLX_FEATURE_HI_OPERATIONS         UINT32_C(0x80000000)
 

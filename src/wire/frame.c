@@ -73,7 +73,7 @@ void flx_frame_reader_limit(flx_frame_reader *reader, uint32_t payload_max)
     reader->payload_max = payload_max;
 }
 
-void flx_frame_reader_allow_operations(flx_frame_reader *reader)
+void flx_frame_reader_allow_extension(flx_frame_reader *reader)
 {
     reader->flags_known |= FLX_FLAG_OPERATIONS;
 }

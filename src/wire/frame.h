@@ -96,8 +96,8 @@ void flx_frame_reader_done(flx_frame_reader *reader);
 /* Changes the limit. Judged when a header is complete, so a frame already begun is not affected. */
 void flx_frame_reader_limit(flx_frame_reader *reader, uint32_t payload_max);
 
-/* Takes frames with FLX_FLAG_OPERATIONS from here on: both sides offered them. */
-void flx_frame_reader_allow_operations(flx_frame_reader *reader);
+/* Takes frames with flag 0x8000 from here on: both sides offered what it means on this stream. */
+void flx_frame_reader_allow_extension(flx_frame_reader *reader);
 
 /* Moves *input past what it took and says what it found. */
 flx_frame_step flx_frame_reader_next(flx_frame_reader *reader, flx_slice *input,

@@ -322,7 +322,7 @@ static bool values_are_known(const flx_operation *operation)
     case FLX_OPCODE_OPEN:
         return operation->kind <= FLX_OPERATION_CACHE;
     case FLX_OPCODE_PLACEMENT:
-        return operation->kind <= FLX_PLACEMENT_CACHE;
+        return operation->kind <= FLX_PLACEMENT_WATCH;
     case FLX_OPCODE_GROUP_SEEK:
         return operation->start <= FLX_OPERATION_OFFSET;
     default:

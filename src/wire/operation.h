@@ -78,7 +78,8 @@ typedef enum flx_operation_object {
 typedef enum flx_placement_kind {
     FLX_PLACEMENT_PUBLISH = 0,
     FLX_PLACEMENT_SUBSCRIBE = 1,
-    FLX_PLACEMENT_CACHE = 2
+    FLX_PLACEMENT_CACHE = 2,
+    FLX_PLACEMENT_WATCH = 3
 } flx_placement_kind;
 
 /* Where a group begins to read: values of `start`. */

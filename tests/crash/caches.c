@@ -4,6 +4,7 @@
 
 #include "common/assert.h"
 #include "common/clock.h"
+#include "common/slice.h"
 #include "ledger.h" /* ledger_random */
 #include "router/router.h"
 
@@ -40,7 +41,7 @@ __attribute__((format(printf, 2, 3))) static void broke(caches *all, const char 
 static flx_slice key_text(size_t index, char buffer[24])
 {
     (void)snprintf(buffer, 24, "key/%03zu", index);
-    return (flx_slice){(const uint8_t *)buffer, strlen(buffer)};
+    return flx_slice_of(buffer);
 }
 
 static size_t value_bytes(size_t index, uint64_t number, uint8_t ret_bytes[VALUE_MAX])

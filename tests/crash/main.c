@@ -29,7 +29,7 @@
 #define SABOTAGE_ROUND   3
 #define SEGMENT_HEAD_MAX 4096 /* a segment above has batches in it */
 #define METRICS_EACH     4
-#define LEFT_WAIT_MS     1000
+#define LEFT_WAIT_MS     2000
 
 typedef enum sabotage { NO_SABOTAGE, CUT_STREAM, CUT_CACHE, PUBLISH_TWICE } sabotage;
 
@@ -46,7 +46,7 @@ typedef struct crash {
     uint64_t early_kills;
     uint64_t compactions; /* seen in every METRICS_EACH-th round */
     uint64_t generations;
-    uint64_t left_logs; /* of removed streams, after the last generation that ended */
+    uint64_t left_logs; /* of removed streams, when the last generation ended */
     sabotage sabotage;
     char why[600];
 } crash;
@@ -299,11 +299,6 @@ static bool one_round(crash *c, uint64_t number)
     return holds(c);
 }
 
-static bool are_logs_gone(crash *c)
-{
-    return node_logs(&c->node) == 0;
-}
-
 /* Asks the same for every stream and the cache. What is not there counts as done. */
 static bool each_item(crash *c, int (*ask)(const admin *a, const char *kind, const char *name),
                       uint64_t *ret_failed)
@@ -392,7 +387,7 @@ static bool end_generation(crash *c, bool is_last)
     if (failed > 0 || !has_scratch) {
         return fail(c, "something cannot be removed", "");
     }
-    for (int ms = 0; ms < LEFT_WAIT_MS && !are_logs_gone(c); ms++) {
+    for (int ms = 0; ms < LEFT_WAIT_MS && node_logs(&c->node) > 0; ms++) {
         sleep_us(1000);
     }
     c->left_logs = (uint64_t)node_logs(&c->node);

@@ -4,6 +4,7 @@
 
 #include "common/alloc.h"
 #include "common/assert.h"
+#include "common/slice.h"
 #include "raw_client.h"
 #include "wire/flags.h"
 
@@ -48,11 +49,6 @@ static stream_lane *lane_of(const producer *p)
     return &p->all->slots[STREAM_IDEMPOTENT].lanes[0];
 }
 
-static flx_slice text(const char *chars)
-{
-    return (flx_slice){(const uint8_t *)chars, strlen(chars)};
-}
-
 static void broke(producer *p, const char *what, const char *more)
 {
     (void)pthread_mutex_lock(&p->all->lock);
@@ -74,9 +70,9 @@ static void send_batch(producer *p, raw_stream *stream, sent_batch *batch)
             bytes[i], ledger_payload(&slot->book, lane_of(p)->lane, batch->message + i, bytes[i])};
     }
     flx_msg msg = {.type = FLX_MSG_PUBLISH_IDEMPOTENT};
-    msg.publish_idempotent.tenant_id = text("t1");
-    msg.publish_idempotent.namespace_ = text("default");
-    msg.publish_idempotent.stream = text(name);
+    msg.publish_idempotent.tenant_id = flx_slice_of("t1");
+    msg.publish_idempotent.namespace_ = flx_slice_of("default");
+    msg.publish_idempotent.stream = flx_slice_of(name);
     msg.publish_idempotent.payloads = payloads;
     msg.publish_idempotent.payloads_count = batch->count;
     msg.publish_idempotent.request_id = batch->sequence;
@@ -151,8 +147,8 @@ static bool authenticate(producer *p, raw_stream *stream, const char *token)
 {
     raw_frame frame;
     flx_msg msg = {.type = FLX_MSG_AUTH};
-    msg.auth.tenant_id = text("t1");
-    msg.auth.token = text(token);
+    msg.auth.tenant_id = flx_slice_of("t1");
+    msg.auth.token = flx_slice_of(token);
     msg.auth.has_client_flags = true;
     msg.auth.has_client_features = true;
     msg.auth.client_features = FLX_FEATURE_ERROR_CODES | FLX_FEATURE_UNSUPPORTED |

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 
+from durable import across_a_kill, free_address
 from felix_node import Node
 from interop import cannot_run, node_with
 from test_published_python import tampered
@@ -23,6 +24,8 @@ def main():
                               capture_output=True, text=True, timeout=200, env=node.env)
         print(done.stdout, done.stderr)
         assert done.returncode == 0, "the published client was not content"
+    with Node("--quic-bind", free_address()) as node:
+        across_a_kill(node, "node", f"{HERE}/felix_node_durable.js", folder)
 
 
 if __name__ == "__main__":

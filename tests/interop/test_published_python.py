@@ -2,6 +2,7 @@
 """The published Python package felix-client 0.6.x, unmodified, against a node."""
 import subprocess
 
+from durable import across_a_kill, free_address
 from felix_node import Node
 from interop import python_with
 
@@ -23,6 +24,8 @@ def main():
                               capture_output=True, text=True, timeout=200, env=node.env)
         print(done.stdout, done.stderr)
         assert done.returncode == 0, "the published client was not content"
+    with Node("--quic-bind", free_address()) as node:
+        across_a_kill(node, python, f"{HERE}/felix_python_durable.py")
 
 
 if __name__ == "__main__":

@@ -154,6 +154,8 @@ typedef struct hx_change {
     bool is_change; /* false: nothing whole is there (or the stream ended) */
     bool is_lagged;
     bool is_progress;
+    bool is_mark;     /* the end of a batch: all below `offset` was told */
+    bool is_retained; /* of a batch of the snapshot */
     bool has_value;   /* false: a delete */
     uint64_t offset;  /* of the change, or where to resume */
     uint64_t expires; /* ms; 0: never */
@@ -161,6 +163,7 @@ typedef struct hx_change {
     char value[512]; /* cut */
     size_t len;
 } hx_change;
-hx_change hx_next_change(hx_stream *s);
+hx_change hx_next_told(hx_stream *s);
+hx_change hx_next_change(hx_stream *s); /* the same, past the marks */
 
 #endif /* FLX_TESTS_BROKER_HARNESS_H */

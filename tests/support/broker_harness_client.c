@@ -384,12 +384,69 @@ static void change_take(hx_change *change, const struct flx_msg_cache_event *eve
     change->expires = event->expires_at_millis;
 }
 
+/* The next of the batch being read: a change, or behind the last one how far the watch has come. */
+static hx_change batch_next(hx_stream *s)
+{
+    hx_change told = {.is_retained = s->batch.kind == FLX_CHANGE_BATCH_SNAPSHOT};
+    flx_change change;
+    uint64_t offset;
+    if (!flx_change_batch_next(&s->batch, &offset, &change)) {
+        s->in_batch = false;
+        told.is_mark = !told.is_retained;
+        told.offset = s->batch.end;
+        return told;
+    }
+    change_take(&told, &(struct flx_msg_cache_event){
+                           .key = change.key,
+                           .has_value = change.kind == FLX_CHANGE_KIND_PUT,
+                           .value = change.value,
+                           .offset = offset,
+                           .expires_at_millis = change.expires_at_ms,
+                       });
+    return told;
+}
+
+static void batch_begin(hx_stream *s, const hx_got *got)
+{
+    HX_MUST(flx_change_batch_decode((flx_slice){got->payload, got->len}, &s->batch, NULL) ==
+            FLX_OK);
+    free(s->event_frame);
+    s->event_frame = s->frame; /* which the batch lies in */
+    s->frame = NULL;
+    s->in_batch = true;
+    if (s->batch.kind == FLX_CHANGE_BATCH_SNAPSHOT) {
+        HX_MUST(s->batch.count > 0 && s->come_to == 0); /* before all changes, and never empty */
+        return;
+    }
+    HX_MUST(s->batch.end > s->come_to);
+    s->come_to = s->batch.end;
+}
+
 hx_change hx_next_change(hx_stream *s)
 {
+    hx_change told;
+    do {
+        told = hx_next_told(s);
+    } while (told.is_mark);
+    return told;
+}
+
+hx_change hx_next_told(hx_stream *s)
+{
     hx_change change = {0};
+    while (s->in_batch) {
+        change = batch_next(s);
+        if (change.is_change || change.is_mark) {
+            return change;
+        }
+    }
     const hx_got got = hx_read(s);
     if (!got.is_frame) {
         return change;
+    }
+    if (got.flags == FLX_FLAG_CHANGE_BATCH) {
+        batch_begin(s, &got);
+        return hx_next_told(s);
     }
     flx_arena arena;
     flx_arena_init(&arena, 1 << 20);

@@ -11,6 +11,7 @@
 
 #include "broker_harness.h"
 #include "common/slice.h"
+#include "wire/change_batch.h"
 #include "wire/event.h"
 
 #include <stdio.h>
@@ -47,6 +48,9 @@ struct hx_stream {
     flx_event_iter iter;
     bool iterating;
     uint8_t *event_frame;
+    flx_change_batch batch; /* changes being read */
+    bool in_batch;
+    uint64_t come_to; /* by the batches of changes so far */
 };
 
 struct hx_conn {

@@ -15,8 +15,8 @@
 #define FEATURES                                                                                   \
     (FLX_FEATURE_CACHE_DELETE | FLX_FEATURE_STREAM_SHARDS | FLX_FEATURE_ERROR_CODES |              \
      FLX_FEATURE_UNSUPPORTED | FLX_FEATURE_PUBLISH_PIPELINE | FLX_FEATURE_STREAM_PUBLISH_WINDOW |  \
-     FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL |                             \
-     FLX_FEATURE_RECORD_TIMESTAMPS)
+     FLX_FEATURE_SUBSCRIPTION_LAGGED | FLX_FEATURE_CACHE_CONDITIONAL | FLX_FEATURE_CACHE_SHARDS |  \
+     FLX_FEATURE_CACHE_WATCH | FLX_FEATURE_CACHE_WATCH_RETAINED | FLX_FEATURE_RECORD_TIMESTAMPS)
 
 /* ---- sending ---- */
 
@@ -64,16 +64,21 @@ static void authenticate(mock_broker *broker, mock_session *from, const struct f
     from->operations = broker->rules.operation_window > 0 && auth->has_client_features_hi &&
                        (from->features & FLX_FEATURE_EXTENDED) != 0 &&
                        (auth->client_features_hi & FLX_FEATURE_HI_OPERATIONS) != 0;
+    from->watch_batches = broker->rules.watch.has_batches && auth->has_client_features_hi &&
+                          (from->features & FLX_FEATURE_EXTENDED) != 0 &&
+                          (auth->client_features_hi & FLX_FEATURE_HI_WATCH_BATCHES) != 0;
+    const bool has_extended = from->operations || from->watch_batches;
     if (from->operations)
-        flx_frame_reader_allow_operations(&from->reader);
+        flx_frame_reader_allow_extension(&from->reader);
     const flx_msg ok = {
         .type = FLX_MSG_AUTH_OK,
         .auth_ok = {.server_flags = (uint16_t)(FLAGS & ~broker->rules.flags_withheld),
                     .has_server_features = true,
                     .server_features = (FEATURES & ~broker->rules.features_withheld) |
-                                       (from->operations ? FLX_FEATURE_EXTENDED : 0),
-                    .has_server_features_hi = from->operations,
-                    .server_features_hi = FLX_FEATURE_HI_OPERATIONS,
+                                       (has_extended ? FLX_FEATURE_EXTENDED : 0),
+                    .has_server_features_hi = has_extended,
+                    .server_features_hi = (from->operations ? FLX_FEATURE_HI_OPERATIONS : 0) |
+                                          (from->watch_batches ? FLX_FEATURE_HI_WATCH_BATCHES : 0),
                     .has_operation_window = from->operations,
                     .operation_window = broker->rules.operation_window,
                     .has_publish_window = true,
@@ -86,6 +91,14 @@ static void send_shards(mock_broker *broker, mock_session *to, uint64_t request_
     const uint32_t shards = broker->rules.stream_unknown ? 0 : mock_shard_count(broker);
     const flx_msg view = {.type = FLX_MSG_STREAM_SHARDS_VIEW,
                           .stream_shards_view = {.shards = shards, .request_id = request_id}};
+    mock_send_msg(broker, to->control, &view);
+}
+
+static void send_cache_shards(mock_broker *broker, mock_session *to, uint64_t request_id)
+{
+    const uint32_t shards = broker->rules.stream_unknown ? 0 : 1;
+    const flx_msg view = {.type = FLX_MSG_CACHE_SHARDS_VIEW,
+                          .cache_shards_view = {.shards = shards, .request_id = request_id}};
     mock_send_msg(broker, to->control, &view);
 }
 
@@ -104,6 +117,12 @@ static void receive_msg(mock_broker *broker, mock_session *from, flx_msg *msg)
         return;
     case FLX_MSG_SUBSCRIBE:
         mock_subscribe(broker, from, &msg->subscribe);
+        return;
+    case FLX_MSG_CACHE_SHARDS:
+        send_cache_shards(broker, from, msg->cache_shards.request_id);
+        return;
+    case FLX_MSG_CACHE_WATCH:
+        mock_watch(broker, from, &msg->cache_watch);
         return;
     case FLX_MSG_OFFSET_FOR_TIME:
         mock_offset_for_time(broker, from, &msg->offset_for_time);
@@ -201,13 +220,14 @@ static void on_data(void *arg, flx_quic_stream *control, flx_slice data, bool fi
     while (from != NULL &&
            flx_frame_reader_next(&from->reader, &data, &frame, NULL) == FLX_FRAME_READY)
         receive(broker, from, &frame);
-    if (fin)
+    if (fin && control != broker->watch_control) /* which is still owed its answer */
         flx_quic_stream_finish(control);
 }
 
 static void on_stream_closed(void *arg, flx_quic_stream *quic)
 {
     mock_end_sub(arg, quic);
+    mock_end_watch(arg, quic);
     end_session(arg, quic);
 }
 
@@ -215,6 +235,7 @@ static void on_stopped(void *arg, flx_quic_stream *quic, uint64_t code)
 {
     (void)code;
     mock_end_sub(arg, quic);
+    mock_end_watch(arg, quic);
 }
 
 /* ---- calls from the test ---- */
@@ -346,6 +367,52 @@ static void do_lag(mock_broker *broker, void *arg)
 void mock_broker_lag(mock_broker *broker, uint64_t resume_from)
 {
     run(broker, do_lag, &resume_from);
+}
+
+static void do_watch_asked(mock_broker *broker, void *arg)
+{
+    *(mock_watch_asked *)arg = broker->watch_asked;
+}
+
+mock_watch_asked mock_broker_watch_asked(mock_broker *broker)
+{
+    mock_watch_asked asked;
+    run(broker, do_watch_asked, &asked);
+    return asked;
+}
+
+static void do_watch_answer(mock_broker *broker, void *arg)
+{
+    (void)arg;
+    mock_answer_watch(broker);
+}
+
+void mock_broker_watch_answer(mock_broker *broker)
+{
+    run(broker, do_watch_answer, broker);
+}
+
+typedef struct watch_bytes {
+    flx_slice bytes;
+    bool fin;
+} watch_bytes;
+
+static void do_watch_send(mock_broker *broker, void *arg)
+{
+    const watch_bytes *what = arg;
+    if (broker->watch_out == NULL)
+        return;
+    mock_send_bytes(broker->watch_out, what->bytes.ptr, what->bytes.len);
+    if (what->fin) {
+        flx_quic_stream_finish(broker->watch_out);
+        broker->watch_out = NULL;
+    }
+}
+
+void mock_broker_watch_send(mock_broker *broker, const uint8_t *bytes, size_t len, bool fin)
+{
+    watch_bytes what = {{bytes, len}, fin};
+    run(broker, do_watch_send, &what);
 }
 
 typedef struct addition {

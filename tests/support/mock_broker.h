@@ -40,7 +40,27 @@ typedef struct mock_rules {
     bool answers_backwards;    /* those of a frame, last one first */
     bool operations_unserved;  /* all of them answered "unsupported" */
     bool placement_astray;     /* names a worker that the broker does not have */
+    /* What a cache_watch is answered with; what comes then is the test's: mock_broker_watch_send(). */
+    struct {
+        uint64_t resume_offset;
+        uint64_t retained_count; /* told when it was asked for */
+        bool resnapshot;
+        bool is_in_future; /* instead, when it names an offset */
+        bool is_held;      /* until mock_broker_watch_answer() */
+        bool has_batches;  /* offered: docs/spec/extensions.md 3 */
+    } watch;
 } mock_rules;
+
+/* The last cache_watch. */
+typedef struct mock_watch_asked {
+    uint32_t count; /* of them, since start */
+    bool in_batches;
+    bool is_key;
+    char text[64]; /* key or prefix */
+    bool retained;
+    bool has_from_offset;
+    uint64_t from_offset;
+} mock_watch_asked;
 
 typedef struct mock_counts {
     uint32_t connections; /* accepted since start */
@@ -73,6 +93,11 @@ void mock_broker_trim(mock_broker *broker, uint64_t oldest);
 void mock_broker_skip(mock_broker *broker, uint64_t count);
 /* Ends every subscription with subscription_lagged at `resume_from`. */
 void mock_broker_lag(mock_broker *broker, uint64_t resume_from);
+/* Of the newest watch: the answer that was held; bytes of its event stream, and whether they are the
+ * last. */
+mock_watch_asked mock_broker_watch_asked(mock_broker *broker);
+void mock_broker_watch_answer(mock_broker *broker);
+void mock_broker_watch_send(mock_broker *broker, const uint8_t *bytes, size_t len, bool fin);
 /* Appends one record to a shard of a stream, which is made when unknown. */
 void mock_broker_append(mock_broker *broker, const char *stream_name, uint32_t shard_index,
                         const char *text);

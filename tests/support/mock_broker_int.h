@@ -5,6 +5,7 @@
  *     mock_broker.c          its thread and endpoint, sessions, the calls of a test
  *     mock_broker_streams.c  records, publishing, subscribing, events
  *     mock_broker_cache.c    the cache, asked in JSON and by operation frames
+ *     mock_broker_watch.c    its watches
  */
 #ifndef FLX_TESTS_MOCK_BROKER_INT_H
 #define FLX_TESTS_MOCK_BROKER_INT_H
@@ -57,7 +58,8 @@ typedef struct mock_session {
     bool authenticated;
     uint16_t flags;
     uint32_t features;
-    bool operations; /* negotiated */
+    bool operations;    /* negotiated */
+    bool watch_batches; /* negotiated */
     bool opened[FLX_OPERATION_HANDLE_MAX + 1];
     struct mock_session *next;
 } mock_session;
@@ -99,6 +101,10 @@ struct mock_broker {
     mock_entry entries[MOCK_KEYS_MAX];
     uint64_t versions;
     uint64_t ids;
+    mock_watch_asked watch_asked;
+    uint64_t watch_id;
+    flx_quic_stream *watch_out;     /* of the newest watch; NULL: none, or gone */
+    flx_quic_stream *watch_control; /* that waits for its answer */
     flx_arena arena;
     flx_chunk *scratch;
 };
@@ -127,5 +133,10 @@ void mock_feed_all(mock_broker *broker); /* what subscriptions have not been sen
 /* mock_broker_cache.c */
 void mock_cache(mock_broker *broker, mock_session *from, flx_msg *msg);
 void mock_operations(mock_broker *broker, mock_session *from, const flx_frame *frame);
+
+/* mock_broker_watch.c */
+void mock_watch(mock_broker *broker, mock_session *from, const struct flx_msg_cache_watch *ask);
+void mock_answer_watch(mock_broker *broker); /* the newest, when its answer is owed */
+void mock_end_watch(mock_broker *broker, const flx_quic_stream *quic); /* a stream is gone */
 
 #endif /* FLX_TESTS_MOCK_BROKER_INT_H */

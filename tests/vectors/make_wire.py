@@ -38,6 +38,7 @@ MESSAGES = [
     ("auth_legacy", "auth", {"tenant_id": "t1", "token": ""}),
     ("auth_ok_full", "auth_ok", {"server_flags": 32767, "server_features": 4294967295, "server_features_hi": 1, "listener_ports": [5000, 5002, 65535], "publish_window": 256}),
     ("auth_operations", "auth", {"tenant_id": "t1", "token": "demo-token", "client_flags": 32767, "client_features": 4294967295, "client_features_hi": 2147483648}),
+    ("auth_watch_batches", "auth", {"tenant_id": "t1", "token": "demo-token", "client_flags": 32767, "client_features": 4294967295, "client_features_hi": 3758096384}),
     ("auth_ok_operations", "auth_ok", {"server_flags": 32767, "server_features": 4294967295, "server_features_hi": 2147483648, "operation_window": 1024}),
     ("error_coded", "error", {"message": "tenant over its rate", "code": "overloaded", "retry": "retry_after", "detail": {"reason": "tenant_quota", "retry_after_ms": 250}}),
     ("error_escaped", "error", {"message": "quote \" slash \\ / tab \t line \n return \r back \b feed \f bell \u0007 zero \u0000 del \u007f \u00e9 \u20ac \U0001d11e"}),
@@ -354,6 +355,51 @@ def operations_fields(kind, rows):
     return {"kind": kind, "flags": 0x8000, "operations": [{"opcode": opcode, "flags": flags, number_name: number, "id": ident, "body_hex": body.hex()} for opcode, flags, number, ident, body in rows]}
 
 
+# ---- batches of changes: docs/spec/extensions.md 3 ----
+
+
+def varint(n):
+    low = b""
+    while n >= 0x80:
+        low += u8(n & 0x7F | 0x80)
+        n >>= 7
+    return low + u8(n)
+
+
+def put(offset, key, value=b"", expires=0):
+    return offset, key, value, expires
+
+
+def delete(offset, key):
+    return offset, key, None, 0
+
+
+CHANGES = [
+    ("change_batch", "changes", 44, [put(41, "demo-key", b"cached"), delete(42, "demo-key"), put(43, "schl\u00fcssel", b"\x00\xff", 1700000000000)]),
+    ("change_batch_others_between", "changes", 1000, [put(7, "k"), delete(900, "k")]),
+    ("change_batch_empty", "changes", 53, []),
+    ("change_batch_long", "changes", 2, [put(0, "k" * 128, b"v" * 300), delete(1, "")]),
+    ("change_batch_snapshot", "snapshot", 1700000000000100, [put(1700000000000099, "demo-key", b"cached"), put(1, "b"), put(1700000000000000, "c", b"", 1800000000000)]),
+    ("change_batch_far", "snapshot", U64_MAX, [put(0, "first", b"a")]),
+]
+
+
+def change(end, row):
+    offset, key, value, expires = row
+    body = u8(0x02 if value is None else 0x81 if expires else 0x01) + varint(end - offset) + varint(len(key.encode())) + key.encode()
+    if expires:
+        body += u64(expires)
+    return body if value is None else body + varint(len(value)) + value
+
+
+def change_batch_payload(kind, end, rows):
+    return u8(kind == "snapshot") + u64(end) + u32(len(rows)) + b"".join(change(end, row) for row in rows)
+
+
+def change_batch_fields(kind, end, rows):
+    return {"kind": "change_batch", "flags": 0x8000, "batch": kind, "end": end, "changes": [{"offset": offset, "key_utf8": key, "value_hex": None if value is None else value.hex(), "expires_at_millis": expires} for offset, key, value, expires in rows]}
+
+
 def write(name, fields, payload, flags):
     row = {"name": name, **fields, "payload_hex": payload.hex(), "frame_hex": frame(flags, payload).hex()}
     (FOLDER / (name + ".json")).write_text(json.dumps(row, indent=2) + "\n")
@@ -368,6 +414,8 @@ def main():
         write(name, {"kind": kind, "flags": flags, **fields}, payload, flags)
     for name, kind, rows in OPERATIONS:
         write(name, operations_fields(kind, rows), operations_payload(rows), 0x8000)
+    for name, kind, end, rows in CHANGES:
+        write(name, change_batch_fields(kind, end, rows), change_batch_payload(kind, end, rows), 0x8000)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
 #include "common/slice.h"
 #include "suite.h"
 #include "wire/ack.h"
+#include "wire/change_batch.h"
 #include "wire/event.h"
 #include "wire/flags.h"
 #include "wire/frame.h"
@@ -276,6 +277,54 @@ static bool check_operations(golden *vector, bool is_request)
     return same;
 }
 
+/* The value of the change that `vector->file` is just now: null for a delete. */
+static bool value_is(golden *vector, const flx_change *change)
+{
+    uint8_t *value = NULL;
+    size_t len = 0;
+    if (json_is_null(json_object_get(vector->file, "value_hex"))) {
+        return change->kind == FLX_CHANGE_KIND_DELETE || wrong(vector, "a put");
+    }
+    if (change->kind != FLX_CHANGE_KIND_PUT) {
+        return wrong(vector, "a delete");
+    }
+    const bool same = hex_member(vector, "value_hex", &value, &len) &&
+                      ((len == change->value.len && memcmp(value, change->value.ptr, len) == 0) ||
+                       wrong(vector, "the value is another"));
+    flx_free(value);
+    return same;
+}
+
+static bool check_changes(golden *vector)
+{
+    flx_error error;
+    flx_change_batch batch;
+    const json_t *file = vector->file;
+    const json_t *list = json_object_get(file, "changes");
+    if (flx_change_batch_decode((flx_slice){vector->payload, vector->payload_len}, &batch,
+                                &error) != FLX_OK) {
+        return wrong(vector, "%s", error.message);
+    }
+    const char *kind = batch.kind == FLX_CHANGE_BATCH_SNAPSHOT ? "snapshot" : "changes";
+    bool same =
+        (json_array_size(list) == batch.count || wrong(vector, "%u changes", batch.count)) &&
+        number_is(vector, "end", batch.end) &&
+        text_is(vector, "batch", (flx_slice){(const uint8_t *)kind, strlen(kind)});
+    uint8_t *to = flx_change_batch_head_put(vector->again, batch.kind, batch.end, batch.count);
+    flx_change change;
+    uint64_t offset;
+    for (size_t i = 0; same && flx_change_batch_next(&batch, &offset, &change); i++) {
+        vector->file = json_array_get(list, i);
+        same = number_is(vector, "offset", offset) && text_is(vector, "key_utf8", change.key) &&
+               number_is(vector, "expires_at_millis", change.expires_at_ms) &&
+               value_is(vector, &change);
+        to = flx_change_batch_record_put(to, batch.end, offset, &change);
+    }
+    vector->file = file;
+    vector->again_len = (size_t)(to - vector->again);
+    return same;
+}
+
 static bool check_json(golden *vector)
 {
     const json_t *member = json_object_get(vector->file, "payload_json");
@@ -325,6 +374,9 @@ static bool check_meaning(golden *vector)
     }
     if (strcmp(kind, "operations") == 0 || strcmp(kind, "operation_answers") == 0) {
         return check_operations(vector, strcmp(kind, "operations") == 0);
+    }
+    if (strcmp(kind, "change_batch") == 0) {
+        return check_changes(vector);
     }
     return wrong(vector, "unknown kind '%s'", kind);
 }

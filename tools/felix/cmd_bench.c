@@ -223,6 +223,17 @@ static cli_exit result(bench *job, const char *name, json_t *extra)
     return cli_out_end(&out) ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
 }
 
+/* The result of a run that came to an end, well or not. Takes `settings`. */
+static cli_exit tell(bench *job, cli_exit code, const char *name, json_t *settings)
+{
+    if (code != CLI_EXIT_OK && code != CLI_EXIT_PARTIAL) {
+        json_decref(settings);
+        return code;
+    }
+    const cli_exit wrote = result(job, name, settings);
+    return code == CLI_EXIT_OK ? wrote : code;
+}
+
 static cli_exit came_to_an_end(const bench *job, bool whole)
 {
     if (whole) {
@@ -324,11 +335,8 @@ cli_exit cli_cmd_bench_latency(cli_run *run)
     if (open_bench(&job, run, 2, &code) && need_stream(&job, &code) &&
         cli_flag_u64(run, "warmup", 0, UINT32_MAX, &warmup)) {
         code = measure_latency(&job, warmup);
-        if (code == CLI_EXIT_OK || code == CLI_EXIT_PARTIAL) {
-            const cli_exit wrote =
-                result(&job, "latency", json_pack("{s:i, s:i}", "subscribers", 1, "in_flight", 1));
-            code = code == CLI_EXIT_OK ? wrote : code;
-        }
+        code =
+            tell(&job, code, "latency", json_pack("{s:i, s:i}", "subscribers", 1, "in_flight", 1));
     }
     close_bench(&job);
     return code;
@@ -427,12 +435,9 @@ cli_exit cli_cmd_bench_publish(cli_run *run)
         const bool whole = sent && wait_for(&job, job.count);
         code = error.status != FLX_OK && !cli_stop_requested() ? failed(&job, &error)
                                                                : came_to_an_end(&job, whole);
-        if (code == CLI_EXIT_OK || code == CLI_EXIT_PARTIAL) {
-            const cli_exit wrote = result(&job, "publish",
-                                          json_pack("{s:I, s:I}", "batch", (json_int_t)batch,
-                                                    "in_flight", (json_int_t)in_flight));
-            code = code == CLI_EXIT_OK ? wrote : code;
-        }
+        code = tell(&job, code, "publish",
+                    json_pack("{s:I, s:I}", "batch", (json_int_t)batch, "in_flight",
+                              (json_int_t)in_flight));
     }
     close_bench(&job);
     return code;
@@ -519,13 +524,9 @@ cli_exit cli_cmd_bench_fanout(cli_run *run)
         cli_flag_u64(run, "subscribers", 1, SUBSCRIBERS_MAX, &subscribers) &&
         cli_flag_u64(run, "batch", 1, 65536, &batch)) {
         code = measure_fanout(&job, subscribers, batch);
-        if (code == CLI_EXIT_OK || code == CLI_EXIT_PARTIAL) {
-            const cli_exit wrote =
-                result(&job, "fanout",
-                       json_pack("{s:I, s:I}", "subscribers", (json_int_t)subscribers, "batch",
-                                 (json_int_t)batch));
-            code = code == CLI_EXIT_OK ? wrote : code;
-        }
+        code = tell(&job, code, "fanout",
+                    json_pack("{s:I, s:I}", "subscribers", (json_int_t)subscribers, "batch",
+                              (json_int_t)batch));
     }
     close_bench(&job);
     return code;
@@ -617,11 +618,8 @@ cli_exit cli_cmd_bench_cache(cli_run *run)
         cli_flag_u64(run, "in-flight", 1, 4096, &load.in_flight) &&
         cli_flag_u64(run, "put-percent", 0, 100, &load.put_percent)) {
         code = measure_cache(&job, name, &load);
-        if (code == CLI_EXIT_OK || code == CLI_EXIT_PARTIAL) {
-            const cli_exit wrote =
-                result(&job, "cache", json_pack("{s:I}", "in_flight", (json_int_t)load.in_flight));
-            code = code == CLI_EXIT_OK ? wrote : code;
-        }
+        code =
+            tell(&job, code, "cache", json_pack("{s:I}", "in_flight", (json_int_t)load.in_flight));
     }
     close_bench(&job);
     return code;

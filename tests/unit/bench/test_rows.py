@@ -15,7 +15,7 @@ class Rows(unittest.TestCase):
         names = [row.name for row in ALL]
         self.assertEqual(len(names), len(set(names)))
         for row in ALL:
-            self.assertTrue(row.command.startswith("bench_"), row.name)
+            self.assertTrue(row.command.startswith(("bench_", "felix up ")), row.name)
             self.assertTrue(row.measures, row.name)
 
     def test_the_grid_has_every_payload_fan_out_and_way(self):
@@ -37,7 +37,7 @@ class Rows(unittest.TestCase):
         for row in versus.rows():
             groups.setdefault(row.group, []).append(row.system)
         for group, systems in groups.items():
-            self.assertIn(tuple(systems), (versus.PUBSUB, versus.CACHES), group)
+            self.assertIn(tuple(systems), (versus.PUBSUB, versus.CACHES, versus.LOGS), group)
 
 
 class RelayFigures(unittest.TestCase):

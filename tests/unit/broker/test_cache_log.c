@@ -349,6 +349,12 @@ static hx_stream *watch(rig *r, const char *what, char answer[512])
     return events;
 }
 
+/* From the next start on: in batches what was told in JSON. */
+static void watch_the_other_way(rig *r)
+{
+    r->options.watch_features_hi ^= FLX_FEATURE_HI_WATCH_BATCHES;
+}
+
 /* Rule 22: the whole history is there after a restart, and joins what is live. */
 static void test_watch_history(void **state)
 {
@@ -373,6 +379,7 @@ static void test_watch_history(void **state)
             }
             assert_false(hx_next_change(events).is_change);
         }
+        watch_the_other_way(r);
         restart(r);
     }
     hx_stream *live = watch(r, "\"prefix\":\"k\",\"from_offset\":25", answer);
@@ -411,6 +418,7 @@ static void test_watch_retained(void **state)
             seen[key] = true;
         }
         assert_false(hx_next_change(events).is_change);
+        watch_the_other_way(r);
         restart(r);
     }
     rig_free(r);
@@ -449,6 +457,7 @@ static void test_compaction(void **state)
             assert_true(hx_next_change(events).is_change);
         }
         assert_false(hx_next_change(events).is_change);
+        watch_the_other_way(r);
         crash(r, SIM_TEAR, 3);
     }
     rig_free(r);

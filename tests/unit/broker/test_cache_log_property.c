@@ -205,7 +205,13 @@ static void read_events(model *m, reader *r)
     if (r->events == NULL) {
         return;
     }
-    while ((change = hx_next_change(r->events)).is_change) {
+    while ((change = hx_next_told(r->events)).is_change || change.is_mark) {
+        if (change.is_mark) { /* of a batch: from here it may go on */
+            assert_true(change.offset >= r->next);
+            r->next = change.offset;
+            r->is_whole = true;
+            continue;
+        }
         const uint32_t key = (uint32_t)strtoul(change.key + 1, NULL, 10);
         assert_true(key < KEYS);
         if (change.offset >= r->resume) {
@@ -227,6 +233,7 @@ static void read_events(model *m, reader *r)
 static void begin_life(model *m)
 {
     m->options.disk = sim_disk_of(m->sim);
+    m->options.watch_features_hi = draw(m, 2) * FLX_FEATURE_HI_WATCH_BATCHES;
     sim_disk_remember(m->sim, draw(m, 4)); /* what a worker reads itself, and what a thread does */
     m->h = hx_new(&m->options);
     assert_non_null(m->h);

@@ -439,6 +439,8 @@ static void test_placement(void **state)
         {FLX_PLACEMENT_PUBLISH, FLX_OPERATION_KEYED, 99, "wide", "\xff", 0},
         {FLX_PLACEMENT_CACHE, FLX_OPERATION_KEYED, 0, "cached", "k", 0},
         {FLX_PLACEMENT_CACHE, 0, 0, "demo", "", FLX_CODE_NOT_FOUND},
+        {FLX_PLACEMENT_WATCH, FLX_OPERATION_KEYED, 0, "cached", "k", 0},
+        {FLX_PLACEMENT_WATCH, 0, 0, "demo", "", FLX_CODE_NOT_FOUND},
         {FLX_PLACEMENT_PUBLISH, 0, 0, "primary", "", FLX_CODE_NOT_FOUND},
     };
     for (uint32_t i = 0; i < COUNT(rows); i++) {

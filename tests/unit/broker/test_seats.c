@@ -7,14 +7,29 @@
 #define WORKERS 4
 #define OWNER   2
 
-static void publishers_and_caches_go_to_the_owner(void **state)
+static void publishers_go_to_the_owner(void **state)
 {
     (void)state;
     for (uint32_t there = 0; there < 3000; there += 7) {
         assert_int_equal(flx_seats_choose(FLX_PLACEMENT_PUBLISH, OWNER, WORKERS, there, there + 1),
                          OWNER);
-        assert_int_equal(flx_seats_choose(FLX_PLACEMENT_CACHE, OWNER, WORKERS, there, there + 1),
+    }
+}
+
+static void each_kind_has_its_number(void **state)
+{
+    (void)state;
+    static const struct {
+        flx_placement_kind kind;
+        uint32_t near;
+    } rows[] = {{FLX_PLACEMENT_SUBSCRIBE, FLX_SEATS_NEAR},
+                {FLX_PLACEMENT_WATCH, FLX_SEATS_NEAR},
+                {FLX_PLACEMENT_CACHE, FLX_SEATS_NEAR_REQUESTS}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(flx_seats_choose(rows[i].kind, OWNER, WORKERS, rows[i].near - 1, 0),
                          OWNER);
+        assert_int_equal(flx_seats_choose(rows[i].kind, OWNER, WORKERS, rows[i].near, 0),
+                         OWNER + 1);
     }
 }
 
@@ -94,7 +109,8 @@ static void without_a_table_everybody_is_sent_to_the_owner(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(publishers_and_caches_go_to_the_owner),
+        cmocka_unit_test(publishers_go_to_the_owner),
+        cmocka_unit_test(each_kind_has_its_number),
         cmocka_unit_test(few_subscribers_stay_near_and_many_use_all_workers),
         cmocka_unit_test(a_crowd_that_asks_at_once_is_spread),
         cmocka_unit_test(advice_is_forgotten_and_subscriptions_are_not),

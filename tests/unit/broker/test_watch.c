@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Watches and counters of a cache, as a client hears them: CACHE.md, rules 9 to 16. Each story is
- * told on one worker, and with the watch on another worker than the shard.
+ * told on one worker, and with the watch on another worker than the shard; in JSON, and in batches.
  */
 #include "broker_harness.h"
 #include "json_text.h"
@@ -29,9 +29,10 @@ typedef struct scene {
     char answer[512];
 } scene;
 
-static scene at_with(const place *where, hx_options options)
+static scene at_with(const place *where, bool in_batches, hx_options options)
 {
     options.workers = where->workers;
+    options.watch_features_hi |= in_batches ? FLX_FEATURE_HI_WATCH_BATCHES : 0;
     scene s = {.h = hx_new(&options)};
     assert_non_null(s.h);
     s.writer = hx_open(hx_connect(s.h, where->writer), true);
@@ -100,8 +101,8 @@ static void expect_nothing(hx_stream *events)
 #define EACH_PLACE(scene_, limits_) EACH_PLACE_WITH(scene_, ((hx_options){.limits = limits_}))
 
 #define EACH_PLACE_WITH(scene_, options)                                                           \
-    for (size_t i_ = 0; i_ < PLACES; i_++)                                                         \
-        for (scene scene_ = at_with(&places[i_], options); scene_.h != NULL;                       \
+    for (size_t i_ = 0; i_ < 2 * PLACES; i_++)                                                     \
+        for (scene scene_ = at_with(&places[i_ / 2], i_ % 2 == 1, (options)); scene_.h != NULL;    \
              hx_free(scene_.h), scene_.h = NULL)
 
 #define NO_LIMITS                                                                                  \
@@ -646,7 +647,7 @@ static unsigned count_told(hx_stream *const *events, const uint64_t *before)
 static void test_a_tick_looks_at_some_watches(void **state)
 {
     (void)state;
-    scene s = at_with(&places[0], WITH_PROGRESS);
+    scene s = at_with(&places[0], false, WITH_PROGRESS);
     hx_stream *events[MANY];
     uint64_t before[MANY];
     for (unsigned i = 0; i < MANY; i++) {

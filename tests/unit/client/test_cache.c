@@ -249,7 +249,8 @@ static void frames_are_shared(void **state)
     const mock_counts after = mock_broker_counts(r.broker);
     assert_int_equal(after.cache_requests - before.cache_requests, 500);
     assert_in_range(after.operation_frames - before.operation_frames, 500 / 64, 400);
-    assert_int_equal(after.auths, 2); /* the probe's, and one channel's */
+    assert_in_range(after.auths, 3,
+                    4); /* the probe's, one channel's, and of who asks for a place */
     first = flx_cache_free(first);
     second = flx_cache_free(second);
     rig_stop(&r);

@@ -12,6 +12,8 @@
 
 #include <felix/felix.h>
 
+#include <stdatomic.h>
+
 #define WAIT_MS 60000 /* only guards against a hang */
 #define WORKERS 3
 #define STREAMS 6
@@ -297,9 +299,238 @@ static void test_another_number_of_workers_is_learned(void **state)
     rig_stop(&r);
 }
 
+/* ---- caches ---- */
+
+#define KEYS   40
+#define WARMUP 400 /* enough requests of each shard that it asks for its place, and has it */
+
+static flx_cache *cache_open(const rig *r, flx_client *client, const char *name, uint32_t shards)
+{
+    flx_entry entry = {.kind = FLX_KIND_CACHE};
+    flx_cache *cache = NULL;
+    flx_cache_info_init(&entry.cache, FLX_DEV_TENANT, FLX_DEV_NAMESPACE, name);
+    entry.cache.shards = shards;
+    OK(flx_catalog_store_create(r->node->store, &entry, 1, NULL, err));
+    OK(flx_cache_new(client, name, &cache, err));
+    return cache;
+}
+
+static flx_slice key_of(int i, char text_of[16])
+{
+    (void)snprintf(text_of, 16, "k%d", i % KEYS);
+    return flx_slice_of(text_of);
+}
+
+static void cache_play(flx_cache *cache, int requests)
+{
+    char key[16];
+    for (int i = 0; i < requests; i++) {
+        flx_cache_entry entry = {0};
+        OK(flx_cache_put(cache, key_of(i, key), flx_slice_of("v"), FLX_TTL_NONE, WAIT_MS, err));
+        OK(flx_cache_get(cache, key_of(i, key), WAIT_MS, &entry, err));
+        assert_true(entry.found);
+        flx_cache_entry_release(&entry);
+    }
+}
+
+/* Mails for 2 * ROUNDS requests, once the cache is used. */
+static uint64_t crossings(const rig *r, flx_cache *cache)
+{
+    cache_play(cache, WARMUP);
+    const uint64_t before = mails(r);
+    cache_play(cache, ROUNDS);
+    return mails(r) - before;
+}
+
+static const struct cache_row {
+    const char *name;
+    uint32_t shards;
+    bool json;
+} cache_rows[] = {{"one shard", 1, false},
+                  {"one shard, JSON", 1, true},
+                  {"seven shards", 7, false},
+                  {"seven shards, JSON", 7, true}};
+
+static void test_requests_of_a_cache_land_on_the_owner(void **state)
+{
+    (void)state;
+    rig r;
+    rig_start(&r, "3");
+    for (size_t i = 0; i < sizeof cache_rows / sizeof cache_rows[0]; i++) {
+        const struct cache_row *row = &cache_rows[i];
+        char name[8];
+        (void)snprintf(name, sizeof name, "c%zu", i);
+        print_message("  %s\n", row->name);
+        flx_client *client = connect_client(&r, 0, false);
+        client->options.cache_json = row->json; /* before anything is asked */
+        flx_cache *cache = cache_open(&r, client, name, row->shards);
+        assert_true(crossings(&r, cache) < ROUNDS / 2); /* few, and about addresses */
+        cache = flx_cache_free(cache);
+        client = flx_client_free(client);
+    }
+    rig_stop(&r);
+}
+
+static void test_a_cache_that_is_hardly_used_stays_at_home(void **state)
+{
+    (void)state;
+    rig r;
+    rig_start(&r, "3");
+    flx_client *client = connect_client(&r, 0, false);
+    for (int i = 0; i < STREAMS; i++) { /* some of them have their owner elsewhere */
+        flx_cache *cache = cache_open(&r, client, name_of(i), 1);
+        cache_play(cache, 3);
+        cache = flx_cache_free(cache);
+    }
+    assert_int_equal(all_connections(&r), 1);
+    client = flx_client_free(client);
+    rig_stop(&r);
+}
+
+static void test_caches_keep_to_the_bounds_and_the_switch(void **state)
+{
+    (void)state;
+    rig r;
+    rig_start(&r, "3");
+    flx_client *client = connect_client(&r, 0, true);
+    flx_cache *cache = cache_open(&r, client, "off", 7);
+    assert_true(crossings(&r, cache) > ROUNDS / 2);
+    assert_int_equal(all_connections(&r), 1);
+    cache = flx_cache_free(cache);
+    client = flx_client_free(client);
+    client = connect_client(&r, 1, false);
+    cache = cache_open(&r, client, "one-more", 7);
+    cache_play(cache, WARMUP);
+    assert_true(all_connections(&r) <= 3); /* with the one that was just closed */
+    cache = flx_cache_free(cache);
+    client = flx_client_free(client);
+    rig_stop(&r);
+}
+
+/* A few watches are served by the owner of what they watch; many use all workers. */
+static void test_watches_are_placed_too(void **state)
+{
+    (void)state;
+    enum { CROWD = 60 };
+    rig r;
+    flx_cache_watch *watches[CROWD];
+    rig_start(&r, "3");
+    flx_client *client = connect_client(&r, 0, false);
+    flx_client *other = connect_client(&r, 0, false);
+    flx_cache *cache = cache_open(&r, client, "watched", 7);
+    flx_cache_watch_options options = FLX_CACHE_WATCH_OPTIONS_INIT;
+    options.key = flx_slice_of("k1");
+    OK(flx_cache_watch_new(other, "watched", &options, &watches[0], err));
+    OK(flx_cache_watch_wait(watches[0], WAIT_MS, err));
+    cache_play(cache, WARMUP);
+    const uint64_t before = mails(&r);
+    for (int i = 0; i < ROUNDS; i++)
+        OK(flx_cache_put(cache, flx_slice_of("k1"), flx_slice_of("v"), FLX_TTL_NONE, WAIT_MS, err));
+    assert_true(mails(&r) - before < ROUNDS / 2);
+    for (int i = 1; i < CROWD; i++)
+        OK(flx_cache_watch_new(other, "watched", &options, &watches[i], err));
+    for (int i = 1; i < CROWD; i++)
+        OK(flx_cache_watch_wait(watches[i], WAIT_MS, err));
+    for (uint32_t worker = 0; worker < WORKERS; worker++)
+        assert_true(subscriptions_at(&r, worker) >= (CROWD - FLX_SEATS_NEAR) / WORKERS);
+    for (int i = 0; i < CROWD; i++)
+        watches[i] = flx_cache_watch_free(watches[i]);
+    cache = flx_cache_free(cache);
+    other = flx_client_free(other);
+    client = flx_client_free(client);
+    rig_stop(&r);
+}
+
+typedef struct tally {
+    _Atomic int answered;
+    _Atomic int failed;
+} tally;
+
+static void count_put(void *arg, const flx_cache_result *result)
+{
+    tally *t = arg;
+    atomic_fetch_add(&t->failed, result->status != FLX_OK);
+    atomic_fetch_add(&t->answered, 1);
+}
+
+/* Puts to one key, hundreds under way while its place changes: the last one asked is the last done. */
+static void test_requests_for_a_key_keep_their_order(void **state)
+{
+    (void)state;
+    enum { PUTS = 600 };
+    rig r;
+    rig_start(&r, "3");
+    for (int i = 0; i < STREAMS; i++) {
+        flx_client *client = connect_client(&r, 0, false);
+        flx_cache *cache = cache_open(&r, client, name_of(i), 1 + (uint32_t)i);
+        tally t = {0};
+        char value[16];
+        for (int put = 0; put < PUTS; put++) {
+            (void)snprintf(value, sizeof value, "%d", put);
+            OK(flx_cache_put_async(cache, flx_slice_of("key"), flx_slice_of(value), FLX_TTL_NONE, count_put, &t,
+                                   err));
+            if (put % 8 == 0)
+                (void)usleep(100);
+        }
+        while (atomic_load(&t.answered) < PUTS)
+            (void)usleep(1000);
+        assert_int_equal(atomic_load(&t.failed), 0);
+        flx_cache_entry entry = {0};
+        OK(flx_cache_get(cache, flx_slice_of("key"), WAIT_MS, &entry, err));
+        assert_int_equal(entry.value.len, strlen(value));
+        assert_memory_equal(entry.value.ptr, value, entry.value.len);
+        flx_cache_entry_release(&entry);
+        cache = flx_cache_free(cache);
+        client = flx_client_free(client);
+    }
+    rig_stop(&r);
+}
+
+/* The connection made for a cache is lost: its reads are asked again, over the one that is left. */
+static void close_placed(void *arg)
+{
+    flx_client *client = arg;
+    for (uint32_t i = client->options.connections; i < client->uplink_count; i++)
+        if (client->uplinks[i].conn != NULL)
+            flx_quic_conn_close(client->uplinks[i].conn, 0, "");
+}
+
+static void test_a_lost_connection_is_done_without(void **state)
+{
+    (void)state;
+    rig r;
+    rig_start(&r, "3");
+    flx_client *client = connect_client(&r, 0, false);
+    flx_cache *cache = cache_open(&r, client, "lost", 7);
+    tally t = {0};
+    int asked = 0;
+    cache_play(cache, WARMUP);
+    for (int round = 0; round < 10; round++) {
+        char key[16];
+        for (int i = 0; i < KEYS; i++, asked++)
+            OK(flx_cache_get_async(cache, key_of(i, key), count_put, &t, err));
+        assert_true(flx_client_call(client, close_placed, client));
+        cache_play(cache, 1);
+    }
+    while (atomic_load(&t.answered) < asked)
+        (void)usleep(1000);
+    assert_int_equal(atomic_load(&t.failed), 0);
+    for (int i = 0; i < WAIT_MS && crossings(&r, cache) >= ROUNDS / 2; i++)
+        assert_true(i + 1 < WAIT_MS); /* and it finds its places again, after a pause */
+    cache = flx_cache_free(cache);
+    client = flx_client_free(client);
+    rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_requests_of_a_cache_land_on_the_owner),
+        cmocka_unit_test(test_a_cache_that_is_hardly_used_stays_at_home),
+        cmocka_unit_test(test_caches_keep_to_the_bounds_and_the_switch),
+        cmocka_unit_test(test_watches_are_placed_too),
+        cmocka_unit_test(test_requests_for_a_key_keep_their_order),
+        cmocka_unit_test(test_a_lost_connection_is_done_without),
         cmocka_unit_test(test_publisher_and_subscriber_land_on_the_owner),
         cmocka_unit_test(test_a_crowd_uses_all_workers),
         cmocka_unit_test(test_the_pool_has_bounds_and_a_switch),

@@ -57,6 +57,7 @@ static void bits_have_owners_and_names(void **state)
     assert_string_equal(flx_feature_hi_name(FLX_FEATURE_HI_INSPECT), "INSPECT");
     assert_string_equal(flx_feature_hi_name(FLX_FEATURE_HI_OPERATIONS), "OPERATIONS");
     assert_string_equal(flx_feature_hi_name(FLX_FEATURE_HI_WATCH_PROGRESS), "WATCH_PROGRESS");
+    assert_string_equal(flx_feature_hi_name(FLX_FEATURE_HI_WATCH_BATCHES), "WATCH_BATCHES");
     assert_null(flx_feature_hi_name(2));
 }
 

@@ -70,7 +70,7 @@ static void malformed_bodies(void **state)
         {"open, byte left over", FLX_OPCODE_OPEN, 0, 11, "\1\0\1t\0\1n\0\1cc", FLX_ERR_PROTOCOL},
         {"placement", FLX_OPCODE_PLACEMENT, 0, 14, "\2\0\1t\0\1n\0\1c\0\0\0\1", FLX_OK},
         {"placement by key", FLX_OPCODE_PLACEMENT, 1, 15, "\2\0\1t\0\1n\0\1c\0\0\0\0\xff", FLX_OK},
-        {"placement, unknown kind", FLX_OPCODE_PLACEMENT, 0, 14, "\3\0\1t\0\1n\0\1c\0\0\0\1",
+        {"placement, unknown kind", FLX_OPCODE_PLACEMENT, 0, 14, "\4\0\1t\0\1n\0\1c\0\0\0\1",
          FLX_ERR_PROTOCOL},
         {"placement without a key", FLX_OPCODE_PLACEMENT, 0, 15, "\2\0\1t\0\1n\0\1c\0\0\0\1k",
          FLX_ERR_PROTOCOL},

@@ -5,6 +5,7 @@
  */
 #include "unit.h"
 #include "wire/ack.h"
+#include "wire/change_batch.h"
 #include "wire/event.h"
 #include "wire/frame.h"
 #include "wire/json.h"
@@ -18,6 +19,14 @@
 
 #define FILE_BYTES_MAX 16384
 #define COUNT_MAX      64
+
+typedef struct golden_change {
+    uint64_t offset;
+    uint64_t expires;
+    flx_slice key;
+    flx_slice value; /* as hex */
+    bool has_value;
+} golden_change;
 
 /* One file. Numbers and texts of binary frames that a file does not name stay zero and empty. */
 typedef struct golden {
@@ -40,6 +49,10 @@ typedef struct golden {
     size_t stamps_count;
     flx_operation_head operations[COUNT_MAX]; /* bodies as hex */
     size_t operations_count;
+    flx_slice batch; /* the kind of one of changes */
+    uint64_t end;
+    golden_change changes[COUNT_MAX];
+    size_t changes_count;
 } golden;
 
 static size_t unhex(flx_slice hex, uint8_t *to)
@@ -106,6 +119,34 @@ static void read_operations(flx_json *json, golden *vector)
     }
 }
 
+static void read_change(flx_json *json, golden_change *change)
+{
+    flx_slice key;
+    assert_true(flx_json_object_begin(json));
+    for (bool first = true; flx_json_member(json, first, &key) == FLX_JSON_ITEM; first = false) {
+        if (flx_slice_is(key, "offset")) {
+            assert_true(flx_json_u64(json, &change->offset));
+        } else if (flx_slice_is(key, "expires_at_millis")) {
+            assert_true(flx_json_u64(json, &change->expires));
+        } else if (flx_slice_is(key, "key_utf8")) {
+            assert_true(flx_json_string(json, &change->key));
+        } else {
+            assert_true(flx_slice_is(key, "value_hex"));
+            change->has_value = !flx_json_take_null(json);
+            assert_true(!change->has_value || flx_json_string(json, &change->value));
+        }
+    }
+}
+
+static void read_changes(flx_json *json, golden *vector)
+{
+    assert_true(flx_json_array_begin(json));
+    for (bool first = true; flx_json_element(json, first) == FLX_JSON_ITEM; first = false) {
+        assert_true(vector->changes_count < COUNT_MAX);
+        read_change(json, &vector->changes[vector->changes_count++]);
+    }
+}
+
 static void read_member(flx_json *json, golden *vector, flx_slice key)
 {
     const struct {
@@ -126,6 +167,7 @@ static void read_member(flx_json *json, golden *vector, flx_slice key)
         {"node_id", &vector->node_id},
         {"addr", &vector->addr},
         {"publisher", &vector->publisher},
+        {"batch", &vector->batch},
     };
     const struct {
         const char *name;
@@ -142,6 +184,7 @@ static void read_member(flx_json *json, golden *vector, flx_slice key)
         {"subscription_id", &vector->subscription_id},
         {"base_offset", &vector->base_offset},
         {"skipped_before", &vector->skipped_before},
+        {"end", &vector->end},
     };
     for (size_t i = 0; i < COUNT(texts); i++) {
         if (flx_slice_is(key, texts[i].name)) {
@@ -160,6 +203,8 @@ static void read_member(flx_json *json, golden *vector, flx_slice key)
         read_list(json, vector, flx_slice_is(key, "timestamps_micros"));
     } else if (flx_slice_is(key, "operations")) {
         read_operations(json, vector);
+    } else if (flx_slice_is(key, "changes")) {
+        read_changes(json, vector);
     } else if (flx_slice_is(key, "payload_hex")) {
         assert_true(flx_json_string(json, &hex));
         vector->payload_len = unhex(hex, vector->payload);
@@ -315,6 +360,33 @@ static void check_event(const golden *vector)
     assert_memory_equal(out, vector->frame, vector->frame_len);
 }
 
+static void check_changes(const golden *vector)
+{
+    uint8_t again[FILE_BYTES_MAX / 2];
+    uint8_t value[FILE_BYTES_MAX / 2];
+    flx_change_batch batch;
+    assert_int_equal(flx_change_batch_decode(payload_of(vector), &batch, NULL), FLX_OK);
+    assert_int_equal(batch.kind, flx_slice_is(vector->batch, "snapshot"));
+    assert_true(batch.end == vector->end);
+    assert_int_equal(batch.count, vector->changes_count);
+    uint8_t *to = flx_change_batch_head_put(again, batch.kind, batch.end, batch.count);
+    assert_int_equal(to - again, FLX_CHANGE_BATCH_HEAD_BYTES);
+    for (size_t i = 0; i < vector->changes_count; i++) {
+        const golden_change *wanted = &vector->changes[i];
+        flx_change change;
+        uint64_t offset;
+        assert_true(flx_change_batch_next(&batch, &offset, &change));
+        assert_true(offset == wanted->offset && change.expires_at_ms == wanted->expires);
+        assert_int_equal(change.kind == FLX_CHANGE_KIND_PUT, wanted->has_value);
+        assert_true(flx_slice_equal(change.key, wanted->key));
+        assert_true(flx_slice_equal(change.value, (flx_slice){value, unhex(wanted->value, value)}));
+        const uint8_t *from = to;
+        to = flx_change_batch_record_put(to, vector->end, offset, &change);
+        assert_int_equal(to - from, flx_change_batch_record_bytes(vector->end, offset, &change));
+    }
+    assert_true(flx_slice_equal((flx_slice){again, (size_t)(to - again)}, payload_of(vector)));
+}
+
 /* Every shorter payload, copied to memory that ends where it ends, must be refused. */
 static void check_cut_binary(const golden *vector)
 {
@@ -327,6 +399,11 @@ static void check_cut_binary(const golden *vector)
         flx_publish publish;
         flx_publish_ack ack;
         flx_event_batch batch;
+        flx_change_batch changes;
+        if (flx_slice_is(vector->kind,
+                         "change_batch")) { /* what it is says the stream, not the flags */
+            assert_int_not_equal(flx_change_batch_decode(payload, &changes, NULL), FLX_OK);
+        }
         assert_int_not_equal(flx_publish_decode(flags, payload, &publish, NULL), FLX_OK);
         assert_int_not_equal(flx_publish_ack_decode(flags, payload, &ack, NULL), FLX_OK);
         assert_int_not_equal(flx_event_batch_decode(flags, payload, &batch, NULL), FLX_OK);
@@ -385,7 +462,7 @@ static void check_frame(const golden *vector)
     flx_slice input = {vector->frame, vector->frame_len};
     flx_frame_reader_init(&reader, FLX_FRAME_BYTES_MAX);
     if (vector->flags == FLX_FLAG_OPERATIONS) {
-        flx_frame_reader_allow_operations(&reader);
+        flx_frame_reader_allow_extension(&reader);
     }
     assert_int_equal(flx_frame_reader_next(&reader, &input, &frame, NULL), FLX_FRAME_READY);
     assert_int_equal(frame.flags, vector->flags);
@@ -408,12 +485,15 @@ static flx_msg_type check_vector(const golden *vector)
     if (vector->kind.len == 0) {
         return check_message(vector);
     }
-    if (vector->flags == FLX_FLAG_OPERATIONS) {
+    if (flx_slice_is(vector->kind, "operations") ||
+        flx_slice_is(vector->kind, "operation_answers")) {
         check_operations(vector);
         return type;
     }
     check_cut_binary(vector);
-    if (flx_slice_is(vector->kind, "binary_publish_ack")) {
+    if (flx_slice_is(vector->kind, "change_batch")) {
+        check_changes(vector);
+    } else if (flx_slice_is(vector->kind, "binary_publish_ack")) {
         check_ack(vector);
     } else if (flx_slice_is(vector->kind, "binary_event_batch")) {
         check_event(vector);

@@ -283,9 +283,9 @@ flx_status flx_journal_append(flx_journal *journal, const flx_journal_batch *bat
 static bool is_quiet(const flx_journal *journal)
 {
     return !journal->is_writing && !journal->is_rolling && !journal->is_syncing &&
-           !journal->room.is_out &&
-           !flx_journal_errand_is_out(journal) && flx_list_is_empty(&journal->errands) &&
-           journal->fetching == 0 && journal->searching == 0;
+           !journal->room.is_out && !flx_journal_errand_is_out(journal) &&
+           flx_list_is_empty(&journal->errands) && journal->fetching == 0 &&
+           journal->searching == 0;
 }
 
 static void start_write_or_roll(flx_journal *journal)

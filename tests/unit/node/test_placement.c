@@ -467,8 +467,8 @@ static void test_requests_for_a_key_keep_their_order(void **state)
         char value[16];
         for (int put = 0; put < PUTS; put++) {
             (void)snprintf(value, sizeof value, "%d", put);
-            OK(flx_cache_put_async(cache, flx_slice_of("key"), flx_slice_of(value), FLX_TTL_NONE, count_put, &t,
-                                   err));
+            OK(flx_cache_put_async(cache, flx_slice_of("key"), flx_slice_of(value), FLX_TTL_NONE,
+                                   count_put, &t, err));
             if (put % 8 == 0)
                 (void)usleep(100);
         }

@@ -31,8 +31,8 @@ class Load:
         self.process = subprocess.Popen(self.words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.errors)
 
-    def expect(self, event):
-        readable, _, _ = select.select([self.process.stdout], [], [], WAIT_S)
+    def expect(self, event, seconds=WAIT_S):
+        readable, _, _ = select.select([self.process.stdout], [], [], seconds)
         line = self.process.stdout.readline() if readable else b""
         if not line:
             self.process.kill()

@@ -236,6 +236,20 @@ def p6(size, inflight):
                "created --durable")
 
 
+def p6_cache(outstanding):
+    """The same of a durable cache: what a put waits for."""
+    size, count = 256, P6_COUNTS[outstanding]
+    return Row(f"P6/cache-put-{outstanding}", f"puts into a durable cache, synced, {size} B, {outstanding} "
+               "in flight, one connection", (),
+               lambda b: work.durable_puts(b.node, scaled(b, count), scaled(b, count // 5), outstanding,
+                                           size),
+               [Measure("rate", "/s"), Measure("p50", "us"), Measure("p99", "us"),
+                Measure("sync_us", "us"), Measure("cpu_us", "us"), Measure("of_floor", "x"),
+                Measure("of_fio_grows", "x"), Measure("group", "each"), Measure("group_bytes", "B")],
+               f"bench_cache_load --op put --size {size} --outstanding {outstanding}, on a cache "
+               "created --durable")
+
+
 def p7(size, subs, megabytes):
     """History of a durable stream, from the page cache: it was written just before."""
     count = int(megabytes * work.MB / size / subs)
@@ -451,6 +465,20 @@ def p8_log(entries, budget_mib, full_only=False):
                f"bench_cache_log DIR {entries} {budget_mib}", full_only=full_only)
 
 
+def p8_large(entries, full_only=False):
+    """A durable cache through a node, all values in memory."""
+    return Row(f"P8/node-{entries}", f"a node with a durable cache of {entries:,} entries of 16 + 100 B, "
+               "synced, one shard", ("--cache-memory-bytes", "4GiB"),
+               lambda b: work.large_cache(b.node, entries, scaled(b, 20000)),
+               [Measure("memory_b", "B/entry", 96.0), Measure("resident_b", "B/entry"),
+                Measure("reopen_s", "s"), Measure("reopen_cpu_us", "us/entry"),
+                Measure("get_p50", "us"), Measure("get_p99", "us"), Measure("get_cpu_us", "us"),
+                Measure("put_p50", "us"), Measure("put_p99", "us"), Measure("put_cpu_us", "us"),
+                Measure("fill_rate", "/s"), Measure("fill_cpu_us", "us"), Measure("file_mb", "MB")],
+               f"bench_cache_load --op fill --keys {entries}, then --op get and --op put with --filled, "
+               "and felix up again", full_only=full_only, fresh_node=True)
+
+
 def p12(name, what, goal_s, run, full_only=False):
     return Row(f"P12/{name}", f"felix up, from exec to /ready: {what}", (), run,
                [Measure("ready_s", "s", goal_s), Measure("said_s", "s"), Measure("cpu_s", "CPU-s"),
@@ -488,6 +516,7 @@ GOAL_ROWS = [
     p2(10, False, False), p2(10, False), p2(10, True), p2(100, False), p2(100, True),
     p3(100), p3(1024), p3(4096), p3(16384), P5,
     p6(256, 1), p6(256, 64), p6(256, 1000), p6(4096, 1), p6(4096, 64), p6(4096, 1000),
+    p6_cache(1), p6_cache(64),
     p7(1024, 1, 800), p7(1024, 10, 4000), p7(100, 1, 400), p7(16384, 1, 800), P7_LIVE,
     p7_pages(100), p7_pages(1000),
     p8("get", 1, 1, 5000), p8("get", 16, 1, 30000), p8("get", 256, 8, 60000),
@@ -513,4 +542,5 @@ GOAL_ROWS = [
     p10(100, 10000, 20000), p10(100, 10000, 20000, "--json"), p10(1000, 10000, 20000),
     p10(1000, 100000, 50000, full_only=True),
     p8_log(1000000, 128), p8_log(10000000, 1280, full_only=True),
+    p8_large(1000000), p8_large(10000000, full_only=True),
 ]

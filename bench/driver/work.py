@@ -28,13 +28,14 @@ def percentiles(result):
     return {key: result[f"{key}_us"] for key in ("p50", "p99", "p999", "max")}
 
 
-def measured(system, load):
-    """One load program's measured part: what it says, and what the server used meanwhile."""
+def measured(system, load, *seconds):
+    """One load program's measured part, which may take `seconds`: what it says, and what the server used
+    meanwhile."""
     with load:
         load.expect("warm")
         meter = system.meter()
         load.go()
-        result = load.expect("result")
+        result = load.expect("result", *seconds)
         used = meter.stop(result["count"])
     return result, used
 
@@ -207,9 +208,9 @@ def stream_read(system, count, size, records):
     return figures
 
 
-def requests(system, load, wrong):
+def requests(system, load, wrong, *seconds):
     """What acked() and cache() share: requests answered one by one."""
-    result, used = measured(system, load)
+    result, used = measured(system, load, *seconds)
     figures = per_unit(used, result["count"])
     figures.update(percentiles(result), lost=result[wrong],
                    rate=result["count"] / seconds_between(result["start_ns"], result["end_ns"]),
@@ -221,24 +222,75 @@ def requests(system, load, wrong):
 GROUPS, GROUP_BYTES = "felix_log_writes_total", "felix_log_write_bytes_total"
 
 
-def durable(system, count, warm_up, inflight, size):
-    """acked() on a durable stream, synced. Beside it the disk alone: our own append and fdatasync, as if
+def against_disk(system, records, inflight, size, run):
+    """Synced requests that write `records`. Beside them the disk alone: our own append and fdatasync, as if
     all that is in flight were one write, and fio with writes as large as the node's were."""
     appends = disk.appends_a_second(system.folder, size * inflight)
-    stream = system.fresh("stream", "--durable")
     before = system.figures(GROUPS, GROUP_BYTES)
-    figures = requests(system, system.pubsub("acked", "--stream", stream, "--size", size,
-                                             "--inflight", inflight, "--count", count,
-                                             "--warm-up", warm_up), "failed")
+    figures = run()
     groups, group_bytes = (after - before[name] for name, after in
-                           system.figures(GROUPS, GROUP_BYTES).items())
-    group = (count + warm_up) / groups
+                            system.figures(GROUPS, GROUP_BYTES).items())
+    group = records / groups
     figures.update(sync_us=1e6 / appends, of_floor=figures["rate"] / (appends * inflight),
                    group=group, group_bytes=group_bytes / groups)
     for kind, writes in disk.fio_floors(system.folder, round(group_bytes / groups)).items():
         figures[f"fio_{kind}_us"] = 1e6 / writes
         figures[f"of_fio_{kind}"] = figures["rate"] / (writes * group)
     return figures
+
+
+def durable(system, count, warm_up, inflight, size):
+    """acked() on a durable stream, synced."""
+    return against_disk(system, count + warm_up, inflight, size, lambda: requests(
+        system, system.pubsub("acked", "--stream", system.fresh("stream", "--durable"), "--size", size,
+                              "--inflight", inflight, "--count", count, "--warm-up", warm_up),
+        "failed"))
+
+
+def durable_puts(system, count, warm_up, inflight, size):
+    """Puts into a durable cache, synced, as operations over one connection; of keys that are there."""
+    words = ["--cache", system.fresh("cache", "--durable"), "--size", size]
+    filled = requests(system, system.cache(*words, "--op", "fill", "--outstanding", 64), "wrong")
+    figures = against_disk(system, count + warm_up, inflight, size, lambda: requests(
+        system, system.cache(*words, "--op", "put", "--filled", "--outstanding", inflight, "--count",
+                             count, "--warm-up", warm_up), "wrong"))
+    figures["lost"] += filled["lost"]
+    return figures
+
+
+FILL_S = 600  # for ten million entries on a slow disk
+KEY_BYTES = 16  # of bench_cache_load
+
+
+def large_cache(system, entries, count, size=100):
+    """A durable cache of so many entries: filled, read and written, and opened again by a node that was
+    ended. Memory is the node's own count after that, beside keys and values, and what the process grew
+    by over one that was empty."""
+    empty = system.resident()
+    name = system.fresh("cache", "--durable")
+
+    def ask(op, outstanding, *words, seconds=FILL_S):
+        return requests(system, system.cache("--cache", name, "--op", op, "--size", size, "--keys",
+                                             entries, "--outstanding", outstanding, *words),
+                        "wrong", seconds)
+    fill = ask("fill", 1024, "--conns", 4)
+    few = ("--filled", "--count", count)
+    gets, many_gets, puts = ask("get", 1, *few), ask("get", 64, *few), ask("put", 64, *few)
+    reopen_s, reopen_cpu_s = system.restart()
+    log = system.show("cache", name)["log"]
+    there = sum(shard["cache"]["entries"] for shard in log)
+    kept = sum(shard["cache"]["memory_bytes"] + shard["cache"]["bytes_on_disk_only"] for shard in log)
+    grown = system.resident() - empty + sum(shard["cache"]["bytes_on_disk_only"] for shard in log)
+    again = ask("get", 64, *few)
+    payload = KEY_BYTES + size
+    return {"lost": abs(there - entries) + sum(run["lost"] for run in
+                                               (fill, gets, many_gets, puts, again)),
+            "memory_b": kept / entries - payload, "resident_b": grown / entries - payload,
+            "fill_rate": fill["rate"], "fill_cpu_us": fill["cpu_us"],
+            "get_p50": gets["p50"], "get_p99": gets["p99"], "get_cpu_us": many_gets["cpu_us"],
+            "put_p50": puts["p50"], "put_p99": puts["p99"], "put_cpu_us": puts["cpu_us"],
+            "file_mb": sum(shard["bytes"] for shard in log) / MB, "reopen_s": reopen_s,
+            "reopen_cpu_us": reopen_cpu_s * 1e6 / entries}
 
 
 def acked(system, count, warm_up, inflight=64, size=256):

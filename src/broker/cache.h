@@ -182,7 +182,8 @@ typedef struct flx_cache_stats {
     uint64_t misses;
     uint64_t writes; /* applied puts and deletes */
     uint64_t evictions;
-    uint64_t away; /* entries whose value is in the log only */
+    uint64_t away;             /* entries whose value is in the log only */
+    uint64_t away_value_bytes; /* of those values */
     uint64_t expirations;
 } flx_cache_stats;
 void flx_cache_pool_stats(const flx_cache_pool *pool, flx_cache_stats *ret_stats);

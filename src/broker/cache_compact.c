@@ -179,8 +179,13 @@ static void run(flx_cache_compaction *self)
 {
     flx_cache_state *state = self->state;
     flx_journal *journal = state->owned->durable->journal;
-    if (flx_journal_synced(journal) < self->safe_end || state->old_reads > 0) {
+    if (flx_journal_synced(journal) < self->safe_end) {
+        flx_journal_sync_soon(journal); /* with some rules nobody else asks for it */
+        flx_durable_staged(state->owned->durable);
         return; /* looked at again when the log moves */
+    }
+    if (state->old_reads > 0) {
+        return; /* the same */
     }
     self->phase = RUNNING;
     self->errand = (flx_journal_errand){.done = on_run, .arg = self};
@@ -235,6 +240,12 @@ void flx_cache_compact_look(flx_durable *durable)
         return;
     }
     FLX_UNREACHABLE();
+}
+
+const char *flx_cache_compaction_word(const flx_cache_state *state)
+{
+    static const char *const words[] = {"gathering", "sorting", "waiting", "running"};
+    return state->compaction == NULL ? "idle" : words[state->compaction->phase];
 }
 
 void flx_cache_state_stop(flx_cache_state *state)

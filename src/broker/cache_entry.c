@@ -136,7 +136,9 @@ static void count_in(flx_cache_shard *shard, const cache_entry *entry)
     if (entry->is_away) {
         shard->pool->away_bytes += cost;
         shard->stats.away++;
+        shard->stats.away_value_bytes += entry->value_len;
         shard->pool->stats.away++;
+        shard->pool->stats.away_value_bytes += entry->value_len;
     }
     shard->record_bytes += cache_entry_record_bytes(entry);
     shard->pool->entry_bytes += cost;
@@ -154,7 +156,9 @@ static void count_out(flx_cache_shard *shard, const cache_entry *entry)
         FLX_ASSERT(shard->pool->away_bytes >= cost && shard->stats.away > 0);
         shard->pool->away_bytes -= cost;
         shard->stats.away--;
+        shard->stats.away_value_bytes -= entry->value_len;
         shard->pool->stats.away--;
+        shard->pool->stats.away_value_bytes -= entry->value_len;
     }
     FLX_ASSERT(shard->record_bytes >= cache_entry_record_bytes(entry));
     shard->record_bytes -= cache_entry_record_bytes(entry);

@@ -17,6 +17,7 @@
 #include "broker/counter.h"
 #include "broker/durable_int.h"
 #include "broker/job_int.h"
+#include "broker/op_batch_int.h"
 #include "broker/scratch.h"
 #include "broker/sealed.h"
 #include "broker/shard.h"
@@ -198,11 +199,14 @@ void flx_cache_load_cancel(flx_durable *durable)
 
 /* ---- values that are away ---- */
 
+#define NO_ENTRY UINT32_MAX
+
 typedef struct fetch {
     flx_journal_read read;
     flx_durable *durable;
     uint64_t offset; /* of the record */
     flx_job *job;
+    uint32_t entry; /* of the job's batch that it is for; NO_ENTRY: there is none */
     uint32_t id;
     uint32_t shard;
     uint32_t round;
@@ -250,10 +254,9 @@ static flx_status find_put(const flx_range *block, uint64_t offset, flx_change *
 }
 
 /* The value as something the answer can keep; from now on in memory too. */
-static flx_status fetch_take(const fetch *self, const flx_range *block)
+static flx_status fetch_take(const fetch *self, const flx_range *block, flx_range *ret_value)
 {
     flx_worker *worker = self->durable->worker;
-    flx_job *job = self->job;
     flx_change change;
     const flx_status status = find_put(block, self->offset, &change);
     if (status != FLX_OK) {
@@ -261,10 +264,10 @@ static flx_status fetch_take(const fetch *self, const flx_range *block)
     }
     if (change.value.len >= FLX_CACHE_CHUNK_BYTES) {
         const uint32_t start = (uint32_t)(change.value.ptr - block->chunk->data);
-        job->value =
+        *ret_value =
             (flx_range){flx_chunk_ref(block->chunk), start, start + (uint32_t)change.value.len};
     } else if (change.value.len > 0 &&
-               !flx_scratch_copy(&worker->transit, change.value, &job->value)) {
+               !flx_scratch_copy(&worker->transit, change.value, ret_value)) {
         return FLX_ERR_NOMEM;
     }
     const flx_cache_state *state = flx_cache_state_find(worker, self->id, self->shard);
@@ -274,28 +277,41 @@ static flx_status fetch_take(const fetch *self, const flx_range *block)
     return FLX_OK;
 }
 
+/* Takes the value. */
+static void fetch_tell(flx_worker *worker, flx_job *job, uint32_t entry, flx_status status,
+                       flx_range value)
+{
+    if (entry != NO_ENTRY) {
+        flx_op_batch_fetched(worker, job, entry, status, value);
+        return;
+    }
+    job->status = status;
+    job->value = value;
+    flx_job_again(worker, job);
+}
+
 static void fetch_end(fetch *self)
 {
-    flx_job *job = self->job;
     flx_worker *worker = self->durable->worker;
     flx_cache_state *state = flx_cache_state_find(worker, self->id, self->shard);
-    job->status = self->read.status;
-    if (job->status == FLX_OK) {
-        job->status =
-            self->read.range.chunk == NULL ? FLX_ERR_CORRUPT : fetch_take(self, &self->read.range);
+    flx_range value = {NULL, 0, 0};
+    flx_status status = self->read.status;
+    if (status == FLX_OK) {
+        status = self->read.range.chunk == NULL ? FLX_ERR_CORRUPT
+                                                : fetch_take(self, &self->read.range, &value);
     }
     if (self->read.status == FLX_OK) {
         flx_chunk_unref(self->read.range.chunk);
         flx_stat_add(&worker->stats.log_blocks_read, 1);
     }
-    if (job->status == FLX_ERR_CORRUPT || job->status == FLX_ERR_IO) {
+    if (status == FLX_ERR_CORRUPT || status == FLX_ERR_IO) {
         flx_durable_tell(self->durable, FLX_LOG_UNREAD, &self->read.error);
     }
     if (state != NULL) {
         flx_cache_read_release(state, self->round);
     }
+    fetch_tell(worker, self->job, self->entry, status, value);
     flx_free(self);
-    flx_job_again(worker, job);
 }
 
 /* From a completion. */
@@ -304,17 +320,17 @@ static void on_fetched(flx_journal_read *read)
     fetch_end(read->arg);
 }
 
-void flx_cache_fetch(flx_durable *durable, flx_job *job, uint64_t version)
+static void fetch_begin(flx_durable *durable, flx_job *job, uint32_t entry, uint64_t version)
 {
     fetch *self = flx_calloc(1, sizeof *self);
     if (self == NULL) {
-        job->status = FLX_ERR_NOMEM;
-        flx_job_again(durable->worker, job);
+        fetch_tell(durable->worker, job, entry, FLX_ERR_NOMEM, (flx_range){NULL, 0, 0});
         return;
     }
     self->durable = durable;
     self->offset = version;
     self->job = job;
+    self->entry = entry;
     self->id = durable->owned->view.id & ~FLX_CACHE_LOG;
     self->shard = durable->owned->view.shard;
     self->read.offset = version;
@@ -324,6 +340,16 @@ void flx_cache_fetch(flx_durable *durable, flx_job *job, uint64_t version)
     if (flx_journal_read_begin(durable->journal, &self->read)) {
         fetch_end(self);
     }
+}
+
+void flx_cache_fetch(flx_durable *durable, flx_job *job, uint64_t version)
+{
+    fetch_begin(durable, job, NO_ENTRY, version);
+}
+
+void flx_cache_fetch_entry(flx_durable *durable, flx_job *job, uint32_t entry, uint64_t version)
+{
+    fetch_begin(durable, job, entry, version);
 }
 
 /* ---- a page of them ---- */

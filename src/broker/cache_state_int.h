@@ -54,11 +54,16 @@ void flx_caches_done(flx_worker *worker);
 void flx_cache_load_begin(flx_durable *durable); /* OPEN so far; LOADING from here on */
 void flx_cache_load_go(flx_durable *durable);    /* a tick: goes on */
 void flx_cache_load_cancel(flx_durable *durable);
-/* Keeps the answer until all below job.wait_end is safe; false: it is. The job is served again. */
+/* Keeps the answer until all below job.wait_end is as safe as an answer says; false: it is. The job is
+ * served again. */
 bool flx_cache_settle(flx_durable *durable, flx_job *job);
+/* The same, and until readers may see it also where answers do not wait. */
+bool flx_cache_settle_shown(flx_durable *durable, flx_job *job);
 /* Reads the value of the put at offset `version` into job.value, or says in job.status why not; the
  * job is served again in the next tick. */
 void flx_cache_fetch(flx_durable *durable, flx_job *job, uint64_t version);
+/* The same for an entry of the job's batch, which flx_op_batch_fetched is given: now or later. */
+void flx_cache_fetch_entry(flx_durable *durable, flx_job *job, uint32_t entry, uint64_t version);
 /* The values of a page that are in the log only. Adding makes it (NULL at first), to write frames as
  * `form` does; false: no memory. */
 typedef struct flx_away flx_away;
@@ -75,5 +80,6 @@ void flx_cache_read_release(flx_cache_state *state, uint32_t round);
 bool flx_cache_may_be_collapsed(const flx_durable *durable, uint64_t offset);
 void flx_cache_compact_look(flx_durable *durable); /* a tick in which its log moved */
 void flx_cache_state_stop(flx_cache_state *state); /* before its log is closed */
+const char *flx_cache_compaction_word(const flx_cache_state *state); /* "idle", ... */
 
 #endif /* FLX_BROKER_CACHE_STATE_INT_H */

@@ -125,6 +125,13 @@ static void answer_waiters(flx_durable *durable)
     }
 }
 
+/* What waiting jobs wait for: of a cache that answers at once only where a watch begins is waited for. */
+static uint64_t settle_mark(const flx_durable *durable)
+{
+    return durable->ack == FLX_ACK_ACCEPTED ? flx_journal_visible_end(durable->journal)
+                                            : flx_durable_ack_mark(durable);
+}
+
 static flx_job *settling_pop(flx_durable *durable)
 {
     flx_job *job = durable->settling_first;
@@ -140,7 +147,7 @@ static void answer_settling(flx_durable *durable)
 {
     while (durable->settling_first != NULL) {
         const uint64_t end = durable->settling_first->wait_end;
-        if (end > flx_durable_ack_mark(durable) && durable->state == FLX_DURABLE_OPEN) {
+        if (end > settle_mark(durable) && durable->state == FLX_DURABLE_OPEN) {
             return;
         }
         flx_job_serve(durable->worker, settling_pop(durable)); /* finds out which of both */
@@ -159,7 +166,13 @@ static void fail_settling(flx_durable *durable, flx_status status)
 
 bool flx_cache_settle(flx_durable *durable, flx_job *job)
 {
-    if (flx_durable_ack_mark(durable) >= job->wait_end) {
+    const bool is_at_once = durable->ack == FLX_ACK_ACCEPTED && durable->state == FLX_DURABLE_OPEN;
+    return !is_at_once && flx_cache_settle_shown(durable, job);
+}
+
+bool flx_cache_settle_shown(flx_durable *durable, flx_job *job)
+{
+    if (settle_mark(durable) >= job->wait_end) {
         return false;
     }
     if (durable->state != FLX_DURABLE_OPEN) {
@@ -205,9 +218,6 @@ static uint64_t share(uint64_t bound, uint32_t shards)
 static flx_journal_options options_of(const flx_worker *worker, const flx_stream_info *info)
 {
     flx_journal_options options = {
-        .sync_period_ms = info->fsync_ms,
-        .visible =
-            info->ack >= FLX_ACK_SYNCED ? FLX_JOURNAL_VISIBLE_BY_SYNC : FLX_JOURNAL_VISIBLE_WRITTEN,
         .segment_bytes = worker->limits.log_segment_bytes,
         .pending_bytes_max = worker->limits.log_pending_bytes,
         .retain_bytes = share(info->retention_bytes, info->shards),
@@ -215,9 +225,6 @@ static flx_journal_options options_of(const flx_worker *worker, const flx_stream
             info->retention_age_s > UINT64_MAX / 1000 ? 0 : info->retention_age_s * 1000,
         .retain_records = share(info->retention_records, info->shards),
     };
-    options.sync = info->fsync == FLX_FSYNC_ON_COMMIT  ? FLX_JOURNAL_SYNC_ON_COMMIT
-                   : info->fsync == FLX_FSYNC_PERIODIC ? FLX_JOURNAL_SYNC_PERIODIC
-                                                       : FLX_JOURNAL_SYNC_NONE;
     /* Only whole segments go, so a small bound needs small segments. */
     if (options.retain_bytes > 0 && options.retain_bytes / 4 < options.segment_bytes) {
         options.segment_bytes = options.retain_bytes / 4 > SEGMENT_BYTES_MIN
@@ -233,8 +240,6 @@ static flx_journal_options options_of_cache(const flx_worker *worker)
 {
     const uint64_t segment_bytes = worker->limits.log_segment_bytes;
     return (flx_journal_options){
-        .sync = FLX_JOURNAL_SYNC_ON_COMMIT,
-        .visible = FLX_JOURNAL_VISIBLE_BY_SYNC,
         .segment_bytes = segment_bytes < CACHE_SEGMENT_BYTES ? segment_bytes : CACHE_SEGMENT_BYTES,
         .block_bytes = CACHE_BLOCK_BYTES,
         .pending_bytes_max = worker->limits.log_pending_bytes,
@@ -244,11 +249,19 @@ static flx_journal_options options_of_cache(const flx_worker *worker)
 /* What the catalog says of it now. */
 static void take_policy(flx_durable *durable, const flx_slot *slot)
 {
-    const bool is_cache = slot->durable_cache != NULL;
-    durable->ack = (uint8_t)(is_cache ? FLX_ACK_SYNCED : slot->info->ack);
-    durable->opening.options =
-        is_cache ? options_of_cache(durable->worker) : options_of(durable->worker, slot->info);
-    durable->opening.options.label = durable->named.label;
+    const flx_cache_info *cache = slot->durable_cache;
+    const flx_promise *promise = cache != NULL ? &cache->promise : &slot->info->promise;
+    flx_journal_options *options = &durable->opening.options;
+    *options =
+        cache != NULL ? options_of_cache(durable->worker) : options_of(durable->worker, slot->info);
+    options->label = durable->named.label;
+    options->sync = promise->fsync == FLX_FSYNC_ON_COMMIT  ? FLX_JOURNAL_SYNC_ON_COMMIT
+                    : promise->fsync == FLX_FSYNC_PERIODIC ? FLX_JOURNAL_SYNC_PERIODIC
+                                                           : FLX_JOURNAL_SYNC_NONE;
+    options->sync_period_ms = promise->fsync_ms;
+    options->visible =
+        promise->ack >= FLX_ACK_SYNCED ? FLX_JOURNAL_VISIBLE_BY_SYNC : FLX_JOURNAL_VISIBLE_WRITTEN;
+    durable->ack = (uint8_t)promise->ack;
 }
 
 static void durable_free(flx_durable *durable)
@@ -378,7 +391,7 @@ static void open_caches(flx_worker *worker)
     const size_t count = flx_catalog_cache_count(worker->catalog);
     for (size_t i = 0; i < count; i++) {
         const flx_cache_info *info = flx_catalog_cache_at(worker->catalog, i);
-        for (uint32_t shard = 0; info->durable && shard < info->shards; shard++) {
+        for (uint32_t shard = 0; info->promise.durable && shard < info->shards; shard++) {
             flx_owned *owned;
             if (flx_worker_owner(info->id, shard, worker->count) == worker->index &&
                 flx_slot_open_cache(worker, info) == FLX_OK) {
@@ -394,7 +407,7 @@ void flx_durables_open_all(flx_worker *worker)
     const size_t count = flx_catalog_stream_count(worker->catalog);
     for (size_t i = 0; i < count; i++) {
         const flx_stream_info *info = flx_catalog_stream_at(worker->catalog, i);
-        for (uint32_t shard = 0; info->durable && shard < info->shards; shard++) {
+        for (uint32_t shard = 0; info->promise.durable && shard < info->shards; shard++) {
             flx_owned *owned;
             if (flx_worker_owner(info->id, shard, worker->count) == worker->index) {
                 (void)flx_owned_get(worker, info->id, shard, &owned); /* or at its first use */
@@ -695,42 +708,6 @@ void flx_durables_rearm(flx_worker *worker)
     }
 }
 
-static const char *state_word(const flx_durable *durable)
-{
-    if (durable->state == FLX_DURABLE_OPENING) {
-        return "opening";
-    }
-    if (durable->state == FLX_DURABLE_BROKEN) {
-        return durable->journal == NULL ? "damaged" : "failed";
-    }
-    return durable->is_full ? "full" : "open";
-}
-
-bool flx_worker_log_figures(flx_worker *worker, uint32_t id, uint32_t shard,
-                            flx_log_figures *ret_figures)
-{
-    const flx_slot *slot = flx_slot_get(worker, id);
-    const flx_owned *owned = slot == NULL || shard >= slot->shard_count ? NULL : slot->owned[shard];
-    if (owned == NULL || owned->durable == NULL) {
-        return false;
-    }
-    const flx_durable *durable = owned->durable;
-    *ret_figures = (flx_log_figures){.state = state_word(durable)};
-    if (durable->journal != NULL) {
-        flx_journal_marks marks;
-        flx_journal_get_marks(durable->journal, &marks);
-        ret_figures->head = marks.start;
-        ret_figures->tail = marks.end;
-        ret_figures->bytes = marks.bytes;
-        ret_figures->segments = marks.segments;
-        ret_figures->pending_bytes = marks.pending_bytes;
-        ret_figures->has_synced = marks.last_sync_ns > 0;
-        ret_figures->last_sync_ms =
-            worker->now_ns > marks.last_sync_ns ? (worker->now_ns - marks.last_sync_ns) / MS_NS : 0;
-    }
-    return true;
-}
-
 /* ---- the end ---- */
 
 static void run_remove(flx_io_job *job)
@@ -772,8 +749,12 @@ static void drop_parked(flx_durable *durable)
 {
     for (flx_job *job = durable->parked_first; job != NULL;) {
         flx_job *next = job->next_free;
-        job->status = FLX_ERR_NOT_FOUND;
-        flx_job_ready(durable->worker, job);
+        if (job->kind == FLX_JOB_OPERATIONS) { /* it may have others for shards that are there */
+            flx_job_again(durable->worker, job);
+        } else {
+            job->status = FLX_ERR_NOT_FOUND;
+            flx_job_ready(durable->worker, job);
+        }
         job = next;
     }
     durable->parked_first = NULL;

@@ -8,6 +8,11 @@
  *     home   hands each part to its lane, and keeps the batch for the next
  *
  * The owner writes the bytes that leave, so that home only hands them on.
+ *
+ * Entries take effect in their order, and those of one home worker's batches in the order of the batches:
+ * that is the order of one client's operations on one key. A value that is in the log only holds nothing
+ * up: its entry has had its effect, and the answer is written when the batch has all its values. A log that
+ * is still being opened holds up the batch that needs it and those that come from the same home behind it.
  */
 #include "broker/cache.h"
 #include "broker/cache_request_int.h"
@@ -19,19 +24,25 @@
 #include "broker/op_answers_int.h"
 #include "broker/op_batch_int.h"
 #include "broker/sealed.h"
+#include "broker/streams_int.h"
 #include "broker/worker_int.h"
 #include "common/alloc.h"
 #include "common/assert.h"
 
 #define BATCH_ENTRIES 256
 #define BATCH_PARTS   (2 * BATCH_ENTRIES) /* an answer ends one frame and has one range besides */
-#define BATCH_LOGS    8 /* logs that answers of one batch may wait for at a time */
 
 /* An operation on its way to the owner. */
 typedef struct op_entry {
     uint64_t lane;
     uint32_t id;
     uint8_t opcode;
+    bool is_away;   /* its value comes from the log: the reply waits in what follows */
+    bool has_value; /* as the reply says, like `applied` and `version` */
+    bool applied;
+    uint64_t version;
+    flx_status status; /* of the value */
+    flx_range value;   /* owned */
     flx_chunk *holder; /* of the request's bytes; owned */
     flx_cache_request request;
 } op_entry;
@@ -55,9 +66,12 @@ struct flx_op_batch {
     flx_job *job; /* that it will travel with; NULL: it does, or is free */
     uint32_t entry_count;
     uint32_t part_count;
-    uint32_t served; /* entries, on the owner */
+    uint32_t served;     /* entries, on the owner */
+    uint32_t away_count; /* entries whose answer waits for a value */
+    uint32_t fetching;   /* of them, on their way */
+    bool is_waiting;     /* for the last of these */
     uint32_t wait_count;
-    op_wait waits[BATCH_LOGS];
+    op_wait waits[BATCH_ENTRIES];
     op_entry entries[BATCH_ENTRIES];
     op_part parts[BATCH_PARTS];
 };
@@ -85,6 +99,9 @@ static flx_op_batch *batch_of(flx_worker *worker, uint32_t owner)
     batch->entry_count = 0;
     batch->part_count = 0;
     batch->served = 0;
+    batch->away_count = 0;
+    batch->fetching = 0;
+    batch->is_waiting = false;
     batch->wait_count = 0;
     batch->job = job;
     worker->batches[owner] = batch;
@@ -99,6 +116,7 @@ void flx_op_batch_free(flx_op_batch *batch)
     }
     for (uint32_t i = 0; i < batch->entry_count; i++) {
         flx_chunk_unref(batch->entries[i].holder);
+        flx_chunk_unref(batch->entries[i].value.chunk);
     }
     for (uint32_t i = 0; i < batch->part_count; i++) {
         flx_chunk_unref(batch->parts[i].range.chunk);
@@ -159,77 +177,133 @@ void flx_op_batch_answer(flx_op_batch *batch, uint64_t lane, flx_range range, ui
     batch->parts[batch->part_count++] = (op_part){lane, range, count};
 }
 
-/* Whether there is room to note what the answer of a request waits for. */
-static bool has_wait_room(const flx_op_batch *batch, const flx_cache_request *request)
-{
-    for (uint32_t i = 0; i < batch->wait_count; i++) {
-        if (batch->waits[i].id == request->info->id && batch->waits[i].shard == request->shard) {
-            return true;
-        }
-    }
-    return batch->wait_count < BATCH_LOGS;
-}
-
 static void note_wait(flx_op_batch *batch, const flx_cache_request *request, uint64_t end)
 {
-    for (uint32_t i = 0; i < batch->wait_count; i++) {
+    for (uint32_t i = batch->wait_count; i-- > 0;) {
         op_wait *wait = &batch->waits[i];
         if (wait->id == request->info->id && wait->shard == request->shard) {
             wait->end = end > wait->end ? end : wait->end;
             return;
         }
     }
-    FLX_ASSERT(batch->wait_count < BATCH_LOGS);
     batch->waits[batch->wait_count++] = (op_wait){request->info->id, request->shard, end};
 }
 
-/* The reply of a value that was read from the log meanwhile. */
-static void reply_fetched(const flx_job *job, flx_cache_reply *reply)
-{
-    *reply = job->reply;
-    reply->status = job->status;
-    reply->value = job->value.chunk == NULL ? (flx_slice){NULL, 0} : flx_range_slice(&job->value);
-    reply->chunk = reply->value.len < FLX_CACHE_CHUNK_BYTES ? NULL : job->value.chunk;
-}
-
-typedef enum serve_step { SERVE_ANSWERED, SERVE_PARKED, SERVE_WAITS_FIRST } serve_step;
-
-/* Serves the batch's next entry, or goes on with it. */
-static serve_step serve_next(flx_worker *worker, flx_job *job, flx_op_output *output)
+/* Asks for the value of the batch's next entry, which has had its effect. */
+static void fetch_value(flx_durable *durable, flx_job *job, const flx_cache_reply *reply)
 {
     flx_op_batch *batch = job->batch;
-    const op_entry *entry = &batch->entries[batch->served];
-    const flx_cache_request *request = &entry->request;
-    flx_cache_reply reply;
-    if (request->info->durable && !has_wait_room(batch, request)) {
-        return SERVE_WAITS_FIRST;
+    const uint32_t number = batch->served;
+    op_entry *entry = &batch->entries[number];
+    entry->is_away = true;
+    entry->has_value = reply->has_value;
+    entry->applied = reply->applied;
+    entry->version = reply->version;
+    batch->away_count++;
+    batch->fetching++;
+    flx_cache_fetch_entry(durable, job, number, reply->version);
+}
+
+void flx_op_batch_fetched(flx_worker *worker, flx_job *job, uint32_t entry, flx_status status,
+                          flx_range value)
+{
+    flx_op_batch *batch = job->batch;
+    FLX_ASSERT(batch->fetching > 0 && batch->entries[entry].is_away);
+    batch->entries[entry].status = status;
+    batch->entries[entry].value = value;
+    batch->fetching--;
+    if (batch->fetching == 0 && batch->is_waiting) {
+        batch->is_waiting = false;
+        flx_job_again(worker, job);
     }
-    if (job->step == FLX_CACHE_SERVED) {
-        reply_fetched(job, &reply);
-        job->step = FLX_CACHE_NEW;
-        job->status = FLX_OK;
-    } else {
+}
+
+/* Answers are for this lane from now on. */
+static void turn_to(flx_op_output *output, uint64_t lane)
+{
+    if (output->handle != lane) {
+        flx_op_output_flush(output);
+        output->handle = lane;
+    }
+}
+
+/* The answers that had to wait for values, which are here now. */
+static void answer_fetched(flx_op_output *output)
+{
+    flx_op_batch *batch = output->batch;
+    for (uint32_t i = 0; i < batch->entry_count && batch->away_count > 0; i++) {
+        op_entry *entry = &batch->entries[i];
+        if (!entry->is_away) {
+            continue;
+        }
+        const flx_slice value =
+            entry->value.chunk == NULL ? (flx_slice){NULL, 0} : flx_range_slice(&entry->value);
+        const flx_cache_reply reply = {
+            .status = entry->status,
+            .has_value = entry->has_value,
+            .applied = entry->applied,
+            .version = entry->version,
+            .value = value,
+            .chunk = value.len < FLX_CACHE_CHUNK_BYTES ? NULL : entry->value.chunk,
+        };
+        turn_to(output, entry->lane);
+        flx_op_answer_reply(output, entry->opcode, entry->id, &reply);
+        entry->value.chunk = flx_chunk_unref(entry->value.chunk);
+        entry->is_away = false;
+        batch->away_count--;
+    }
+}
+
+/* Whether a batch of the same home waits for a log to be opened: then this one waits behind it. */
+static bool is_behind(flx_worker *worker, flx_job *job)
+{
+    flx_op_stall *stall = &worker->op_stalls[job->from];
+    flx_durable *durable =
+        stall->job == NULL ? NULL : flx_cache_durable(worker, stall->id, stall->shard);
+    if (durable == NULL || stall->job == job || !flx_durable_holds(durable, FLX_PUBLISH_PLAIN)) {
+        stall->job = NULL;
+        return false;
+    }
+    flx_durable_park(durable, job);
+    return true;
+}
+
+/* Its log is being opened. */
+static void stall(flx_worker *worker, flx_job *job, const flx_cache_request *request)
+{
+    worker->op_stalls[job->from] = (flx_op_stall){job, request->info->id, request->shard};
+    flx_durable_park(flx_cache_durable(worker, request->info->id, request->shard), job);
+}
+
+/* Serves entry by entry; false: one has to wait, and the job comes again. */
+static bool serve_entries(flx_worker *worker, flx_job *job, flx_op_output *output)
+{
+    flx_op_batch *batch = job->batch;
+    for (; batch->served < batch->entry_count; batch->served++) {
+        const op_entry *entry = &batch->entries[batch->served];
+        const flx_cache_request *request = &entry->request;
+        flx_cache_reply reply;
         flx_cache_serve(worker, request, &reply);
-        if (reply.is_parked || reply.is_away) {
-            flx_durable *durable = flx_cache_durable(worker, request->info->id, request->shard);
+        if (reply.is_parked && batch->fetching > 0) {
+            batch->is_waiting = true; /* a parked job can be dropped, so nothing may hold it */
+            return false;
+        }
+        if (reply.is_parked) {
+            stall(worker, job, request);
+            return false;
+        }
+        if (reply.wait_end > 0) {
+            note_wait(batch, request, reply.wait_end);
+        }
+        turn_to(output, entry->lane);
+        if (reply.is_away) {
             flx_op_output_flush(output); /* the scratch is others' meanwhile */
-            if (reply.is_parked) {
-                flx_durable_park(durable, job);
-            } else {
-                job->reply = reply;
-                job->step = FLX_CACHE_SERVED;
-                flx_cache_fetch(durable, job, reply.version);
-            }
-            return SERVE_PARKED;
+            fetch_value(flx_cache_durable(worker, request->info->id, request->shard), job, &reply);
+        } else {
+            flx_op_answer_reply(output, entry->opcode, entry->id, &reply);
         }
     }
-    if (reply.wait_end > 0) {
-        note_wait(batch, request, reply.wait_end);
-    }
-    flx_op_answer_reply(output, entry->opcode, entry->id, &reply);
-    job->value.chunk = flx_chunk_unref(job->value.chunk);
-    batch->served++;
-    return SERVE_ANSWERED;
+    return true;
 }
 
 /* True: all that the answers rest on is safe, or job.status says that it will not be. */
@@ -259,52 +333,29 @@ static void parts_drop(flx_op_batch *batch)
     batch->part_count = 0;
 }
 
-/* False: answers written so far must wait. True: they may leave, or job.status says why they are gone. */
-static bool settle_answers(flx_worker *worker, flx_job *job, flx_op_output *output)
-{
-    flx_op_output_flush(output);
-    if (!batch_settled(worker, job)) {
-        return false;
-    }
-    if (job->status != FLX_OK) {
-        parts_drop(job->batch);
-    }
-    return true;
-}
-
 bool flx_operations_job(flx_worker *worker, flx_job *job)
 {
     flx_op_batch *batch = job->batch;
     flx_op_output output = {.worker = worker, .batch = batch};
-    if (job->step == FLX_CACHE_NEW && job->status != FLX_OK) {
-        parts_drop(batch); /* nobody hears of what may be lost: all of it is answered as failed */
-        return true;
+    if (batch->served == 0 && is_behind(worker, job)) {
+        return false;
     }
-    while (batch->served < batch->entry_count) {
-        const op_entry *entry = &batch->entries[batch->served];
-        if (output.handle != entry->lane) {
-            flx_op_output_flush(&output);
-            output.handle = entry->lane;
-        }
-        switch (serve_next(worker, job, &output)) {
-        case SERVE_ANSWERED:
-            break;
-        case SERVE_PARKED:
-            return false;
-        case SERVE_WAITS_FIRST:
-            if (!settle_answers(worker, job, &output)) {
-                return false;
-            }
-            if (job->status != FLX_OK) {
-                return true;
-            }
-            break;
-        }
+    const bool is_served = job->status != FLX_OK || serve_entries(worker, job, &output);
+    flx_op_output_flush(&output);
+    if (!is_served) {
+        return false;
     }
-    if (!settle_answers(worker, job, &output)) {
+    if (batch->fetching > 0) {
+        batch->is_waiting = true;
+        return false;
+    }
+    answer_fetched(&output);
+    flx_op_output_flush(&output);
+    if (!batch_settled(worker, job)) {
         return false;
     }
     if (job->status != FLX_OK) {
+        parts_drop(batch); /* nobody hears of what may be lost: all of it is answered as failed */
         return true;
     }
     for (uint32_t i = 0; i < batch->entry_count; i++) {

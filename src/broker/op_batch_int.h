@@ -14,6 +14,9 @@ bool flx_op_batch_send(flx_op_output *output, flx_lane *lane, const flx_operatio
                        uint32_t owner, flx_cache_request *request);
 /* Adds bytes for a lane at home, the answers to `count` of its operations. Takes the range. */
 void flx_op_batch_answer(flx_op_batch *batch, uint64_t lane, flx_range range, uint32_t count);
+/* The value of an entry that was in the log only, or why there is none. Takes the range. */
+void flx_op_batch_fetched(flx_worker *worker, flx_job *job, uint32_t entry, flx_status status,
+                          flx_range value);
 void flx_op_batch_free(flx_op_batch *batch);
 
 void flx_operations_post(flx_worker *worker);               /* what the tick gathered */

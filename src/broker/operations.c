@@ -361,7 +361,7 @@ static void run_cache(flx_op_output *output, flx_lane *lane, const flx_operation
     flx_cache_request request = request_of(worker, operation, chunk);
     flx_cache_request_aim(worker, info, &request);
     const uint32_t owner = flx_worker_owner(info->id, request.shard, worker->count);
-    if (owner == worker->index && !info->durable) {
+    if (owner == worker->index && !info->promise.durable) {
         flx_cache_reply reply;
         flx_cache_serve(worker, &request, &reply);
         flx_op_answer_reply(output, operation->opcode, operation->id, &reply);

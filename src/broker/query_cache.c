@@ -124,7 +124,7 @@ void flx_cache_message(flx_lane *lane, const flx_msg *msg)
     }
     flx_cache_request_aim(worker, info, &request);
     const uint32_t owner = flx_worker_owner(info->id, request.shard, worker->count);
-    if ((owner != worker->index || info->durable) &&
+    if ((owner != worker->index || info->promise.durable) &&
         (job->holder = flx_cache_request_keep(worker, &request)) == NULL) {
         flx_job_drop(worker, job);
         flx_lane_error(lane, FLX_CODE_OVERLOADED, "out of memory");

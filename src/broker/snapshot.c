@@ -210,7 +210,7 @@ static void page_keep(flx_page *page, const flx_job *job, flx_cache_cursor next)
 static flx_job_step page_end(flx_worker *worker, flx_job *job, flx_page *page)
 {
     flx_durable *durable = flx_cache_durable(worker, job->id, job->shard);
-    if (job->status == FLX_OK && durable != NULL && flx_cache_settle(durable, job)) {
+    if (job->status == FLX_OK && durable != NULL && flx_cache_settle_shown(durable, job)) {
         return FLX_STEP_PARKED;
     }
     if (job->status == FLX_OK) {

@@ -158,7 +158,7 @@ flx_status flx_slot_open_cache(flx_worker *worker, const flx_cache_info *info)
         return FLX_OK;
     }
     flx_cache_info *copy = NULL;
-    if (info->durable) {
+    if (info->promise.durable) {
         copy = flx_alloc(sizeof *copy);
         if (copy == NULL) {
             return FLX_ERR_NOMEM;
@@ -177,7 +177,7 @@ flx_status flx_slot_open_cache(flx_worker *worker, const flx_cache_info *info)
 
 static bool slot_is_durable(const flx_slot *slot)
 {
-    return slot->has_cache ? slot->durable_cache != NULL : slot->info->durable;
+    return slot->has_cache ? slot->durable_cache != NULL : slot->info->promise.durable;
 }
 
 static void view_init(flx_view *view, flx_feed *feed, const flx_slot *slot, uint32_t id,
@@ -636,10 +636,10 @@ static void slot_end(flx_worker *worker, flx_slot *slot, bool is_removed)
     }
 }
 
-/* What a patch may change of a stream that is in use. */
+/* What a patch may change of a stream or cache that is in use. */
 static void slot_update(flx_slot *slot)
 {
-    for (uint32_t shard = 0; slot->info->durable && shard < slot->shard_count; shard++) {
+    for (uint32_t shard = 0; slot_is_durable(slot) && shard < slot->shard_count; shard++) {
         if (slot->owned[shard] != NULL) {
             flx_durable_update(slot->owned[shard]->durable, slot);
         }
@@ -695,6 +695,10 @@ void flx_streams_refresh(flx_worker *worker)
         flx_slot *slot = slot_of_width(&worker->caches, info->id, info->shards);
         if (slot != NULL) {
             slot->has_cache = true;
+            if (slot->durable_cache != NULL) {
+                slot->durable_cache->promise = info->promise;
+            }
+            slot_update(slot);
         }
     }
     slots_end(worker, &worker->streams, true);

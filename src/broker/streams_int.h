@@ -16,10 +16,6 @@ typedef struct flx_durable flx_durable;
 typedef struct flx_job flx_job;
 typedef struct flx_mail flx_mail;
 
-/* Shards of streams and of caches are logs alike. Where one is named by an id, this bit tells a
- * cache's from a stream's; flx_log_owner says who owns it. */
-#define FLX_CACHE_LOG (UINT32_C(1) << 31)
-
 struct flx_cache_state; /* cache_state_int.h */
 struct flx_held;        /* publish_int.h */
 

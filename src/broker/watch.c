@@ -358,7 +358,7 @@ flx_job_step flx_watch_job(flx_worker *worker, flx_job *job)
     flx_durable *durable = state->owned->durable;
     job->wait_end = job->offset;
     const bool is_at_tail = job->start_kind != FLX_WATCH_OFFSET || job->resnapshot;
-    if (durable != NULL && is_at_tail && flx_cache_settle(durable, job)) {
+    if (durable != NULL && is_at_tail && flx_cache_settle_shown(durable, job)) {
         return FLX_STEP_PARKED; /* what is before the start must not be lost any more */
     }
     if (job->status != FLX_OK) {

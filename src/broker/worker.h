@@ -203,15 +203,29 @@ const flx_worker_stats *flx_worker_stats_of(const flx_worker *worker);
 
 /* What the log of a durable shard holds. */
 typedef struct flx_log_figures {
-    const char *state; /* "opening", "open", "full", "failed", "damaged"; static */
-    uint64_t head;     /* offset of the oldest record kept */
-    uint64_t tail;     /* offset the next record gets */
-    uint64_t bytes;    /* on disk */
+    const char
+        *state;     /* "opening", "loading" (a cache's index), "open", "full", "failed", "damaged";
+                          static */
+    uint64_t head;  /* offset of the oldest record kept */
+    uint64_t tail;  /* offset the next record gets */
+    uint64_t bytes; /* on disk */
     uint64_t pending_bytes;
     uint64_t last_sync_ms; /* ago, with has_synced */
     uint32_t segments;
     bool has_synced; /* since it was opened */
+    bool is_cache;   /* and its index is there: what follows is said */
+    uint64_t entries;
+    uint64_t counters;
+    uint64_t memory_bytes; /* of keys, index and the values that are in memory */
+    uint64_t away;         /* entries whose value is in the log only */
+    uint64_t away_bytes;   /* of those values */
+    uint64_t live_bytes;   /* of the records that hold what is there: what compaction would leave */
+    const char *compaction; /* "idle", "gathering", "sorting", "waiting", "running"; static */
 } flx_log_figures;
+
+/* Shards of streams and of caches are logs alike. Where one is named by an id, this bit tells a cache's
+ * from a stream's. */
+#define FLX_CACHE_LOG (UINT32_C(1) << 31)
 
 /* False: the shard is not durable, not in use, or another worker's; *ret_figures is left alone. */
 bool flx_worker_log_figures(flx_worker *worker, uint32_t id, uint32_t shard,

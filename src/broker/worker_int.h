@@ -26,6 +26,13 @@
 #include "common/wheel.h"
 #include "wire/message.h"
 
+/* The batch of operations that waits for a log to be opened, and which one. */
+typedef struct flx_op_stall {
+    const flx_job *job; /* NULL: none does */
+    uint32_t id;
+    uint32_t shard;
+} flx_op_stall;
+
 struct flx_worker {
     uint32_t index;
     uint32_t count;
@@ -102,7 +109,8 @@ struct flx_worker {
     flx_page pages[FLX_PAGES];
     struct flx_op_batch *batches[FLX_WORKERS_MAX]; /* [owner], being filled; NULL: none */
     struct flx_op_batch *free_batches;
-    uint32_t batch_count; /* in `batches` */
+    flx_op_stall op_stalls[FLX_WORKERS_MAX]; /* [home]: its other batches wait behind that one */
+    uint32_t batch_count;                    /* in `batches` */
     uint32_t free_batch_count;
     flx_chunk *frame_chunk; /* of the JSON frame being handled; borrowed */
     bool is_congested;      /* a mailbox is full and mails wait: publishers are not read */

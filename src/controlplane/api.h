@@ -41,9 +41,9 @@ typedef struct flx_api_options {
     /* The JWKS document of a tenant, terminated, for flx_free. FLX_ERR_NOT_FOUND: no such tenant.
      * NULL: the route answers 404. */
     flx_status (*jwks)(void *arg, const char *tenant, char **ret_json, flx_error *reterr);
-    /* What the logs of a durable stream hold now, an object a shard; NULL: out of memory. The caller
+    /* What the logs of a durable stream or cache hold now, an object a shard; NULL: out of memory. The caller
      * owns it. NULL: this process has no logs. */
-    json_t *(*logs)(void *arg, uint32_t stream_id, uint32_t shards);
+    json_t *(*logs)(void *arg, flx_kind kind, uint32_t id, uint32_t shards);
     void *arg;
 } flx_api_options;
 

@@ -227,6 +227,16 @@ static bool admit(flx_api *api, flx_kind kind, const flx_http_request *request, 
     return may(api, request, kind, key, response);
 }
 
+/* What is on the disk, as far as the node says. */
+static void add_logs(const flx_api *api, flx_kind kind, uint32_t id, uint32_t shards, json_t *json)
+{
+    json_t *logs =
+        api->options.logs == NULL ? NULL : api->options.logs(api->options.arg, kind, id, shards);
+    if (logs != NULL) {
+        (void)json_object_set_new(json, "log", logs);
+    }
+}
+
 static void reply_entry(flx_api *api, flx_kind kind, const flx_key *key,
                         flx_http_response *response)
 {
@@ -237,12 +247,10 @@ static void reply_entry(flx_api *api, flx_kind kind, const flx_key *key,
         return;
     }
     json_t *json = flx_entry_to_json(&entry);
-    if (json != NULL && kind == FLX_KIND_STREAM && entry.stream.durable &&
-        api->options.logs != NULL) {
-        json_t *logs = api->options.logs(api->options.arg, entry.stream.id, entry.stream.shards);
-        if (logs != NULL) {
-            (void)json_object_set_new(json, "log", logs);
-        }
+    if (json != NULL && kind == FLX_KIND_STREAM && entry.stream.promise.durable) {
+        add_logs(api, kind, entry.stream.id, entry.stream.shards, json);
+    } else if (json != NULL && kind == FLX_KIND_CACHE && entry.cache.promise.durable) {
+        add_logs(api, kind, entry.cache.id, entry.cache.shards, json);
     }
     flx_http_reply_json(response, 200, json);
 }

@@ -21,18 +21,26 @@
 
 #define FLX_NAME_MAX 128 /* bytes of a tenant, namespace, stream or cache name */
 
-typedef enum flx_ack_rule { /* what an ack of the stream means, weakest first */
+typedef enum flx_ack_rule { /* what an answer to a write means, weakest first */
                             FLX_ACK_ACCEPTED = 0,
                             FLX_ACK_WRITTEN = 1,
                             FLX_ACK_SYNCED = 2,
                             FLX_ACK_QUORUM = 3
 } flx_ack_rule;
 
-typedef enum flx_fsync_rule { /* when a durable stream's log is synced to the device */
-                              FLX_FSYNC_NONE = 0,     /* when the kernel likes */
+typedef enum flx_fsync_rule {                     /* when a durable log is synced to the device */
+                              FLX_FSYNC_NONE = 0, /* when the kernel likes */
                               FLX_FSYNC_PERIODIC = 1, /* fsync_ms after a write at the latest */
                               FLX_FSYNC_ON_COMMIT = 2 /* with every write */
 } flx_fsync_rule;
+
+/* What a write to a stream or cache is promised, and how that is kept (README.md, rule 4). */
+typedef struct flx_promise {
+    bool durable;
+    flx_ack_rule ack;     /* ACCEPTED when not durable */
+    flx_fsync_rule fsync; /* NONE when not durable */
+    uint32_t fsync_ms;    /* PERIODIC: how late a sync may be; else 0 */
+} flx_promise;
 
 typedef enum flx_slow_policy { /* what happens to a subscriber the ring would overrun */
                                FLX_SLOW_LAG =
@@ -49,11 +57,8 @@ typedef struct flx_stream_info {
     char namespace_[FLX_NAME_MAX + 1];
     char name[FLX_NAME_MAX + 1];
     flx_routing routing;
-    flx_ack_rule ack;
+    flx_promise promise;
     flx_slow_policy slow_policy;
-    bool durable;
-    flx_fsync_rule fsync;       /* NONE when not durable */
-    uint32_t fsync_ms;          /* PERIODIC: how late a sync may be; else 0 */
     uint64_t retention_bytes;   /* of the stream; 0: none. Each shard keeps its even share. */
     uint64_t retention_age_s;   /* 0: none */
     uint64_t retention_records; /* as retention_bytes */
@@ -72,7 +77,7 @@ typedef struct flx_cache_info {
     char namespace_[FLX_NAME_MAX + 1];
     char name[FLX_NAME_MAX + 1];
     char display_name[FLX_NAME_MAX + 1];
-    bool durable; /* its changes are on disk: an ack means synced, by a commit of its group */
+    flx_promise promise;
     uint32_t replication_factor;
     char consistency[8];
 } flx_cache_info;

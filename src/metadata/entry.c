@@ -125,6 +125,20 @@ static json_t *bound_to_json(uint64_t bound)
     return bound == 0 ? json_null() : json_integer((json_int_t)bound);
 }
 
+static bool set_promise(const flx_promise *promise, json_t *json)
+{
+    bool ok = json_object_set_new(json, "durable", json_boolean(promise->durable)) == 0 &&
+              json_object_set_new(json, "ack", json_string(flx_ack_rule_name(promise->ack))) == 0;
+    if (ok && promise->durable) {
+        ok = json_object_set_new(json, "fsync", json_string(flx_fsync_rule_name(promise->fsync))) ==
+             0;
+    }
+    if (ok && promise->fsync == FLX_FSYNC_PERIODIC) {
+        ok = json_object_set_new(json, "fsync_interval_ms", json_integer(promise->fsync_ms)) == 0;
+    }
+    return ok;
+}
+
 /* What most streams do not have, told only of those that do. */
 static bool set_stream_options(const flx_stream_info *stream, json_t *json)
 {
@@ -132,13 +146,6 @@ static bool set_stream_options(const flx_stream_info *stream, json_t *json)
     bool ok = true;
     if (stream->region[0] != '\0') {
         ok = json_object_set_new(json, "region", json_string(stream->region)) == 0;
-    }
-    if (ok && stream->durable) {
-        ok = json_object_set_new(json, "fsync", json_string(flx_fsync_rule_name(stream->fsync))) ==
-             0;
-    }
-    if (ok && stream->fsync == FLX_FSYNC_PERIODIC) {
-        ok = json_object_set_new(json, "fsync_interval_ms", json_integer(stream->fsync_ms)) == 0;
     }
     if (ok && stream->retention_records > 0) {
         ok = json_object_set_new(retention, "max_records",
@@ -150,16 +157,29 @@ static bool set_stream_options(const flx_stream_info *stream, json_t *json)
 static json_t *stream_to_json(const flx_stream_info *stream)
 {
     json_t *json =
-        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:{s:o, s:o}, s:s, s:s, s:b, s:s, s:s, s:s}",
-                  "tenant_id", stream->tenant, "namespace", stream->namespace_, "stream",
-                  stream->name, "kind", stream->kind, "shards", (json_int_t)stream->shards,
-                  "replication_factor", (json_int_t)stream->replication_factor, "retention",
-                  "max_age_seconds", bound_to_json(stream->retention_age_s), "max_size_bytes",
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:{s:o, s:o}, s:s, s:s, s:s, s:s}", "tenant_id",
+                  stream->tenant, "namespace", stream->namespace_, "stream", stream->name, "kind",
+                  stream->kind, "shards", (json_int_t)stream->shards, "replication_factor",
+                  (json_int_t)stream->replication_factor, "retention", "max_age_seconds",
+                  bound_to_json(stream->retention_age_s), "max_size_bytes",
                   bound_to_json(stream->retention_bytes), "consistency", stream->consistency,
-                  "delivery", stream->delivery, "durable", stream->durable ? 1 : 0, "routing",
-                  flx_routing_name(stream->routing), "ack", flx_ack_rule_name(stream->ack),
+                  "delivery", stream->delivery, "routing", flx_routing_name(stream->routing),
                   "slow_policy", flx_slow_policy_name(stream->slow_policy));
-    if (json == NULL || !set_stream_options(stream, json)) {
+    if (json == NULL || !set_promise(&stream->promise, json) || !set_stream_options(stream, json)) {
+        json_decref(json);
+        return NULL;
+    }
+    return json;
+}
+
+static json_t *cache_to_json(const flx_cache_info *cache)
+{
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s}", "tenant_id", cache->tenant, "namespace",
+                  cache->namespace_, "cache", cache->name, "display_name", cache->display_name,
+                  "shards", (json_int_t)cache->shards, "replication_factor",
+                  (json_int_t)cache->replication_factor, "consistency", cache->consistency);
+    if (json == NULL || !set_promise(&cache->promise, json)) {
         json_decref(json);
         return NULL;
     }
@@ -179,12 +199,7 @@ json_t *flx_entry_to_json(const flx_entry *entry)
     case FLX_KIND_STREAM:
         return stream_to_json(&entry->stream);
     case FLX_KIND_CACHE:
-        return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:b}", "tenant_id",
-                         entry->cache.tenant, "namespace", entry->cache.namespace_, "cache",
-                         entry->cache.name, "display_name", entry->cache.display_name, "shards",
-                         (json_int_t)entry->cache.shards, "replication_factor",
-                         (json_int_t)entry->cache.replication_factor, "consistency",
-                         entry->cache.consistency, "durable", entry->cache.durable ? 1 : 0);
+        return cache_to_json(&entry->cache);
     case FLX_KIND_COUNT:
         break;
     }
@@ -313,11 +328,6 @@ static flx_status read_retention(const json_t *body, flx_stream_info *stream, fl
     return status;
 }
 
-static flx_ack_rule natural_ack(const flx_stream_info *stream)
-{
-    return flx_ack_rule_default(stream->durable, strcmp(stream->consistency, "Quorum") == 0);
-}
-
 static flx_status read_slow_policy(const json_t *body, flx_stream_info *stream, flx_error *reterr)
 {
     const char *word = NULL;
@@ -331,9 +341,14 @@ static flx_status read_slow_policy(const json_t *body, flx_stream_info *stream, 
     return status;
 }
 
+static flx_ack_rule natural_ack(const flx_promise *promise, const char *consistency)
+{
+    return flx_ack_rule_default(promise->durable, strcmp(consistency, "Quorum") == 0);
+}
+
 /* An ack nobody chose follows the storage: it stays the natural one when that changes. */
-static flx_status read_ack(const json_t *body, bool was_natural, flx_stream_info *stream,
-                           flx_error *reterr)
+static flx_status read_ack(const json_t *body, bool was_natural, const char *consistency,
+                           flx_promise *promise, flx_error *reterr)
 {
     const char *word = NULL;
     const flx_status status =
@@ -341,68 +356,74 @@ static flx_status read_ack(const json_t *body, bool was_natural, flx_stream_info
     if (status != FLX_OK) {
         return status;
     }
-    if (word != NULL && !flx_ack_rule_from_name(flx_slice_of(word), &stream->ack)) {
+    if (word != NULL && !flx_ack_rule_from_name(flx_slice_of(word), &promise->ack)) {
         return flx_fail(reterr, FLX_ERR_INVALID,
                         "ack: must be accepted, written, synced or quorum");
     }
     if (word == NULL && was_natural) {
-        stream->ack = natural_ack(stream);
+        promise->ack = natural_ack(promise, consistency);
     }
     return FLX_OK;
 }
 
 /* A rule nobody chose follows the ack, as the ack follows the storage. */
-static flx_status read_fsync(const json_t *body, bool was_natural, flx_stream_info *stream,
+static flx_status read_fsync(const json_t *body, bool was_natural, flx_promise *promise,
                              flx_error *reterr)
 {
     const char *word = NULL;
     flx_status status =
         flx_json_get_text(body, "fsync", FLX_JSON_OPTIONAL, WORD_BYTES_MAX, &word, reterr);
     if (status == FLX_OK && word != NULL &&
-        !flx_fsync_rule_from_name(flx_slice_of(word), &stream->fsync)) {
+        !flx_fsync_rule_from_name(flx_slice_of(word), &promise->fsync)) {
         return flx_fail(reterr, FLX_ERR_INVALID, "fsync: must be none, periodic or on_commit");
     }
     if (status == FLX_OK && word == NULL && was_natural) {
-        stream->fsync = flx_fsync_rule_default(stream->durable, stream->ack);
+        promise->fsync = flx_fsync_rule_default(promise->durable, promise->ack);
     }
-    uint64_t interval_ms = stream->fsync != FLX_FSYNC_PERIODIC ? 0
-                           : stream->fsync_ms == 0             ? FLX_FSYNC_MS_DEFAULT
-                                                               : stream->fsync_ms;
+    uint64_t interval_ms = promise->fsync != FLX_FSYNC_PERIODIC ? 0
+                           : promise->fsync_ms == 0             ? FLX_FSYNC_MS_DEFAULT
+                                                                : promise->fsync_ms;
     if (status == FLX_OK) {
         status = flx_json_get_u64(body, "fsync_interval_ms", FLX_JSON_OPTIONAL, 1, FLX_FSYNC_MS_MAX,
                                   &interval_ms, reterr);
     }
     if (status == FLX_OK) {
-        stream->fsync_ms = (uint32_t)interval_ms;
+        promise->fsync_ms = (uint32_t)interval_ms;
     }
     return status;
+}
+
+/* Where the records live and what an answer means: each follows the one before where nobody chose. */
+static flx_status read_promise(const json_t *body, char *consistency, size_t size,
+                               flx_promise *promise, flx_error *reterr)
+{
+    const bool was_natural = promise->ack == natural_ack(promise, consistency);
+    const bool was_natural_fsync =
+        promise->fsync == flx_fsync_rule_default(promise->durable, promise->ack);
+    flx_status status = read_word(body, "consistency", consistency, size, reterr);
+    if (status == FLX_OK) {
+        status = flx_json_get_bool(body, "durable", FLX_JSON_OPTIONAL, &promise->durable, reterr);
+    }
+    if (status == FLX_OK) {
+        status = read_ack(body, was_natural, consistency, promise, reterr);
+    }
+    return status == FLX_OK ? read_fsync(body, was_natural_fsync, promise, reterr) : status;
 }
 
 /* The members a create and a patch share. */
 static flx_status read_stream_policies(const json_t *body, flx_stream_info *stream,
                                        flx_error *reterr)
 {
-    const bool was_natural = stream->ack == natural_ack(stream);
-    const bool was_natural_fsync =
-        stream->fsync == flx_fsync_rule_default(stream->durable, stream->ack);
     flx_status status = read_retention(body, stream, reterr);
-    if (status == FLX_OK) {
-        status =
-            read_word(body, "consistency", stream->consistency, sizeof stream->consistency, reterr);
-    }
     if (status == FLX_OK) {
         status = read_word(body, "delivery", stream->delivery, sizeof stream->delivery, reterr);
     }
     if (status == FLX_OK) {
-        status = flx_json_get_bool(body, "durable", FLX_JSON_OPTIONAL, &stream->durable, reterr);
-    }
-    if (status == FLX_OK) {
         status = read_slow_policy(body, stream, reterr);
     }
-    if (status == FLX_OK) {
-        status = read_ack(body, was_natural, stream, reterr);
-    }
-    return status == FLX_OK ? read_fsync(body, was_natural_fsync, stream, reterr) : status;
+    return status == FLX_OK ? read_promise(body, stream->consistency, sizeof stream->consistency,
+                                           &stream->promise, reterr)
+                            : status;
 }
 
 /* The members that stay as they were created. */
@@ -441,11 +462,8 @@ static flx_status read_cache(const json_t *body, flx_cache_info *cache, flx_erro
         status = read_count(body, "replication_factor", FLX_REPLICATION_FACTOR_MAX,
                             &cache->replication_factor, reterr);
     }
-    if (status == FLX_OK) {
-        status = flx_json_get_bool(body, "durable", FLX_JSON_OPTIONAL, &cache->durable, reterr);
-    }
-    return status == FLX_OK ? read_word(body, "consistency", cache->consistency,
-                                        sizeof cache->consistency, reterr)
+    return status == FLX_OK ? read_promise(body, cache->consistency, sizeof cache->consistency,
+                                           &cache->promise, reterr)
                             : status;
 }
 

@@ -76,8 +76,6 @@ void flx_stream_info_init(flx_stream_info *info, const char *tenant, const char 
     copy_text(info->name, sizeof info->name, name);
     info->shards = 1;
     info->routing = FLX_ROUTING_MODULO;
-    info->ack = FLX_ACK_ACCEPTED;
-    info->fsync = FLX_FSYNC_NONE;
     info->slow_policy = FLX_SLOW_LAG;
     info->replication_factor = 1;
     copy_text(info->kind, sizeof info->kind, "Stream");
@@ -141,30 +139,19 @@ static flx_status check_consistency(const char *consistency, const flx_abilities
     return status;
 }
 
-static flx_status check_durable(const char *what, bool durable, const flx_abilities *abilities,
-                                flx_error *reterr)
+/* An ack never promises more than the storage can keep (README.md, rule 4). `what`: "stream". */
+static flx_status check_ack(const char *what, const flx_promise *promise,
+                            const flx_abilities *abilities, flx_error *reterr)
 {
-    if (durable && abilities != NULL && !abilities->durable) {
-        return flx_fail(reterr, FLX_ERR_UNSUPPORTED,
-                        "durable: durable %s need a data directory, which this node does not have",
-                        what);
-    }
-    return FLX_OK;
-}
-
-/* An ack never promises more than the stream's storage can keep (README.md, rule 4). */
-static flx_status check_ack(const flx_stream_info *info, const flx_abilities *abilities,
-                            flx_error *reterr)
-{
-    if ((unsigned)info->ack >= COUNT(ack_names)) {
+    if ((unsigned)promise->ack >= COUNT(ack_names)) {
         return flx_fail(reterr, FLX_ERR_INVALID,
                         "ack: must be accepted, written, synced or quorum");
     }
-    if (!info->durable && info->ack != FLX_ACK_ACCEPTED) {
+    if (!promise->durable && promise->ack != FLX_ACK_ACCEPTED) {
         return flx_fail(reterr, FLX_ERR_INVALID,
-                        "ack: a stream that is not durable can only promise accepted");
+                        "ack: a %s that is not durable can only promise accepted", what);
     }
-    if (info->ack == FLX_ACK_QUORUM && abilities != NULL && !abilities->quorum) {
+    if (promise->ack == FLX_ACK_QUORUM && abilities != NULL && !abilities->quorum) {
         return flx_fail(reterr, FLX_ERR_UNSUPPORTED,
                         "ack: quorum needs replicas, which this node does not have");
     }
@@ -173,29 +160,42 @@ static flx_status check_ack(const flx_stream_info *info, const flx_abilities *ab
 
 /* `synced` waits for the device, so the device must be asked with every write; a disk nobody has
  * cannot be synced (README.md, rule 4). */
-static flx_status check_fsync(const flx_stream_info *info, flx_error *reterr)
+static flx_status check_fsync(const char *what, const flx_promise *promise, flx_error *reterr)
 {
-    if ((unsigned)info->fsync >= COUNT(fsync_names)) {
+    if ((unsigned)promise->fsync >= COUNT(fsync_names)) {
         return flx_fail(reterr, FLX_ERR_INVALID, "fsync: must be none, periodic or on_commit");
     }
-    if (!info->durable && info->fsync != FLX_FSYNC_NONE) {
+    if (!promise->durable && promise->fsync != FLX_FSYNC_NONE) {
         return flx_fail(reterr, FLX_ERR_INVALID,
-                        "fsync: a stream that is not durable has nothing to sync");
+                        "fsync: a %s that is not durable has nothing to sync", what);
     }
-    if (info->ack >= FLX_ACK_SYNCED && info->fsync != FLX_FSYNC_ON_COMMIT) {
+    if (promise->ack >= FLX_ACK_SYNCED && promise->fsync != FLX_FSYNC_ON_COMMIT) {
         return flx_fail(reterr, FLX_ERR_INVALID,
                         "fsync: ack %s needs on_commit; with %s it can be written or accepted",
-                        ack_names[info->ack], fsync_names[info->fsync]);
+                        ack_names[promise->ack], fsync_names[promise->fsync]);
     }
-    const bool is_periodic = info->fsync == FLX_FSYNC_PERIODIC;
-    if (is_periodic ? info->fsync_ms < 1 || info->fsync_ms > FLX_FSYNC_MS_MAX
-                    : info->fsync_ms != 0) {
+    const bool is_periodic = promise->fsync == FLX_FSYNC_PERIODIC;
+    if (is_periodic ? promise->fsync_ms < 1 || promise->fsync_ms > FLX_FSYNC_MS_MAX
+                    : promise->fsync_ms != 0) {
         return flx_fail(reterr, FLX_ERR_INVALID,
                         is_periodic ? "fsync_interval_ms: must be 1..%u"
                                     : "fsync_interval_ms: only with fsync periodic",
                         FLX_FSYNC_MS_MAX);
     }
     return FLX_OK;
+}
+
+static flx_status check_promise(const char *what, const flx_promise *promise,
+                                const flx_abilities *abilities, flx_error *reterr)
+{
+    if (promise->durable && abilities != NULL && !abilities->durable) {
+        return flx_fail(reterr, FLX_ERR_UNSUPPORTED,
+                        "durable: a durable %s needs a data directory, which this node does not "
+                        "have",
+                        what);
+    }
+    const flx_status status = check_ack(what, promise, abilities, reterr);
+    return status == FLX_OK ? check_fsync(what, promise, reterr) : status;
 }
 
 /* Where the records live and how long: retention fits the store's signed integers. */
@@ -234,16 +234,10 @@ flx_status flx_stream_info_check(const flx_stream_info *info, const flx_abilitie
                           "slow_policy: must be lag, drop_new, drop_old or block");
     }
     if (status == FLX_OK) {
-        status = check_durable("streams", info->durable, abilities, reterr);
-    }
-    if (status == FLX_OK) {
         status = check_consistency(info->consistency, abilities, reterr);
     }
     if (status == FLX_OK) {
-        status = check_ack(info, abilities, reterr);
-    }
-    if (status == FLX_OK) {
-        status = check_fsync(info, reterr);
+        status = check_promise("stream", &info->promise, abilities, reterr);
     }
     return status == FLX_OK ? check_place(info, reterr) : status;
 }
@@ -263,14 +257,20 @@ flx_status flx_cache_info_check(const flx_cache_info *info, const flx_abilities 
         status = flx_display_name_check(info->display_name, reterr);
     }
     if (status == FLX_OK) {
-        status = check_durable("caches", info->durable, abilities, reterr);
+        status = check_consistency(info->consistency, abilities, reterr);
     }
-    return status == FLX_OK ? check_consistency(info->consistency, abilities, reterr) : status;
+    return status == FLX_OK ? check_promise("cache", &info->promise, abilities, reterr) : status;
 }
 
 static bool path_equal(const char *const a[3], const char *const b[3])
 {
     return strcmp(a[0], b[0]) == 0 && strcmp(a[1], b[1]) == 0 && strcmp(a[2], b[2]) == 0;
+}
+
+static bool promise_equal(const flx_promise *a, const flx_promise *b)
+{
+    return a->durable == b->durable && a->ack == b->ack && a->fsync == b->fsync &&
+           a->fsync_ms == b->fsync_ms;
 }
 
 bool flx_stream_info_equal(const flx_stream_info *a, const flx_stream_info *b)
@@ -280,9 +280,9 @@ bool flx_stream_info_equal(const flx_stream_info *a, const flx_stream_info *b)
            path_equal((const char *const[]){a->kind, a->consistency, a->delivery},
                       (const char *const[]){b->kind, b->consistency, b->delivery}) &&
            strcmp(a->region, b->region) == 0 && a->shards == b->shards &&
-           a->routing == b->routing && a->ack == b->ack && a->slow_policy == b->slow_policy &&
-           a->durable == b->durable && a->fsync == b->fsync && a->fsync_ms == b->fsync_ms &&
-           a->retention_bytes == b->retention_bytes && a->retention_age_s == b->retention_age_s &&
+           a->routing == b->routing && a->slow_policy == b->slow_policy &&
+           promise_equal(&a->promise, &b->promise) && a->retention_bytes == b->retention_bytes &&
+           a->retention_age_s == b->retention_age_s &&
            a->retention_records == b->retention_records &&
            a->replication_factor == b->replication_factor;
 }
@@ -293,7 +293,8 @@ bool flx_cache_info_equal(const flx_cache_info *a, const flx_cache_info *b)
                       (const char *const[]){b->tenant, b->namespace_, b->name}) &&
            strcmp(a->display_name, b->display_name) == 0 &&
            strcmp(a->consistency, b->consistency) == 0 && a->shards == b->shards &&
-           a->durable == b->durable && a->replication_factor == b->replication_factor;
+           promise_equal(&a->promise, &b->promise) &&
+           a->replication_factor == b->replication_factor;
 }
 
 flx_ack_rule flx_ack_rule_default(bool durable, bool quorum)
@@ -310,6 +311,12 @@ flx_fsync_rule flx_fsync_rule_default(bool durable, flx_ack_rule ack)
         return FLX_FSYNC_NONE;
     }
     return ack >= FLX_ACK_SYNCED ? FLX_FSYNC_ON_COMMIT : FLX_FSYNC_PERIODIC;
+}
+
+flx_promise flx_promise_durable(flx_ack_rule ack)
+{
+    const flx_fsync_rule fsync = flx_fsync_rule_default(true, ack);
+    return (flx_promise){true, ack, fsync, fsync == FLX_FSYNC_PERIODIC ? FLX_FSYNC_MS_DEFAULT : 0};
 }
 
 /* flx_ack_rule_name and flx_ack_rule_from_name, and so on: a value is the place of its word. */

@@ -50,11 +50,14 @@ flx_status flx_name_check(const char *field, flx_slice name, flx_error *reterr);
 /* FLX_ERR_INVALID "display_name: ..." unless it is 0..FLX_NAME_MAX bytes without control characters. */
 flx_status flx_display_name_check(const char *display_name, flx_error *reterr);
 
-/* What `ack` is when nobody said: the strongest promise the storage of the stream can keep. */
+/* What `ack` is when nobody said: the strongest promise the storage can keep. */
 flx_ack_rule flx_ack_rule_default(bool durable, bool quorum);
 
 /* What `fsync` is when nobody said: enough for the ack, and no more than it needs. */
 flx_fsync_rule flx_fsync_rule_default(bool durable, flx_ack_rule ack);
+
+/* The promise of one that is durable when only its ack is said. */
+flx_promise flx_promise_durable(flx_ack_rule ack);
 
 /* "accepted", "lag", "jump_hash"; and back, false for a word that is none. */
 const char *flx_ack_rule_name(flx_ack_rule value);

@@ -53,11 +53,16 @@ static const char *const migrations[] = {
      "ALTER TABLE streams ADD COLUMN retention_records INTEGER NOT NULL DEFAULT 0;"),
     /* 3: caches that are durable */
     ("ALTER TABLE caches ADD COLUMN durable INTEGER NOT NULL DEFAULT 0;"),
-    /* the store of logs this catalog belongs to, and deleted entries whose logs may be there yet */
+    /* 4: the store of logs this catalog belongs to, and deleted entries whose logs may be there yet */
     ("CREATE TABLE log_store(id INTEGER PRIMARY KEY CHECK(id = 0), store_id BLOB NOT NULL) STRICT;"
      "CREATE TABLE dropped(kind INTEGER NOT NULL, id INTEGER NOT NULL, shards INTEGER NOT NULL,"
      "  tenant TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,"
      "  dropped_at_ms INTEGER NOT NULL, PRIMARY KEY(kind, id)) STRICT, WITHOUT ROWID;"),
+    /* 5: what an answer of a cache means; those that were durable answered when it was synced */
+    ("ALTER TABLE caches ADD COLUMN ack INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE caches ADD COLUMN fsync INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE caches ADD COLUMN fsync_ms INTEGER NOT NULL DEFAULT 0;"
+     "UPDATE caches SET ack = 2, fsync = 2 WHERE durable = 1;"),
 };
 
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
@@ -68,7 +73,8 @@ static const char *const migrations[] = {
     "retention_bytes, retention_age_s, kind, consistency, delivery, region, fsync, fsync_ms, "     \
     "retention_records"
 #define CACHE_COLUMNS                                                                              \
-    "tenant, namespace, name, display_name, shards, replication_factor, consistency, durable"
+    "tenant, namespace, name, display_name, shards, replication_factor, consistency, durable, "    \
+    "ack, fsync, fsync_ms"
 
 /* LIST: 1-3 the key to begin after, 4-5 tenant and namespace ('' = any), 6 the last tenant to look
  * at (so that the index scan ends), 7 how many. */
@@ -126,9 +132,10 @@ static const char *const sql_of_kind[FLX_KIND_COUNT][FLX_SQL_KIND_COUNT] = {
             [FLX_SQL_GET] = ("SELECT id, " CACHE_COLUMNS " FROM caches "
                              "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),
             [FLX_SQL_INSERT] = ("INSERT INTO caches(" CACHE_COLUMNS ") "
-                                "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
+                                "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
             [FLX_SQL_UPDATE] = ("UPDATE caches SET display_name = ?4, shards = ?5, "
-                                "replication_factor = ?6, consistency = ?7, durable = ?8 "
+                                "replication_factor = ?6, consistency = ?7, durable = ?8, "
+                                "ack = ?9, fsync = ?10, fsync_ms = ?11 "
                                 "WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),
             [FLX_SQL_DELETE] =
                 ("DELETE FROM caches WHERE tenant = ?1 AND namespace = ?2 AND name = ?3"),

@@ -13,8 +13,9 @@
 flx_status flx_store_db_drop_logs(const flx_store_db *db, const flx_entry *entry, flx_error *reterr)
 {
     const bool is_stream = entry->kind == FLX_KIND_STREAM;
-    const bool is_durable =
-        is_stream ? entry->stream.durable : entry->kind == FLX_KIND_CACHE && entry->cache.durable;
+    const bool is_durable = is_stream
+                                ? entry->stream.promise.durable
+                                : entry->kind == FLX_KIND_CACHE && entry->cache.promise.durable;
     if (!is_durable) {
         return FLX_OK;
     }

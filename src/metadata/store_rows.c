@@ -47,17 +47,17 @@ static void bind_stream(sqlite3_stmt *stmt, const flx_stream_info *stream)
     bind_number(stmt, 4, stream->shards);
     bind_number(stmt, 5, stream->replication_factor);
     bind_number(stmt, 6, (uint64_t)stream->routing);
-    bind_number(stmt, 7, (uint64_t)stream->ack);
+    bind_number(stmt, 7, (uint64_t)stream->promise.ack);
     bind_number(stmt, 8, (uint64_t)stream->slow_policy);
-    bind_number(stmt, 9, stream->durable ? 1 : 0);
+    bind_number(stmt, 9, stream->promise.durable ? 1 : 0);
     bind_number(stmt, 10, stream->retention_bytes);
     bind_number(stmt, 11, stream->retention_age_s);
     bind_words(stmt, 12, stream->kind);
     bind_words(stmt, 13, stream->consistency);
     bind_words(stmt, 14, stream->delivery);
     bind_words(stmt, 15, stream->region);
-    bind_number(stmt, 16, (uint64_t)stream->fsync);
-    bind_number(stmt, 17, stream->fsync_ms);
+    bind_number(stmt, 16, (uint64_t)stream->promise.fsync);
+    bind_number(stmt, 17, stream->promise.fsync_ms);
     bind_number(stmt, 18, stream->retention_records);
 }
 
@@ -80,7 +80,10 @@ void flx_store_db_bind_entry(sqlite3_stmt *stmt, const flx_entry *entry)
         bind_number(stmt, 5, entry->cache.shards);
         bind_number(stmt, 6, entry->cache.replication_factor);
         bind_words(stmt, 7, entry->cache.consistency);
-        bind_number(stmt, 8, entry->cache.durable ? 1 : 0);
+        bind_number(stmt, 8, entry->cache.promise.durable ? 1 : 0);
+        bind_number(stmt, 9, (uint64_t)entry->cache.promise.ack);
+        bind_number(stmt, 10, (uint64_t)entry->cache.promise.fsync);
+        bind_number(stmt, 11, entry->cache.promise.fsync_ms);
         return;
     case FLX_KIND_COUNT:
         break;
@@ -129,17 +132,17 @@ static void take_stream(row *from, flx_stream_info *stream, uint32_t id)
     stream->shards = (uint32_t)take_number(from, UINT32_MAX);
     stream->replication_factor = (uint32_t)take_number(from, UINT32_MAX);
     stream->routing = (flx_routing)take_number(from, FLX_ROUTING_JUMP_HASH);
-    stream->ack = (flx_ack_rule)take_number(from, FLX_ACK_QUORUM);
+    stream->promise.ack = (flx_ack_rule)take_number(from, FLX_ACK_QUORUM);
     stream->slow_policy = (flx_slow_policy)take_number(from, FLX_SLOW_BLOCK);
-    stream->durable = take_number(from, 1) == 1;
+    stream->promise.durable = take_number(from, 1) == 1;
     stream->retention_bytes = take_number(from, INT64_MAX);
     stream->retention_age_s = take_number(from, INT64_MAX);
     take_text(from, stream->kind, sizeof stream->kind);
     take_text(from, stream->consistency, sizeof stream->consistency);
     take_text(from, stream->delivery, sizeof stream->delivery);
     take_text(from, stream->region, sizeof stream->region);
-    stream->fsync = (flx_fsync_rule)take_number(from, FLX_FSYNC_ON_COMMIT);
-    stream->fsync_ms = (uint32_t)take_number(from, FLX_FSYNC_MS_MAX);
+    stream->promise.fsync = (flx_fsync_rule)take_number(from, FLX_FSYNC_ON_COMMIT);
+    stream->promise.fsync_ms = (uint32_t)take_number(from, FLX_FSYNC_MS_MAX);
     stream->retention_records = take_number(from, INT64_MAX);
 }
 
@@ -153,7 +156,10 @@ static void take_cache(row *from, flx_cache_info *cache, uint32_t id)
     cache->shards = (uint32_t)take_number(from, UINT32_MAX);
     cache->replication_factor = (uint32_t)take_number(from, UINT32_MAX);
     take_text(from, cache->consistency, sizeof cache->consistency);
-    cache->durable = take_number(from, 1) == 1;
+    cache->promise.durable = take_number(from, 1) == 1;
+    cache->promise.ack = (flx_ack_rule)take_number(from, FLX_ACK_QUORUM);
+    cache->promise.fsync = (flx_fsync_rule)take_number(from, FLX_FSYNC_ON_COMMIT);
+    cache->promise.fsync_ms = (uint32_t)take_number(from, FLX_FSYNC_MS_MAX);
 }
 
 flx_status flx_store_db_read_entry(const flx_store_db *db, sqlite3_stmt *stmt, flx_kind kind,

@@ -62,13 +62,13 @@ static flx_status add_catalog(flx_log_owners *owners, const flx_catalog *catalog
         const flx_stream_info *info = flx_catalog_stream_at(catalog, i);
         const flx_log_subject subject = {false, info->id, info->tenant, info->namespace_,
                                          info->name};
-        status = add(owners, &subject, info->durable ? info->shards : 0, FLX_LOG_OWNED);
+        status = add(owners, &subject, info->promise.durable ? info->shards : 0, FLX_LOG_OWNED);
     }
     for (size_t i = 0; i < flx_catalog_cache_count(catalog) && status == FLX_OK; i++) {
         const flx_cache_info *info = flx_catalog_cache_at(catalog, i);
         const flx_log_subject subject = {true, info->id, info->tenant, info->namespace_,
                                          info->name};
-        status = add(owners, &subject, info->durable ? info->shards : 0, FLX_LOG_OWNED);
+        status = add(owners, &subject, info->promise.durable ? info->shards : 0, FLX_LOG_OWNED);
     }
     return status;
 }

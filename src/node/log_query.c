@@ -19,7 +19,7 @@ struct flx_log_query {
     flx_log_figures rows[]; /* [shard]; state NULL: nobody answered */
 };
 
-flx_log_query *flx_log_query_new(uint32_t stream_id, uint32_t shards, uint32_t answerers)
+flx_log_query *flx_log_query_new(uint32_t log_id, uint32_t shards, uint32_t answerers)
 {
     flx_log_query *query = flx_calloc(1, sizeof *query + shards * sizeof query->rows[0]);
     if (query == NULL) {
@@ -31,7 +31,7 @@ flx_log_query *flx_log_query_new(uint32_t stream_id, uint32_t shards, uint32_t a
     (void)pthread_mutex_init(&query->lock, NULL);
     (void)pthread_cond_init(&query->answered, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    query->id = stream_id;
+    query->id = log_id;
     query->shards = shards;
     query->waited_for = answerers;
     query->has_asker = true;
@@ -77,6 +77,17 @@ void flx_log_query_skip(flx_log_query *query)
     let_go(query);
 }
 
+static bool set_cache(json_t *json, const flx_log_figures *row)
+{
+    json_t *cache =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "entries", (json_int_t)row->entries,
+                  "counters", (json_int_t)row->counters, "memory_bytes",
+                  (json_int_t)row->memory_bytes, "values_on_disk_only", (json_int_t)row->away,
+                  "bytes_on_disk_only", (json_int_t)row->away_bytes, "live_bytes",
+                  (json_int_t)row->live_bytes, "compaction", row->compaction);
+    return json_object_set_new(json, "cache", cache) == 0;
+}
+
 static json_t *row_json(const flx_log_figures *row, uint32_t shard)
 {
     json_t *json =
@@ -85,7 +96,8 @@ static json_t *row_json(const flx_log_figures *row, uint32_t shard)
                   (json_int_t)row->bytes, "segments", (json_int_t)row->segments, "pending_bytes",
                   (json_int_t)row->pending_bytes);
     json_t *sync = row->has_synced ? json_integer((json_int_t)row->last_sync_ms) : json_null();
-    if (json == NULL || json_object_set_new(json, "last_sync_ms_ago", sync) != 0) {
+    if (json == NULL || json_object_set_new(json, "last_sync_ms_ago", sync) != 0 ||
+        (row->is_cache && !set_cache(json, row))) {
         json_decref(json);
         return NULL;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * node/log_query.h - what the logs of one stream hold now, asked of the workers that own them.
+ * node/log_query.h - what the logs of one stream or cache hold now, asked of the workers that own them.
  *
  * An HTTP thread makes a query, gives it to every worker as an order, and waits a bounded time; each
  * worker fills in the rows of the shards it owns and lets go. Who lets go last frees it, so a worker
@@ -15,8 +15,8 @@
 
 typedef struct flx_log_query flx_log_query;
 
-/* For `answerers` workers and the asker. NULL: out of memory. */
-flx_log_query *flx_log_query_new(uint32_t stream_id, uint32_t shards, uint32_t answerers);
+/* For `answerers` workers and the asker; of a cache with FLX_CACHE_LOG. NULL: out of memory. */
+flx_log_query *flx_log_query_new(uint32_t log_id, uint32_t shards, uint32_t answerers);
 /* On the thread of a worker: fills in what is its own, and lets go. */
 void flx_log_query_answer(flx_log_query *query, flx_worker *worker);
 /* A worker that will not answer lets go. */

@@ -161,10 +161,11 @@ void flx_node_log_news(void *arg, const flx_log_news *news)
     }
 }
 
-json_t *flx_node_log_figures(void *arg, uint32_t stream_id, uint32_t shards)
+json_t *flx_node_log_figures(void *arg, flx_kind kind, uint32_t id, uint32_t shards)
 {
     const flx_node *node = arg;
-    flx_log_query *query = flx_log_query_new(stream_id, shards, node->workers_made);
+    const uint32_t log_id = kind == FLX_KIND_CACHE ? id | FLX_CACHE_LOG : id;
+    flx_log_query *query = flx_log_query_new(log_id, shards, node->workers_made);
     if (query == NULL) {
         return NULL;
     }

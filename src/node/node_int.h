@@ -76,7 +76,7 @@ flx_status flx_node_sweep_logs(flx_node *node, flx_error *reterr);
 void flx_node_settle_logs(flx_node *node);
 void flx_node_log_news(void *arg, const flx_log_news *news);
 /* What the logs of a stream hold now, as JSON; NULL: out of memory. Any thread but a worker's. */
-json_t *flx_node_log_figures(void *arg, uint32_t stream_id, uint32_t shards);
+json_t *flx_node_log_figures(void *arg, flx_kind kind, uint32_t id, uint32_t shards);
 /* Whether those that were there at the start are open, or known to be damaged. */
 bool flx_node_logs_are_open(flx_node *node);
 void flx_node_report_logs(flx_node *node, flx_health_report *report);

@@ -84,11 +84,17 @@ void flx_journal_set_policy(flx_journal *journal, const flx_journal_options *opt
     own->retain_bytes = options->retain_bytes;
     own->retain_age_ms = options->retain_age_ms;
     own->retain_records = options->retain_records;
-    if (own->sync != FLX_JOURNAL_SYNC_NONE && journal->synced < journal->written) {
-        flx_journal_due(&journal->sync_due_ns,
-                        journal->now_ns); /* no write may follow to bring one */
+    if (own->sync != FLX_JOURNAL_SYNC_NONE) {
+        flx_journal_sync_soon(journal); /* no write may follow to bring one */
     }
     flx_journal_due(&journal->retain_due_ns, journal->now_ns);
+}
+
+void flx_journal_sync_soon(flx_journal *journal)
+{
+    if (journal->synced < journal->written) {
+        flx_journal_due(&journal->sync_due_ns, journal->now_ns);
+    }
 }
 
 void flx_journal_set_visible(flx_journal *journal, uint64_t offset)

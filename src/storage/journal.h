@@ -184,6 +184,8 @@ flx_status flx_journal_append(flx_journal *journal, const flx_journal_batch *bat
  * is due: periodic sync, retry on a full disk, checkpoint, retention. At the end of a tick that
  * appended, and when the deadline is over. */
 void flx_journal_tick(flx_journal *journal, uint64_t now_ns, uint64_t now_us);
+/* A sync of what is written is due now, whatever the rule. */
+void flx_journal_sync_soon(flx_journal *journal);
 /* When a tick is due at the latest; FLX_JOURNAL_NEVER: only when something is appended. */
 uint64_t flx_journal_deadline_ns(const flx_journal *journal);
 

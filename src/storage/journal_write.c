@@ -73,8 +73,7 @@ static void write_done(flx_io_job *job)
             flx_journal_due(&journal->sync_due_ns,
                             journal->now_ns + journal->options.sync_period_ms * FLX_NS_PER_MS);
         } else if (journal->options.sync == FLX_JOURNAL_SYNC_ON_COMMIT) {
-            flx_journal_due(&journal->sync_due_ns,
-                            journal->now_ns); /* it became the rule meanwhile */
+            flx_journal_due(&journal->sync_due_ns, journal->now_ns); /* the rule came meanwhile */
         }
         journal->moved = true;
     } else {

@@ -98,8 +98,33 @@ def fold(rows):
     return state
 
 
+def promises(node):
+    """An answer means what the cache says, from the create, and from an edit of a live one on."""
+    node.felix("cache", "create", "quick", "--durable", "--ack", "written", "--fsync", "periodic",
+               "--fsync-interval", "20ms")
+    node.felix("cache", "put", "quick", "a", "1")
+    shown = json.loads(node.felix("cache", "show", "quick").stdout)
+    assert (shown["ack"], shown["fsync"], shown["fsync_interval_ms"]) == ("written", "periodic", 20)
+    wait_until("the sync that comes by itself", lambda: json.loads(node.felix(
+        "cache", "show", "quick").stdout)["log"][0]["last_sync_ms_ago"] is not None)
+    node.felix("cache", "edit", "quick", "--ack", "synced")
+    node.felix("cache", "put", "quick", "b", "2")
+    node.felix("counter", "add", "quick", "n")
+    shown = json.loads(node.felix("cache", "show", "quick").stdout)
+    assert (shown["ack"], shown["fsync"]) == ("synced", "on_commit"), shown
+    log = shown["log"][0]
+    assert (log["state"], log["head"], log["tail"]) == ("open", 0, 4), log
+    assert (log["cache"]["entries"], log["cache"]["counters"]) == (2, 1), log
+    text = node.felix("cache", "show", "quick", "-o", "table").stdout
+    assert "An answer means" in text and "entries 2, counters 1" in text, text
+    for words in (["--fsync", "none"], ["--ack", "quorum"]):
+        refused = node.felix("cache", "edit", "quick", *words, check=False)
+        assert refused.returncode == 2 and words[0][2:] in refused.stderr, refused
+
+
 def main():
     with Node() as node:
+        promises(node)
         node.felix("cache", "create", "kept", "--durable")
         shown = json.loads(node.felix("cache", "show", "kept", "-o", "json").stdout)
         assert shown["durable"] is True

@@ -44,15 +44,12 @@ static bool add_durable(flx_catalog_builder *builder, uint32_t first_id, const h
         info.id = first_id + (uint32_t)i;
         info.shards = rows[i].shards;
         info.slow_policy = rows[i].policy;
-        info.durable = true;
-        info.ack = rows[i].ack;
-        info.fsync = flx_fsync_rule_default(true, rows[i].ack);
-        info.fsync_ms = info.fsync == FLX_FSYNC_PERIODIC ? 250 : 0;
+        info.promise = flx_promise_durable(rows[i].ack);
         info.retention_records = rows[i].retain_records;
         if (policy->stream != NULL && strcmp(policy->stream, rows[i].name) == 0) {
-            info.ack = policy->ack;
-            info.fsync = policy->fsync;
-            info.fsync_ms = policy->fsync_ms;
+            info.promise.ack = policy->ack;
+            info.promise.fsync = policy->fsync;
+            info.promise.fsync_ms = policy->fsync_ms;
             info.retention_records = policy->retain_records;
             HX_MUST(flx_stream_info_check(&info, &(flx_abilities){.durable = true}, NULL) ==
                     FLX_OK);
@@ -65,18 +62,20 @@ static bool add_durable(flx_catalog_builder *builder, uint32_t first_id, const h
 }
 
 static flx_status add_cache(flx_catalog_builder *builder, uint32_t id, const char *name,
-                            uint32_t shards, bool durable)
+                            uint32_t shards, flx_promise promise)
 {
     flx_cache_info info;
     flx_cache_info_init(&info, "t1", "default", name);
     info.id = id;
     info.shards = shards;
-    info.durable = durable;
+    info.promise = promise;
     return flx_catalog_builder_cache(builder, &info, NULL);
 }
 
 static flx_catalog *catalog_new(hx *h, bool with_demo)
 {
+    const flx_promise none = {0};
+    const flx_promise synced = flx_promise_durable(FLX_ACK_SYNCED);
     flx_catalog *catalog = NULL;
     flx_catalog_builder *builder = flx_catalog_builder_new();
     bool ok = builder != NULL;
@@ -86,11 +85,13 @@ static flx_catalog *catalog_new(hx *h, bool with_demo)
     ok = ok && add_stream(builder, 4, "oldest", 1, FLX_SLOW_DROP_OLD) == FLX_OK;
     ok = ok && add_stream(builder, 5, "wait", 1, FLX_SLOW_BLOCK) == FLX_OK;
     ok = ok && (h->options.disk == NULL || add_durable(builder, h->durable_ids, &h->policy));
-    ok = ok && (!with_demo || add_cache(builder, 1, "primary", 1, false) == FLX_OK);
-    ok = ok && add_cache(builder, 2, "cached", 4, false) == FLX_OK;
+    ok = ok && (!with_demo || add_cache(builder, 1, "primary", 1, none) == FLX_OK);
+    ok = ok && add_cache(builder, 2, "cached", 4, none) == FLX_OK;
     if (h->options.disk != NULL) {
-        ok = ok && add_cache(builder, h->durable_ids, "safe", 1, true) == FLX_OK;
-        ok = ok && add_cache(builder, h->durable_ids + 1, "safe4", 4, true) == FLX_OK;
+        const flx_promise *asked = &h->options.cache_promise;
+        ok = ok && add_cache(builder, h->durable_ids, "safe", 1,
+                             asked->durable ? *asked : synced) == FLX_OK;
+        ok = ok && add_cache(builder, h->durable_ids + 1, "safe4", 4, synced) == FLX_OK;
     }
     ok = ok && flx_catalog_builder_finish(builder, ++h->version, &catalog, NULL) == FLX_OK;
     flx_catalog_builder_free(builder);
@@ -307,6 +308,12 @@ void hx_renew_durable(hx *h)
 void hx_set_policy(hx *h, const hx_policy *policy)
 {
     h->policy = *policy;
+    hx_set_catalog(h, true);
+}
+
+void hx_set_cache_promise(hx *h, const flx_promise *promise)
+{
+    h->options.cache_promise = *promise;
     hx_set_catalog(h, true);
 }
 

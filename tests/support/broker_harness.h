@@ -21,6 +21,7 @@
 #define FLX_TESTS_BROKER_HARNESS_H
 
 #include "broker/worker.h"
+#include "metadata/rules.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,9 +40,10 @@ typedef struct hx_options {
     const uint16_t *listener_ports;
     size_t listener_port_count;
     flx_worker_limits limits;
-    flx_disk *disk;   /* borrowed; NULL: no durable streams */
-    uint64_t wall_ms; /* how much later than usual it begins */
-    bool manual_io;   /* nothing is written until hx_io says so; otherwise as soon as it is asked */
+    flx_disk *disk;            /* borrowed; NULL: no durable streams */
+    flx_promise cache_promise; /* of the durable cache "safe"; not durable: synced */
+    uint64_t wall_ms;          /* how much later than usual it begins */
+    bool manual_io; /* nothing is written until hx_io says so; otherwise as soon as it is asked */
 } hx_options;
 
 /* NULL only when an allocation was made to fail. */
@@ -76,6 +78,9 @@ uint64_t hx_wall_us(const hx *h);
 uint64_t hx_mails(const hx *h);
 /* A new catalog without (or with) the stream "demo" and the cache "primary". */
 void hx_set_catalog(hx *h, bool with_demo);
+
+/* A new catalog in which the cache "safe" promises something else. */
+void hx_set_cache_promise(hx *h, const flx_promise *promise);
 
 /* Tokens: everything in t1; nothing in t1; everything in t2; a broken one. */
 const char *hx_token(const hx *h);

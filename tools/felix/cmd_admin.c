@@ -28,6 +28,7 @@ static const cli_column stream_upright[] = {{"Name", "stream", false, 0},
                                             {"Durable", "durable", false, 0},
                                             {"An ack means", "ack", false, 0},
                                             {"Synced", "fsync", false, 0},
+                                            {"At the latest (ms)", "fsync_interval_ms", false, 0},
                                             {"Slow subscribers", "slow_policy", false, 0},
                                             {"Shards", "shards", false, 0},
                                             {"Replicas", "replication_factor", false, 0},
@@ -40,6 +41,7 @@ static const cli_column stream_upright[] = {{"Name", "stream", false, 0},
 
 static const cli_column cache_columns[] = {{"NAME", "cache", false, 0},
                                            {"DURABLE", "durable", false, 0},
+                                           {"ACK", "ack", false, 0},
                                            {"DISPLAY NAME", "display_name", false, 0},
                                            {"SHARDS", "shards", false, 0},
                                            {"REPLICAS", "replication_factor", false, 0},
@@ -51,6 +53,9 @@ static const cli_column cache_upright[] = {{"Name", "cache", false, 0},
                                            {"Tenant", "tenant_id", false, 0},
                                            {"Namespace", "namespace", false, 0},
                                            {"Durable", "durable", false, 0},
+                                           {"An answer means", "ack", false, 0},
+                                           {"Synced", "fsync", false, 0},
+                                           {"At the latest (ms)", "fsync_interval_ms", false, 0},
                                            {"Shards", "shards", false, 0},
                                            {"Replicas", "replication_factor", false, 0},
                                            {"Consistency", "consistency", false, 0},
@@ -148,7 +153,23 @@ cli_exit cli_admin_missing(const cli_run *run, const cli_resource *kind, const c
                      name->name, name->tenant, name->namespace_);
 }
 
-/* A line a shard: what is on the disk. */
+static long long number_of(const json_t *row, const char *member)
+{
+    return (long long)json_integer_value(json_object_get(row, member));
+}
+
+static void write_cache(cli_run *run, const json_t *cache)
+{
+    (void)fprintf(
+        run->out,
+        "  entries %lld, counters %lld, %lld bytes of memory; on disk only %lld values of "
+        "%lld bytes; live records %lld bytes, compaction %s\n",
+        number_of(cache, "entries"), number_of(cache, "counters"), number_of(cache, "memory_bytes"),
+        number_of(cache, "values_on_disk_only"), number_of(cache, "bytes_on_disk_only"),
+        number_of(cache, "live_bytes"), json_string_value(json_object_get(cache, "compaction")));
+}
+
+/* A line a shard: what is on the disk; of a cache one more, what it makes of it. */
 static void write_log(cli_run *run, const json_t *log)
 {
     size_t index = 0;
@@ -163,12 +184,13 @@ static void write_log(cli_run *run, const json_t *log)
         }
         (void)fprintf(run->out,
                       "Log of shard %lld  %s, head %lld, tail %lld, %lld bytes in %lld files, %s\n",
-                      (long long)json_integer_value(json_object_get(row, "shard")),
-                      json_string_value(json_object_get(row, "state")),
-                      (long long)json_integer_value(json_object_get(row, "head")),
-                      (long long)json_integer_value(json_object_get(row, "tail")),
-                      (long long)json_integer_value(json_object_get(row, "bytes")),
-                      (long long)json_integer_value(json_object_get(row, "segments")), ago);
+                      number_of(row, "shard"), json_string_value(json_object_get(row, "state")),
+                      number_of(row, "head"), number_of(row, "tail"), number_of(row, "bytes"),
+                      number_of(row, "segments"), ago);
+        const json_t *cache = json_object_get(row, "cache");
+        if (cache != NULL) {
+            write_cache(run, cache);
+        }
     }
 }
 

@@ -136,14 +136,20 @@ static bool set_fsync_interval(cli_run *run, json_t *body)
     return true;
 }
 
-/* What can be said at a create and changed later, but for the retention. */
-static bool set_policies(cli_run *run, json_t *body)
+/* What streams and caches can be told at a create and later. */
+static bool set_promise(cli_run *run, json_t *body)
 {
     set_consistency(run, body);
     set_word(run, body, "ack", "ack");
     set_word(run, body, "fsync", "fsync");
-    set_word(run, body, "slow", "slow_policy");
     return set_fsync_interval(run, body);
+}
+
+/* What a stream can be told beside that, but for the retention. */
+static bool set_policies(cli_run *run, json_t *body)
+{
+    set_word(run, body, "slow", "slow_policy");
+    return set_promise(run, body);
 }
 
 /* What is fixed at the create; NULL: it was said why not. */
@@ -250,10 +256,10 @@ cli_exit cli_cmd_cache_create(cli_run *run)
         return code;
     }
     json_t *body = shape_of(run, &cli_caches, &name);
-    if (body == NULL) {
+    if (body == NULL || !set_promise(run, body)) {
+        json_decref(body);
         return CLI_EXIT_USAGE;
     }
-    set_consistency(run, body);
     set_word(run, body, "display-name", "display_name");
     return create(run, &cli_caches, &name, body);
 }
@@ -267,10 +273,14 @@ cli_exit cli_cmd_cache_edit(cli_run *run)
         return code;
     }
     json_t *body = json_object();
-    set_consistency(run, body);
     set_word(run, body, "display-name", "display_name");
-    code = json_object_size(body) == 0 ? nothing_to_change(run, &cli_caches)
-                                       : patch(run, &cli_caches, &name, path, body);
+    if (!set_promise(run, body)) {
+        code = CLI_EXIT_USAGE;
+    } else if (json_object_size(body) == 0) {
+        code = nothing_to_change(run, &cli_caches);
+    } else {
+        code = patch(run, &cli_caches, &name, path, body);
+    }
     json_decref(body);
     return code;
 }

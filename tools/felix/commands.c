@@ -85,19 +85,26 @@ static const cli_flag log_repair_flags[] = {
     {NULL, NULL, NULL, NULL, 0},
 };
 
+/* What streams and caches are promised, in the same words. */
+#define PROMISE_FLAGS                                                                              \
+    {"ack", "accepted|written|synced|quorum",                                                      \
+     "what an answer to a write means; durable ones: synced, others: accepted", NULL, 0},          \
+        {"fsync", "none|periodic|on_commit",                                                       \
+         "when a durable log is synced to the device; natural to the ack when not given", NULL,    \
+         0},                                                                                       \
+    {                                                                                              \
+        "fsync-interval", "DURATION", "how late a periodic sync may be", NULL, 0                   \
+    }
+
 static const cli_flag stream_create_flags[] = {
     {"durable", NULL, "keep the records on disk", NULL, 0},
     {"shards", "N", "how many logs it is spread over; fixed for its life", "1", 0},
     {"retain-bytes", "SIZE", "delete the oldest records above this; 0: no bound", "0", 0},
     {"retain-age", "DURATION", "delete records older than this; 0: no bound", "0", 0},
     {"retain-records", "N", "delete the oldest records above this many; 0: no bound", "0", 0},
-    {"fsync", "none|periodic|on_commit",
-     "when a durable stream is synced to the device; natural to the ack when not given", NULL, 0},
-    {"fsync-interval", "DURATION", "how late a periodic sync may be", NULL, 0},
+    PROMISE_FLAGS,
     {"replicas", "N", "copies of each shard", "1", 0},
     {"consistency", "leader|quorum", "when an acknowledged record is safe", "leader", 0},
-    {"ack", "accepted|written|synced|quorum",
-     "what an acknowledgement means; durable streams: synced, others: accepted", NULL, 0},
     {"slow", "lag|drop_new|drop_old|block", "what happens to subscribers that are too slow", NULL,
      0},
     {"if-absent", NULL, "an existing stream is fine, whatever it is like", NULL, 0},
@@ -108,10 +115,8 @@ static const cli_flag stream_edit_flags[] = {
     {"retain-bytes", "SIZE", "delete the oldest records above this; 0: no bound", NULL, 0},
     {"retain-age", "DURATION", "delete records older than this; 0: no bound", NULL, 0},
     {"retain-records", "N", "delete the oldest records above this many; 0: no bound", NULL, 0},
-    {"fsync", "none|periodic|on_commit", "when a durable stream is synced to the device", NULL, 0},
-    {"fsync-interval", "DURATION", "how late a periodic sync may be", NULL, 0},
+    PROMISE_FLAGS,
     {"consistency", "leader|quorum", "when an acknowledged record is safe", NULL, 0},
-    {"ack", "accepted|written|synced|quorum", "what an acknowledgement means", NULL, 0},
     {"slow", "lag|drop_new|drop_old|block", "what happens to subscribers that are too slow", NULL,
      0},
     {NULL, NULL, NULL, NULL, 0},
@@ -125,6 +130,7 @@ static const cli_flag rm_flags[] = {
 static const cli_flag cache_create_flags[] = {
     {"durable", NULL, "keep the values on disk", NULL, 0},
     {"shards", "N", "how many parts it is spread over; fixed for its life", "1", 0},
+    PROMISE_FLAGS,
     {"replicas", "N", "copies of each part", "1", 0},
     {"consistency", "leader|quorum", "when a write is safe", "leader", 0},
     {"display-name", "TEXT", "a name for people; the cache's own when not given", NULL, 0},
@@ -134,6 +140,7 @@ static const cli_flag cache_create_flags[] = {
 
 static const cli_flag cache_edit_flags[] = {
     {"display-name", "TEXT", "a title for people", NULL, 0},
+    PROMISE_FLAGS,
     {"consistency", "leader|quorum", "when an acknowledged value is safe", NULL, 0},
     {NULL, NULL, NULL, NULL, 0},
 };
@@ -261,7 +268,10 @@ const cli_command cli_commands[] = {
      "felix stream ls                            # names and what they promise\n"
      "felix stream ls -o name                    # names only",
      .run = cli_cmd_stream_ls},
-    {"stream", "show", "STREAM", NULL, "show what a stream promises", NULL,
+    {"stream", "show", "STREAM", NULL, "show what a stream promises, and what its logs hold",
+     "On a terminal or with -o table a text for people, otherwise JSON. A durable stream has a "
+     "line "
+     "a shard: state, oldest and next offset, size, files, and when it was synced last.",
      "felix stream show orders                   # everything about it",
      .run = cli_cmd_stream_show},
     {"stream", "create", "STREAM", stream_create_flags, "create a stream",
@@ -318,20 +328,26 @@ const cli_command cli_commands[] = {
      "felix counter get visits home              # how many", .run = cli_cmd_counter_get},
     {"cache", "ls", "", NULL, "list the caches of the namespace", NULL,
      "felix cache ls                             # names and sizes", .run = cli_cmd_cache_ls},
-    {"cache", "show", "CACHE", NULL, "show what a cache is", NULL,
+    {"cache", "show", "CACHE", NULL, "show what a cache is, and what its logs hold",
+     "On a terminal or with -o table a text for people, otherwise JSON. A durable cache has the "
+     "lines of a stream for each shard, and how many entries there are, what they take in memory, "
+     "how many values are on disk only, and what compaction does.",
      "felix cache show sessions                  # everything about it", .run = cli_cmd_cache_show},
     {"cache", "create", "CACHE", cache_create_flags, "create a cache",
      "The same cache again is fine; another one under the same name is a conflict. A cache that is "
      "not durable lives in memory, evicts what is used least, and a restart empties it. One that "
-     "is durable keeps every value until it is deleted or expires, acknowledges what is synced to "
-     "disk, and can be watched from any change that is kept.",
+     "is durable keeps every value until it is deleted or expires, answers when what it says is "
+     "synced to disk, unless --ack asks for less, and can be watched from any change that is kept.",
      "felix cache create sessions                # in memory\n"
-     "felix cache create settings --durable      # on disk",
+     "felix cache create settings --durable      # on disk\n"
+     "felix cache create hits --durable --ack written --fsync periodic --fsync-interval 1s # "
+     "faster",
      .run = cli_cmd_cache_create},
     {"cache", "edit", "CACHE", cache_edit_flags, "change what a cache promises",
-     "What is not given stays as it is. Its name, shards, replicas and whether it is durable are "
-     "fixed when it is created.",
-     "felix cache edit sessions --display-name 'Who is here' # a title for people",
+     "What is not given stays as it is. A live cache follows from its next request on; its name, "
+     "shards, replicas and whether it is durable are fixed when it is created.",
+     "felix cache edit sessions --display-name 'Who is here' # a title for people\n"
+     "felix cache edit settings --ack written     # answers that do not wait for the device",
      .run = cli_cmd_cache_edit},
     {"cache", "rm", "CACHE", rm_flags, "remove a cache and its values", NULL,
      "felix cache rm sessions --yes              # without asking", .run = cli_cmd_cache_rm},

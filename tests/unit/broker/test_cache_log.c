@@ -175,6 +175,94 @@ static void test_conditions(void **state)
     rig_free(r);
 }
 
+/* Tells whether a put is answered now, before any disk work, and after how many jobs otherwise. */
+static size_t jobs_until_answered(rig *r, const char *key, const char *value_b64)
+{
+    char more[100];
+    (void)snprintf(more, sizeof more, ",\"value\":\"%s\",\"request_id\":1", value_b64);
+    ask(r, "cache_put", key, more);
+    const char *got = answer(r);
+    size_t jobs = 0;
+    for (; got[0] == '\0' && jobs < 10; jobs++) {
+        hx_advance_ms(r->h, 1);
+        assert_true(hx_run(r->h));
+        (void)hx_io(r->h, 0, 0);
+        got = answer(r);
+    }
+    assert_string_equal(got, "{\"type\":\"cache_ok\",\"request_id\":1}");
+    return jobs;
+}
+
+/* Rule 18: what an answer waits for is what its cache promises, from the next catalog on. */
+static void test_promises(void **state)
+{
+    (void)state;
+    rig *r = rig_new(1, true, (flx_worker_limits){0});
+    const flx_promise promises[] = {
+        flx_promise_durable(FLX_ACK_SYNCED),
+        flx_promise_durable(FLX_ACK_WRITTEN),
+        flx_promise_durable(FLX_ACK_ACCEPTED),
+        {true, FLX_ACK_WRITTEN, FLX_FSYNC_NONE, 0},
+    };
+    for (size_t i = 0; i < COUNT(promises); i++) {
+        hx_set_cache_promise(r->h, &promises[i]);
+        run_io(r);
+        const size_t jobs = jobs_until_answered(r, "a", "QQ==");
+        assert_int_equal(jobs == 0, promises[i].ack == FLX_ACK_ACCEPTED);
+        expect(r, "a", "QQ==", i + 1);
+    }
+
+    /* A put that waits for its sync is answered when less is promised; and the other way round what was
+     * answered with less is read when it is synced. */
+    hx_set_cache_promise(r->h, &promises[0]);
+    run_io(r);
+    ask(r, "cache_put", "b", ",\"value\":\"Qg==\",\"request_id\":1");
+    assert_string_equal(answer(r), "");
+    hx_set_cache_promise(r->h, &promises[2]);
+    run_io(r);
+    assert_string_equal(answer(r), "{\"type\":\"cache_ok\",\"request_id\":1}");
+    assert_int_equal(jobs_until_answered(r, "b", "QjI="), 0);
+    hx_set_cache_promise(r->h, &promises[0]);
+    ask(r, "cache_get", "b", ",\"request_id\":2");
+    assert_string_equal(answer(r), "");
+    run_io(r);
+    hx_advance_ms(r->h, 1);
+    run_io(r);
+    assert_string_equal(member(answer(r), "value"), "QjI=");
+    crash(r, SIM_LOSE, 1);
+    expect(r, "b", "QjI=", 6);
+    rig_free(r);
+}
+
+/* `written` and `accepted` outlive an end that is asked for, and the sync comes by itself. */
+static void test_weaker_promises_survive(void **state)
+{
+    (void)state;
+    const flx_promise promises[] = {
+        flx_promise_durable(FLX_ACK_WRITTEN),
+        flx_promise_durable(FLX_ACK_ACCEPTED),
+        {true, FLX_ACK_ACCEPTED, FLX_FSYNC_NONE, 0},
+    };
+    for (size_t i = 0; i < COUNT(promises); i++) {
+        rig *r = rig_new(1, false, (flx_worker_limits){0});
+        r->options.cache_promise = promises[i];
+        hx_set_cache_promise(r->h, &promises[i]);
+        put(r, "a", "QQ==");
+        (void)ask_now(r, "counter_add", "n", ",\"delta\":5,\"request_id\":1");
+        restart(r);
+        expect(r, "a", "QQ==", 1);
+        put(r, "a", "QTI=");
+        hx_advance_ms(r->h, 300);
+        run_io(r);
+        crash(r, SIM_LOSE, 1); /* the power goes after the period */
+        const bool is_synced = promises[i].fsync == FLX_FSYNC_PERIODIC;
+        expect(r, "a", is_synced ? "QTI=" : "QQ==", is_synced ? 3 : 1);
+        assert_string_equal(member(ask_now(r, "counter_get", "n", ",\"request_id\":1"), "value"),
+                            "5");
+        rig_free(r);
+    }
+}
+
 /* Rules 4 and 17: an expiry is a moment, and what expired while nobody ran is gone. */
 static void test_expiry(void **state)
 {
@@ -375,6 +463,88 @@ static void test_compaction(void **state)
     rig_free(r);
 }
 
+/* Rule 21 needs a sync; where no rule asks for one, compaction does. */
+static void test_compaction_asks_for_a_sync(void **state)
+{
+    (void)state;
+    const flx_promise promise = {true, FLX_ACK_ACCEPTED, FLX_FSYNC_NONE, 0};
+    rig *r = rig_new(1, false, (flx_worker_limits){.log_segment_bytes = 1048576});
+    r->options.cache_promise = promise;
+    hx_set_cache_promise(r->h, &promise);
+    (void)ask_now(r, "counter_add", "n", ",\"delta\":5,\"request_id\":1");
+    for (uint32_t i = 0; flx_stat_get(&stats_of(r)->log_compactions) == 0; i++) {
+        assert_true(i < 1300); /* the second segment is not full by then */
+        put_long(r, i % 5, (char)('A' + i % 26), 300);
+        hx_advance_ms(r->h, 1);
+        run_io(r);
+    }
+    restart(r);
+    assert_string_equal(member(ask_now(r, "counter_get", "n", ",\"request_id\":1"), "value"), "5");
+    rig_free(r);
+}
+
+/* Counters lie in the log of the values: each is kept with its newest sum, however often it was added
+ * to, and beside a value under the same key. */
+static void test_compaction_keeps_counters(void **state)
+{
+    (void)state;
+    rig *r = rig_new(1, false, (flx_worker_limits){.log_segment_bytes = 65536});
+    put_long(r, 2, 'Q', 10);
+    for (uint32_t i = 0; i < 1500; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "k%u", i % 3);
+        (void)ask_now(r, "counter_add", key, ",\"delta\":2,\"request_id\":1");
+        put_long(r, 1, 'V', 300);
+    }
+    assert_true(flx_stat_get(&stats_of(r)->log_compactions) > 0);
+    for (int round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < 3; i++) {
+            char key[16];
+            (void)snprintf(key, sizeof key, "k%u", i);
+            assert_string_equal(
+                member(ask_now(r, "counter_get", key, ",\"request_id\":1"), "value"), "1000");
+        }
+        expect(r, "k2", long_value('Q', 10), 1);
+        expect_none(r, "k0");
+        if (round == 0) {
+            restart(r);
+        } else {
+            crash(r, SIM_LOSE, 1);
+        }
+    }
+    rig_free(r);
+}
+
+/* What people are told of it. */
+static void test_figures(void **state)
+{
+    (void)state;
+    rig *r = rig_new(1, false, (flx_worker_limits){.cache_bytes = 65536});
+    const uint32_t id = 10 | FLX_CACHE_LOG; /* as the harness numbers them */
+    flx_log_figures figures;
+    for (uint32_t i = 0; i < 100; i++) {
+        put_long(r, i, 'V', 300);
+    }
+    (void)ask_now(r, "counter_add", "n", ",\"delta\":5,\"request_id\":1");
+    for (int round = 0; round < 2; round++) {
+        assert_true(flx_worker_log_figures(hx_worker(r->h, 0), id, 0, &figures));
+        assert_string_equal(figures.state, "open");
+        assert_true(figures.is_cache);
+        assert_int_equal(figures.head, 0);
+        assert_int_equal(figures.tail, 102);
+        assert_int_equal(figures.entries, 100);
+        assert_int_equal(figures.counters, 1);
+        assert_in_range(figures.away, 40, 99);
+        assert_int_equal(figures.away_bytes, figures.away * 900);
+        assert_in_range(figures.memory_bytes, (100 - figures.away) * 900, 65536);
+        assert_in_range(figures.live_bytes, 100 * 900, figures.bytes);
+        assert_string_equal(figures.compaction, "idle");
+        restart(r);
+    }
+    assert_false(flx_worker_log_figures(hx_worker(r->h, 0), id + 2, 0, &figures));
+    rig_free(r);
+}
+
 static void flip_in_log(void *arg, const char *path, size_t len)
 {
     sim_disk *sim = arg;
@@ -468,12 +638,22 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_survives),       cmocka_unit_test(test_answers_wait),
-        cmocka_unit_test(test_conditions),     cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_values_away),    cmocka_unit_test(test_watch_history),
-        cmocka_unit_test(test_watch_retained), cmocka_unit_test(test_compaction),
-        cmocka_unit_test(test_damaged),        cmocka_unit_test(test_failed_sync),
+        cmocka_unit_test(test_survives),
+        cmocka_unit_test(test_answers_wait),
+        cmocka_unit_test(test_conditions),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_values_away),
+        cmocka_unit_test(test_watch_history),
+        cmocka_unit_test(test_watch_retained),
+        cmocka_unit_test(test_compaction),
+        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_failed_sync),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_promises),
+        cmocka_unit_test(test_weaker_promises_survive),
+        cmocka_unit_test(test_compaction_asks_for_a_sync),
+        cmocka_unit_test(test_compaction_keeps_counters),
+        cmocka_unit_test(test_figures),
     };
     rig_started = greet;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -184,8 +184,8 @@ static void ask(fixture *fix, int who, const char *method, const char *target_te
 #define STREAM_S_JSON                                                                              \
     "{\"tenant_id\":\"t\",\"namespace\":\"n\",\"stream\":\"s\",\"kind\":\"Stream\",\"shards\":4,"  \
     "\"replication_factor\":1,\"retention\":{\"max_age_seconds\":null,\"max_size_bytes\":null},"   \
-    "\"consistency\":\"Leader\",\"delivery\":\"AtLeastOnce\",\"durable\":false,\"routing\":"       \
-    "\"modulo\",\"ack\":\"accepted\",\"slow_policy\":\"lag\"}"
+    "\"consistency\":\"Leader\",\"delivery\":\"AtLeastOnce\",\"routing\":\"modulo\","              \
+    "\"slow_policy\":\"lag\",\"durable\":false,\"ack\":\"accepted\"}"
 
 static const struct row {
     const char *what;
@@ -257,7 +257,7 @@ static const struct row {
     {"a range", STREAM_S, "POST", S, "{\"stream\":\"s\",\"shards\":0}", 400,
      "shards: must be 1..1024"},
     {"durable", STREAM_S, "POST", S, "{\"stream\":\"s\",\"durable\":true}", 400,
-     "durable streams need a data directory, which this node does not have"},
+     "a durable stream needs a data directory, which this node does not have"},
     {"in no namespace", TENANT_T, "POST", T "/t/namespaces/x/streams", "{\"stream\":\"s\"}", 404,
      "namespace 't/x' does not exist"},
     {"get", STREAM_S, "GET", S "/s", NULL, 200, "=" STREAM_S_JSON},
@@ -281,7 +281,11 @@ static const struct row {
     /* caches */
     {"a cache", TENANT_T, "POST", C, "{\"cache\":\"c\"}", 201,
      "={\"tenant_id\":\"t\",\"namespace\":\"n\",\"cache\":\"c\",\"display_name\":\"c\","
-     "\"shards\":1,\"replication_factor\":1,\"consistency\":\"Leader\",\"durable\":false}"},
+     "\"shards\":1,\"replication_factor\":1,\"consistency\":\"Leader\",\"durable\":false,"
+     "\"ack\":\"accepted\"}"},
+    {"a cache with a promise memory cannot keep", TENANT_T, "POST", C,
+     "{\"cache\":\"p\",\"ack\":\"synced\"}", 400,
+     "ack: a cache that is not durable can only promise accepted"},
     {"by a stream's manager", STREAM_S, "POST", C, "{\"cache\":\"c\"}", 403, "cache.manage"},
     {"caches", TENANT_T, "GET", C, NULL, 200, "\"cache\":\"c\""},
     {"one cache", TENANT_T, "GET", C "/c", NULL, 200, "\"cache\":\"c\""},

@@ -54,7 +54,7 @@ static void rules_of_create(void **state)
          "delivery: must be AtMostOnce or AtLeastOnce", false},
         {"a durable stream without a log", FLX_KIND_STREAM, "t/n",
          "{\"stream\":\"z\",\"durable\":true}", FLX_ERR_UNSUPPORTED,
-         "durable: durable streams need a data directory", false},
+         "durable: a durable stream needs a data directory", false},
         {"a sync of nothing", FLX_KIND_STREAM, "t/n", "{\"stream\":\"z\",\"fsync\":\"periodic\"}",
          FLX_ERR_INVALID, "fsync: a stream that is not durable", false},
         {"a promise memory cannot keep", FLX_KIND_STREAM, "t/n",
@@ -147,11 +147,16 @@ static void rules_of_patch(void **state)
     assert_int_equal(fix->told, 4 + 4); /* four creates, four patches that changed something */
 }
 
-/* README.md, rule 4: what a durable stream promises, and what it takes to keep it. */
-static void promises_of_durable_streams(void **state)
+static const flx_promise *promise_of(const flx_entry *entry)
+{
+    return entry->kind == FLX_KIND_CACHE ? &entry->cache.promise : &entry->stream.promise;
+}
+
+/* README.md, rule 4: what is promised of what is durable, and what it takes to keep it. */
+static void promises_of_what_is_durable(void **state)
 {
     static const struct {
-        const char *body; /* behind "stream" and "durable" */
+        const char *body; /* behind the name and "durable" */
         flx_status status;
         const char *message;
         flx_ack_rule ack;
@@ -167,6 +172,7 @@ static void promises_of_durable_streams(void **state)
          FLX_FSYNC_ON_COMMIT, 0},
         {",\"ack\":\"written\",\"fsync\":\"periodic\",\"fsync_interval_ms\":20", FLX_OK, "",
          FLX_ACK_WRITTEN, FLX_FSYNC_PERIODIC, 20},
+        {",\"ack\":\"often\"", FLX_ERR_INVALID, "ack: must be accepted, written", 0, 0, 0},
         {",\"fsync\":\"periodic\"", FLX_ERR_INVALID, "fsync: ack synced needs on_commit", 0, 0, 0},
         {",\"fsync\":\"none\"", FLX_ERR_INVALID, "fsync: ack synced needs on_commit", 0, 0, 0},
         {",\"fsync\":\"often\"", FLX_ERR_INVALID, "fsync: must be none, periodic or", 0, 0, 0},
@@ -175,46 +181,55 @@ static void promises_of_durable_streams(void **state)
          "fsync_interval_ms: must be", 0, 0, 0},
         {",\"ack\":\"quorum\"", FLX_ERR_UNSUPPORTED, "ack: quorum needs replicas", 0, 0, 0},
     };
+    static const flx_kind kinds[] = {FLX_KIND_STREAM, FLX_KIND_CACHE};
     fixture *fix = *state;
     (void)flx_catalog_store_close(fix->store);
     fix->durable = true;
     assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
     create_place(fix);
-    for (size_t i = 0; i < COUNT(rows); i++) {
+    for (size_t n = 0; n < COUNT(rows) * COUNT(kinds); n++) {
+        const flx_kind kind = kinds[n / COUNT(rows)];
+        const size_t i = n % COUNT(rows);
         char body[256];
         char path[16];
         bool created = false;
         flx_error error = {0};
-        (void)snprintf(body, sizeof body, "{\"stream\":\"s%zu\",\"durable\":true%s}", i,
-                       rows[i].body);
+        (void)snprintf(body, sizeof body, "{\"%s\":\"s%zu\",\"durable\":true%s}",
+                       flx_kind_name(kind), i, rows[i].body);
         (void)snprintf(path, sizeof path, "t/n/s%zu", i);
-        const flx_status status = create(fix, FLX_KIND_STREAM, "t/n", body, &created, &error);
+        const flx_status status = create(fix, kind, "t/n", body, &created, &error);
         if (status != rows[i].status ||
             strncmp(error.message, rows[i].message, strlen(rows[i].message)) != 0) {
-            fail_msg("%s: %s, '%s'", rows[i].body, flx_status_name(status), error.message);
+            fail_msg("%s: %s, '%s'", body, flx_status_name(status), error.message);
         }
         if (status == FLX_OK) {
             flx_entry entry;
             const flx_key key = key_of(path);
-            assert_int_equal(flx_catalog_store_get(fix->store, FLX_KIND_STREAM, &key, &entry, NULL),
-                             FLX_OK);
-            assert_int_equal(entry.stream.ack, rows[i].ack);
-            assert_int_equal(entry.stream.fsync, rows[i].fsync);
-            assert_int_equal(entry.stream.fsync_ms, rows[i].fsync_ms);
+            assert_int_equal(flx_catalog_store_get(fix->store, kind, &key, &entry, NULL), FLX_OK);
+            assert_true(promise_of(&entry)->durable);
+            assert_int_equal(promise_of(&entry)->ack, rows[i].ack);
+            assert_int_equal(promise_of(&entry)->fsync, rows[i].fsync);
+            assert_int_equal(promise_of(&entry)->fsync_ms, rows[i].fsync_ms);
         }
     }
-    /* Less may be asked for later, and the sync follows; the records' bound is kept. */
     flx_entry entry;
-    assert_int_equal(patch(fix, FLX_KIND_STREAM, "t/n/s0",
-                           "{\"ack\":\"written\",\"retention\":{\"max_records\":7}}", &entry, NULL),
-                     FLX_OK);
-    assert_int_equal(entry.stream.fsync, FLX_FSYNC_PERIODIC);
-    assert_int_equal(entry.stream.fsync_ms, 250);
+    for (size_t i = 0; i < COUNT(kinds);
+         i++) { /* less may be asked for later, and the sync follows */
+        assert_int_equal(patch(fix, kinds[i], "t/n/s0", "{\"ack\":\"written\"}", &entry, NULL),
+                         FLX_OK);
+        assert_int_equal(promise_of(&entry)->fsync, FLX_FSYNC_PERIODIC);
+        assert_int_equal(promise_of(&entry)->fsync_ms, 250);
+        assert_int_equal(patch(fix, kinds[i], "t/n/s0", "{\"durable\":false}", &entry, NULL),
+                         FLX_ERR_INVALID);
+        assert_int_equal(patch(fix, kinds[i], "t/n/s0", "{\"ack\":\"synced\"}", &entry, NULL),
+                         FLX_OK);
+        assert_int_equal(promise_of(&entry)->fsync, FLX_FSYNC_ON_COMMIT);
+        assert_int_equal(promise_of(&entry)->fsync_ms, 0);
+    }
+    assert_int_equal(
+        patch(fix, FLX_KIND_STREAM, "t/n/s0", "{\"retention\":{\"max_records\":7}}", &entry, NULL),
+        FLX_OK);
     assert_int_equal(entry.stream.retention_records, 7);
-    assert_int_equal(patch(fix, FLX_KIND_STREAM, "t/n/s0", "{\"ack\":\"synced\"}", &entry, NULL),
-                     FLX_OK);
-    assert_int_equal(entry.stream.fsync, FLX_FSYNC_ON_COMMIT);
-    assert_int_equal(entry.stream.fsync_ms, 0);
 }
 
 /* README.md, rule 10. */
@@ -503,7 +518,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rules_of_create, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rules_of_patch, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(promises_of_durable_streams, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(promises_of_what_is_durable, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_place_is_deleted_empty, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_is_all_or_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ids_are_never_used_again, set_up, tear_down),

@@ -105,6 +105,31 @@ static void a_wrong_file_is_left_alone(void **state)
     }
 }
 
+/* Durable caches of before schema 4, which all answered when they were synced, promise just that. */
+static void caches_of_an_older_schema(void **state)
+{
+    fixture *fix = *state;
+    char path[128];
+    file_path(fix, path, sizeof path);
+    create_place(fix);
+    fix->store = flx_catalog_store_close(fix->store);
+    run_sql(path, "DELETE FROM migrations WHERE version = 4;"
+                  "ALTER TABLE caches DROP COLUMN ack;"
+                  "ALTER TABLE caches DROP COLUMN fsync;"
+                  "ALTER TABLE caches DROP COLUMN fsync_ms;"
+                  "INSERT INTO caches VALUES(1,'t','n','memory','m',1,1,'Leader',0),"
+                  "(2,'t','n','disk','d',1,1,'Leader',1)");
+    assert_int_equal(open_store(fix, 0, NULL), FLX_OK);
+    flx_entry entry;
+    flx_key key = key_of("t/n/memory");
+    assert_int_equal(flx_catalog_store_get(fix->store, FLX_KIND_CACHE, &key, &entry, NULL), FLX_OK);
+    assert_int_equal(entry.cache.promise.ack, FLX_ACK_ACCEPTED);
+    key = key_of("t/n/disk");
+    assert_int_equal(flx_catalog_store_get(fix->store, FLX_KIND_CACHE, &key, &entry, NULL), FLX_OK);
+    assert_int_equal(entry.cache.promise.ack, FLX_ACK_SYNCED);
+    assert_int_equal(entry.cache.promise.fsync, FLX_FSYNC_ON_COMMIT);
+}
+
 /* README.md, rule 8. */
 static void a_newer_or_damaged_catalog_is_refused(void **state)
 {
@@ -410,6 +435,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_file_is_private_and_held, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_wrong_file_is_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_newer_or_damaged_catalog_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(caches_of_an_older_schema, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_loses_nothing_acknowledged, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_its_word_on_a_failing_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(survives_failed_allocations, set_up, tear_down),

@@ -76,11 +76,9 @@ static void create_stream(fixture *fix, const char *name, bool durable, uint32_t
 {
     flx_entry entry = {.kind = FLX_KIND_STREAM};
     flx_stream_info_init(&entry.stream, "t1", "n", name);
-    entry.stream.durable = durable;
     entry.stream.shards = shards;
     if (durable) {
-        entry.stream.ack = FLX_ACK_SYNCED;
-        entry.stream.fsync = FLX_FSYNC_ON_COMMIT;
+        entry.stream.promise = flx_promise_durable(FLX_ACK_SYNCED);
     }
     create(fix, &entry);
 }
@@ -118,7 +116,7 @@ static void a_deletion_leaves_a_note(void **state)
     create_stream(fix, "heavy", true, 3);
     flx_entry cache = {.kind = FLX_KIND_CACHE};
     flx_cache_info_init(&cache.cache, "t1", "n", "settings");
-    cache.cache.durable = true;
+    cache.cache.promise = flx_promise_durable(FLX_ACK_SYNCED);
     create(fix, &cache);
     assert_int_equal(notes_of(fix).count, 0);
     assert_int_equal(delete (fix, FLX_KIND_STREAM, "light"), FLX_OK); /* has no log */

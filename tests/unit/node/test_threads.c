@@ -60,9 +60,9 @@ static void create_stream(const rig *r, const char *name, uint32_t shards)
     flx_stream_info_init(&entry.stream, FLX_DEV_TENANT, FLX_DEV_NAMESPACE, name);
     entry.stream.shards = shards;
     if (streams_are_durable) {
-        entry.stream.durable = true;
-        entry.stream.ack = FLX_ACK_SYNCED;
-        entry.stream.fsync = FLX_FSYNC_ON_COMMIT;
+        entry.stream.promise.durable = true;
+        entry.stream.promise.ack = FLX_ACK_SYNCED;
+        entry.stream.promise.fsync = FLX_FSYNC_ON_COMMIT;
     }
     TRY(flx_catalog_store_create(r->node->store, &entry, 1, NULL, err));
 }
@@ -158,7 +158,9 @@ static void create_spread_cache(const rig *r)
     flx_entry entry = {.kind = FLX_KIND_CACHE};
     flx_cache_info_init(&entry.cache, FLX_DEV_TENANT, FLX_DEV_NAMESPACE, SPREAD);
     entry.cache.shards = SHARDS;
-    entry.cache.durable = streams_are_durable;
+    if (streams_are_durable) {
+        entry.cache.promise = flx_promise_durable(FLX_ACK_SYNCED);
+    }
     TRY(flx_catalog_store_create(r->node->store, &entry, 1, NULL, err));
 }
 

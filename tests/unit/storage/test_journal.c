@@ -211,6 +211,53 @@ static void periodic_acks_written_and_syncs_later(void **state)
     finish(&h);
 }
 
+/* A rule that asks for a sync covers what was written before it came, and what was on its way then. */
+static void a_stricter_rule_syncs_what_is_there(void **state)
+{
+    (void)state;
+    for (int is_on_its_way = 0; is_on_its_way < 2; is_on_its_way++) {
+        jh h;
+        jh_init(&h, sim_disk_new());
+        h.options.sync = FLX_JOURNAL_SYNC_NONE;
+        assert_int_equal(jh_open(&h), FLX_OK);
+        assert_int_equal(jh_append(&h, 4), FLX_OK);
+        jh_tick(&h);
+        if (!is_on_its_way) {
+            jh_run(&h);
+            assert_int_equal(flx_journal_written(h.journal), 4);
+        }
+        assert_int_equal(flx_journal_synced(h.journal), 0);
+        h.options.sync = FLX_JOURNAL_SYNC_ON_COMMIT;
+        flx_journal_set_policy(h.journal, &h.options);
+        jh_run(&h);
+        jh_later(&h, 1);
+        assert_int_equal(flx_journal_synced(h.journal), 4);
+        finish(&h);
+    }
+}
+
+/* Where no rule asks for a sync, somebody may. */
+static void a_sync_may_be_asked_for(void **state)
+{
+    (void)state;
+    jh h;
+    jh_init(&h, sim_disk_new());
+    h.options.sync = FLX_JOURNAL_SYNC_NONE;
+    assert_int_equal(jh_open(&h), FLX_OK);
+    jh_later(&h, 1);
+    flx_journal_sync_soon(h.journal); /* of nothing */
+    assert_int_equal(flx_journal_deadline_ns(h.journal), FLX_JOURNAL_NEVER);
+    assert_int_equal(jh_append(&h, 4), FLX_OK);
+    jh_run(&h);
+    jh_later(&h, 60000);
+    assert_int_equal(flx_journal_synced(h.journal), 0);
+    flx_journal_sync_soon(h.journal);
+    assert_in_range(flx_journal_deadline_ns(h.journal), 0, h.now_ns);
+    jh_later(&h, 0);
+    assert_int_equal(flx_journal_synced(h.journal), 4);
+    finish(&h);
+}
+
 static void found(flx_journal_find *find)
 {
     *(bool *)find->arg = true;
@@ -381,6 +428,8 @@ int main(void)
         cmocka_unit_test(the_end_is_readable_and_the_future_is_not),
         cmocka_unit_test(many_readers_share_one_read),
         cmocka_unit_test(periodic_acks_written_and_syncs_later),
+        cmocka_unit_test(a_stricter_rule_syncs_what_is_there),
+        cmocka_unit_test(a_sync_may_be_asked_for),
         cmocka_unit_test(time_finds_an_offset),
         cmocka_unit_test(retention_takes_whole_segments),
         cmocka_unit_test(a_full_disk_refuses_and_recovers),

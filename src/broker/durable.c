@@ -251,7 +251,7 @@ static void take_policy(flx_durable *durable, const flx_slot *slot)
 {
     const flx_cache_info *cache = slot->durable_cache;
     const flx_promise *promise = cache != NULL ? &cache->promise : &slot->info->promise;
-    flx_journal_options *options = &durable->opening.options;
+    flx_journal_options *options = &durable->options;
     *options =
         cache != NULL ? options_of_cache(durable->worker) : options_of(durable->worker, slot->info);
     options->label = durable->named.label;
@@ -312,6 +312,7 @@ static void on_opened(flx_journal_opening *opening)
     }
     const flx_journal_events events = {on_moved, durable};
     flx_journal_attach(durable->journal, worker->io, worker->read_cache, &events);
+    flx_journal_set_policy(durable->journal, &durable->options); /* a catalog came meanwhile */
     flx_backing_init(&durable->backing, &durable->owned->shard, durable->journal,
                      durable->is_cache ? FLX_STORED_CACHE : FLX_STORED_DATA);
     durable->recovered_end = flx_journal_end(durable->journal);
@@ -350,6 +351,7 @@ static void open_more(flx_worker *worker)
         flx_list_remove(&durable->queued);
         worker->opening_count++;
         durable->opening.now_us = worker->wall_us;
+        durable->opening.options = durable->options;
         flx_journal_open_begin(&durable->opening, worker->io);
     }
 }
@@ -420,7 +422,7 @@ void flx_durable_update(flx_durable *durable, const flx_slot *slot)
 {
     take_policy(durable, slot);
     if (durable->journal != NULL) {
-        flx_journal_set_policy(durable->journal, &durable->opening.options);
+        flx_journal_set_policy(durable->journal, &durable->options);
         flx_durable_moved(durable); /* a weaker ack may hold already */
     }
 }

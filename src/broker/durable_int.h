@@ -67,7 +67,9 @@ typedef struct flx_durable {
     struct flx_owned *owned; /* NULL while CLOSING */
     flx_journal *journal;    /* NULL: not open */
     flx_backing backing;
-    flx_journal_opening opening;
+    flx_journal_options options; /* as the catalog has it now */
+    flx_journal_opening
+        opening; /* an I/O thread's until it is done, with the options of its begin */
     flx_log_named named;
     uint8_t state;  /* flx_durable_state */
     uint8_t ack;    /* flx_ack_rule */

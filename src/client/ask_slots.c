@@ -384,7 +384,9 @@ static bool open_one(flx_client *client, uint32_t uplink, uint32_t slot, const f
 static void open_for_line(flx_client *client, uint32_t uplink, uint64_t now_ns)
 {
     const flx_ask_queue *line = &client->asks.ports[uplink].line;
-    size_t opening = line->first != NULL ? opening_at(client, uplink) : 0;
+    if (line->first == NULL)
+        return;
+    size_t opening = opening_at(client, uplink);
     for (uint32_t slot = 0; slot < client->options.cache_streams && opening < line->count; slot++)
         opening += open_one(client, uplink, slot, line->first, now_ns) ? 1 : 0;
 }

@@ -86,7 +86,7 @@ typedef struct flx_asks {
     uint32_t port_count;
     flx_ask_queue common; /* waiting, for any of the connections that are kept up */
     size_t waiting;       /* in it and in the ports' lines */
-    TAILQ_HEAD(, flx_place) moves;
+    TAILQ_HEAD(flx_place_list, flx_place) moves;
     size_t turn;     /* which connection is fed first */
     flx_timer timer; /* looks at slots again after a failure */
 

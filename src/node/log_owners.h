@@ -19,7 +19,7 @@ typedef enum flx_log_owner {
 } flx_log_owner;
 
 /* As it is now. FLX_ERR_NOMEM, FLX_ERR_CORRUPT, FLX_ERR_IO. */
-flx_status flx_log_owners_read(flx_catalog_store *catalog, flx_log_owners **ret_owners,
+flx_status flx_log_owners_read(flx_catalog_store *store, flx_log_owners **ret_owners,
                                flx_error *reterr);
 flx_log_owners *flx_log_owners_free(flx_log_owners *owners); /* NULL is fine. Returns NULL. */
 

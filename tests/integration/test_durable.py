@@ -6,6 +6,7 @@ where it was.
 FELIX_KILL_ROUNDS says how often the node is killed under `felix pub --lines` (4 unless said); test_crash.py does it by
 the hundred.
 """
+import json
 import os
 import pathlib
 import signal

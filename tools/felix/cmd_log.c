@@ -158,7 +158,7 @@ cli_exit cli_cmd_log_ls(cli_run *run)
     flx_log_owners *owners = read_owners(&store);
     list all = {store.store, owners, &out, {0}};
     const flx_status status = flx_store_list(store.store, list_one, &all, &all.error);
-    owners = flx_log_owners_free(owners);
+    (void)flx_log_owners_free(owners);
     const bool is_written = cli_out_end(&out);
     close_store(&store);
     if (status != FLX_OK) {
@@ -450,7 +450,7 @@ static flx_status check_orphan(const opened *store, const char *name, flx_error 
         status = flx_fail(reterr, FLX_ERR_CONFLICT,
                           "a stream or cache of the catalog has it: delete that instead");
     }
-    owners = flx_log_owners_free(owners);
+    (void)flx_log_owners_free(owners);
     return status;
 }
 

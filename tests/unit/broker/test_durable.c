@@ -649,6 +649,31 @@ static void a_policy_changes_under_waiting_acks(void **state)
     }
 }
 
+/* While an I/O thread opens the log with what was promised before. */
+static void a_policy_changes_while_the_log_is_opened(void **state)
+{
+    (void)state;
+    static const hx_policy synced = {"written", FLX_ACK_SYNCED, FLX_FSYNC_ON_COMMIT, 0, 0};
+    for (size_t i = 0; i < PLACES; i++) {
+        const uint32_t workers = places[i].workers;
+        rig *r = rig_new(workers, true, (flx_worker_limits){0});
+        hx_set_policy(r->h, &synced);
+        assert_true(hx_run(r->h));
+        hx_stream *p = publisher(r->h, places[i].publisher);
+        publish(p, "written", 0, 3);
+        assert_int_equal(next_ack(p, 0), -100);
+        run_io(r);
+        expect_acks(p, 0, 3);
+        crash(r, SIM_LOSE, 1);
+        run_io(r);
+        hx_stream *all = hx_subscribe(hx_connect(r->h, places[i].subscriber), "written",
+                                      ",\"start\":\"earliest\"", OFFSETS, 0);
+        run_io(r);
+        expect(all, 0, 3);
+        rig_free(r);
+    }
+}
+
 static void a_bound_may_be_set_and_lifted(void **state)
 {
     (void)state;
@@ -739,6 +764,7 @@ int main(void)
         cmocka_unit_test(a_damaged_log_refuses_alone),
         cmocka_unit_test(a_deleted_stream_begins_anew),
         cmocka_unit_test(a_policy_changes_under_waiting_acks),
+        cmocka_unit_test(a_policy_changes_while_the_log_is_opened),
         cmocka_unit_test(a_bound_may_be_set_and_lifted),
         cmocka_unit_test(lost_memory_loses_no_record),
     };

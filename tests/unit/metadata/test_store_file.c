@@ -105,7 +105,7 @@ static void a_wrong_file_is_left_alone(void **state)
     }
 }
 
-/* Durable caches of before schema 4, which all answered when they were synced, promise just that. */
+/* Durable caches of before schema 5, which all answered when they were synced, promise just that. */
 static void caches_of_an_older_schema(void **state)
 {
     fixture *fix = *state;
@@ -113,7 +113,7 @@ static void caches_of_an_older_schema(void **state)
     file_path(fix, path, sizeof path);
     create_place(fix);
     fix->store = flx_catalog_store_close(fix->store);
-    run_sql(path, "DELETE FROM migrations WHERE version = 4;"
+    run_sql(path, "DELETE FROM migrations WHERE version = 5;"
                   "ALTER TABLE caches DROP COLUMN ack;"
                   "ALTER TABLE caches DROP COLUMN fsync;"
                   "ALTER TABLE caches DROP COLUMN fsync_ms;"

@@ -160,7 +160,7 @@ static void what_the_probe_chooses(void **state)
     io = flx_io_free(io);
 }
 
-/* Rule 14: what was just written is in memory. Past the end there is nothing, and that is no answer. */
+/* Rule 15: what was just written is in memory. Past the end there is nothing, and that is no answer. */
 static void what_is_in_memory_is_read_now(void **state)
 {
     (void)state;

@@ -409,7 +409,7 @@ static bool end_generation(crash *c, bool is_last)
         sleep_us(1000);
     }
     c->left_logs = (uint64_t)node_logs(&c->node);
-    return true;
+    return c->left_logs == 0 || fail(c, "logs of removed streams are left", "");
 }
 
 static bool begin_generation(crash *c)

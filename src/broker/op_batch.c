@@ -12,7 +12,8 @@
  * Entries take effect in their order, and those of one home worker's batches in the order of the batches:
  * that is the order of one client's operations on one key. A value that is in the log only holds nothing
  * up: its entry has had its effect, and the answer is written when the batch has all its values. A log that
- * is still being opened holds up the batch that needs it and those that come from the same home behind it.
+ * is still being opened holds up the batch that needs it, before it has any effect, and those that come
+ * from the same home behind it.
  */
 #include "broker/cache.h"
 #include "broker/cache_request_int.h"
@@ -275,6 +276,39 @@ static void stall(flx_worker *worker, flx_job *job, const flx_cache_request *req
     flx_durable_park(flx_cache_durable(worker, request->info->id, request->shard), job);
 }
 
+/* The first operation whose log is still being opened; NULL: there is none. */
+static const flx_cache_request *first_unopened(flx_worker *worker, const flx_op_batch *batch)
+{
+    if (flx_stat_get(&worker->stats.logs_opening) == 0) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < batch->entry_count; i++) {
+        const flx_cache_request *request = &batch->entries[i].request;
+        flx_durable *durable = flx_cache_durable(worker, request->info->id, request->shard);
+        if (durable != NULL && flx_durable_holds(durable, FLX_PUBLISH_PLAIN)) {
+            return request;
+        }
+    }
+    return NULL;
+}
+
+/* Holds the batch back before it has any effect: in the middle, with values on their way, it could not be
+ * parked, and the batches behind it would overtake what is left of it. */
+static bool has_to_stall(flx_worker *worker, flx_job *job)
+{
+    if (job->batch->served > 0 || job->status != FLX_OK) {
+        return false;
+    }
+    if (is_behind(worker, job)) {
+        return true;
+    }
+    const flx_cache_request *request = first_unopened(worker, job->batch);
+    if (request != NULL) {
+        stall(worker, job, request);
+    }
+    return request != NULL;
+}
+
 /* Serves entry by entry; false: one has to wait, and the job comes again. */
 static bool serve_entries(flx_worker *worker, flx_job *job, flx_op_output *output)
 {
@@ -285,7 +319,7 @@ static bool serve_entries(flx_worker *worker, flx_job *job, flx_op_output *outpu
         flx_cache_reply reply;
         flx_cache_serve(worker, request, &reply);
         if (reply.is_parked && batch->fetching > 0) {
-            batch->is_waiting = true; /* a parked job can be dropped, so nothing may hold it */
+            batch->is_waiting = true; /* its log is made only now; a parked job holds nothing */
             return false;
         }
         if (reply.is_parked) {
@@ -337,7 +371,7 @@ bool flx_operations_job(flx_worker *worker, flx_job *job)
 {
     flx_op_batch *batch = job->batch;
     flx_op_output output = {.worker = worker, .batch = batch};
-    if (batch->served == 0 && is_behind(worker, job)) {
+    if (has_to_stall(worker, job)) {
         return false;
     }
     const bool is_served = job->status != FLX_OK || serve_entries(worker, job, &output);

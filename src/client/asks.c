@@ -129,7 +129,7 @@ flx_status flx_ask_new(flx_client *client, flx_ask **ret_ask, flx_error *reterr)
     return FLX_OK;
 }
 
-flx_status flx_ask_encode(flx_ask *ask, const flx_msg *msg, flx_error *reterr)
+static flx_status encode(flx_ask *ask, const flx_msg *msg, flx_error *reterr)
 {
     flx_range range;
     const flx_status status = flx_msg_append_frame(msg, &ask->frame, FRAME_BYTES, &range, reterr);
@@ -193,6 +193,16 @@ flx_status flx_ask_submit(flx_ask *ask, flx_error *reterr)
     if (closing)
         return flx_fail(reterr, FLX_ERR_CLOSED, "the client was freed");
     return FLX_OK;
+}
+
+flx_status flx_ask_send(flx_ask *ask, const flx_msg *msg, flx_error *reterr)
+{
+    flx_status status = encode(ask, msg, reterr);
+    if (status == FLX_OK)
+        status = flx_ask_submit(ask, reterr);
+    if (status != FLX_OK)
+        flx_ask_discard(ask);
+    return status;
 }
 
 static void take_arrivals(flx_client *client)

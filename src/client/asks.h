@@ -106,14 +106,16 @@ uint64_t flx_asks_next_serial(flx_asks *asks);
 
 /* An ask with its id; not yet submitted. FLX_ERR_AGAIN: the queue is full; NOMEM. Any thread. */
 flx_status flx_ask_new(flx_client *client, flx_ask **ret_ask, flx_error *reterr);
-/* Encodes the message as its frame. FLX_ERR_TOO_LARGE, FLX_ERR_NOMEM. Any thread. */
-flx_status flx_ask_encode(flx_ask *ask, const flx_msg *msg, flx_error *reterr);
-/* Encodes a cache operation; handle and id are its channel's business. The same errors. */
+/* Encodes a cache operation; handle and id are its channel's business. FLX_ERR_TOO_LARGE,
+ * FLX_ERR_NOMEM. Any thread. */
 flx_status flx_ask_encode_operation(flx_ask *ask, const flx_operation *operation,
                                     flx_error *reterr);
 /* Hands it to the loop. FLX_ERR_CLOSED: not taken, the caller discards it. Any thread. */
 flx_status flx_ask_submit(flx_ask *ask, flx_error *reterr);
 void flx_ask_discard(flx_ask *ask);
+/* Takes it: encodes the message as its frame and submits it, or discards it. FLX_ERR_TOO_LARGE,
+ * FLX_ERR_NOMEM, FLX_ERR_CLOSED. Any thread. */
+flx_status flx_ask_send(flx_ask *ask, const flx_msg *msg, flx_error *reterr);
 
 /* cache.c: the names and the id of one of the five cache messages. */
 void flx_cache_msg_set_target(flx_msg *msg, const flx_scoped_name *name, uint64_t request_id);

@@ -50,7 +50,7 @@ flx_status flx_ask_shards(flx_client *client, flx_msg_type type, const flx_scope
                           flx_error *reterr)
 {
     flx_ask *ask;
-    flx_status status = flx_ask_new(client, &ask, reterr);
+    const flx_status status = flx_ask_new(client, &ask, reterr);
     if (status != FLX_OK)
         return status;
     ask->answered = shards_answered;
@@ -62,12 +62,7 @@ flx_status flx_ask_shards(flx_client *client, flx_msg_type type, const flx_scope
     memcpy(&ask->user[0], &done, sizeof(done));
     ask->user[1] = arg;
     const flx_msg msg = question(type, name, ask->id);
-    status = flx_ask_encode(ask, &msg, reterr);
-    if (status == FLX_OK)
-        status = flx_ask_submit(ask, reterr);
-    if (status != FLX_OK)
-        flx_ask_discard(ask);
-    return status;
+    return flx_ask_send(ask, &msg, reterr);
 }
 
 static flx_status ask_by_name(flx_client *client, const char *stream, uint64_t timeout_ns,

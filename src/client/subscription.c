@@ -117,7 +117,7 @@ static flx_status ask_offset(flx_shard_sub *sub)
 {
     const flx_subscriber *subscriber = sub->subscriber;
     flx_ask *asking;
-    flx_status status = flx_ask_new(subscriber->member.client, &asking, NULL);
+    const flx_status status = flx_ask_new(subscriber->member.client, &asking, NULL);
     if (status != FLX_OK)
         return status;
     asking->answered = offset_answered;
@@ -134,12 +134,7 @@ static flx_status ask_offset(flx_shard_sub *sub)
                             .shard = sub->shard,
                             .at_micros = subscriber->options.time_us,
                             .request_id = asking->id}};
-    status = flx_ask_encode(asking, &msg, NULL);
-    if (status == FLX_OK)
-        status = flx_ask_submit(asking, NULL);
-    if (status != FLX_OK)
-        flx_ask_discard(asking);
-    return status;
+    return flx_ask_send(asking, &msg, NULL);
 }
 
 static void find(flx_shard_sub *sub)

@@ -181,39 +181,59 @@ static void test_order_within_a_frame(void **state)
     }
 }
 
+#define ROUNDS     4U
+#define ROUND_GETS 8U
+#define ROUND_PUTS 8U
+
+/* A frame, and so a batch, of its own. Every other one begins with values that are on the disk, and are under
+ * way when the log of SAFE is met. */
+static void send_round(rig *r, uint32_t round)
+{
+    const flx_slice digit = {(const uint8_t *)"01234" + round, 1};
+    if (round % 2 == 1) {
+        for (uint32_t i = 0; i < ROUND_GETS; i++) {
+            add_get(SAFE4, 100 * round + 50 + i, key_of(KEYS - 1 - i));
+        }
+        add_put(SAFE, 100 * round, key_of(0), digit);
+    }
+    for (uint32_t i = 0; i < ROUND_PUTS; i++) {
+        add_put(SAFE4, 100 * round + 1 + i, key_of(i), digit);
+    }
+    send_added(r->client);
+    assert_true(hx_run(r->h));
+}
+
 /* Operations on one key take effect in the order they were sent, also when what was sent first is in the
  * middle of a frame whose other keys are of a log that is still being opened. */
 static void test_order_while_logs_open(void **state)
 {
     (void)state;
-    for (uint32_t workers = 1; workers <= 2; workers++) {
-        for (uint32_t opened = 0; opened < 12; opened++) {
-            rig *r = small_rig(workers, true);
+    static const struct {
+        uint32_t workers, home;
+    } places[] = {{1, 0}, {2, 0}, {2, 1}}; /* who owns SAFE is the client's worker, or not */
+    for (size_t place = 0; place < sizeof places / sizeof places[0]; place++) {
+        const uint32_t workers = places[place].workers;
+        for (uint32_t opened = 0; opened < 24; opened++) {
+            /* A pool for few values, so that the log that is open first has most of its own on the disk. */
+            rig *r = rig_new(workers, true,
+                             (flx_worker_limits){.cache_bytes = (uint64_t)16384 * workers,
+                                                 .log_read_cache_bytes = 1});
             put_all(r, SAFE4, 0);
             add_value(SAFE, 0, 0);
             assert_int_equal(run_batch(r), 1);
             hx_free(r->h);
             r->h = hx_new(&r->options);
-            r->client = client(r->h, 0);
-            for (uint32_t i = 0; i < opened;
-                 i++) { /* the newest job first: the first log is last */
+            r->client = client(r->h, places[place].home);
+            /* The newest job first: the log of SAFE is open last. */
+            for (uint32_t i = 0; i < opened; i++) {
                 const size_t waiting = hx_io_waiting(r->h, i % workers);
                 (void)(waiting > 0 && hx_io(r->h, i % workers, waiting - 1));
                 assert_true(hx_run(r->h));
             }
-            for (uint32_t round = 1; round <= 4;
-                 round++) { /* a frame each, every other with SAFE */
-                const flx_slice digit = {(const uint8_t *)"01234" + round, 1};
-                if (round % 2 == 1) {
-                    add_put(SAFE, 100 * round, key_of(0), digit);
-                }
-                for (uint32_t i = 0; i < 8; i++) {
-                    add_put(SAFE4, 100 * round + 1 + i, key_of(i), digit);
-                }
-                send_added(r->client);
-                assert_true(hx_run(r->h)); /* a batch of its own */
+            for (uint32_t round = 1; round <= ROUNDS; round++) {
+                send_round(r, round);
             }
-            assert_int_equal(run_batch(r), 2 * 9 + 2 * 8);
+            assert_int_equal(run_batch(r), ROUNDS / 2 * (ROUND_GETS + 1) + ROUNDS * ROUND_PUTS);
             for (uint32_t i = 0; i < 8; i++) {
                 add_get(SAFE4, i, key_of(i));
             }

@@ -115,11 +115,22 @@ __attribute__((format(printf, 2, 3))) static bool wrong(scratch *s, const char *
     return false;
 }
 
+static flx_publisher *open_publisher(scratch *s)
+{
+    flx_publisher *publisher = NULL;
+    (void)pthread_mutex_lock(&s->lock);
+    if (s->client != NULL) {
+        (void)flx_publisher_new(s->client, SCRATCH_NAME, NULL, &publisher, NULL);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return publisher;
+}
+
 /* A few messages, one after the other; `first` says where the first must lie at least. False: no more today. */
 static bool publish_some(scratch *s)
 {
-    flx_publisher *publisher = NULL;
-    bool goes_on = flx_publisher_new(s->client, SCRATCH_NAME, NULL, &publisher, NULL) == FLX_OK;
+    flx_publisher *publisher = open_publisher(s);
+    bool goes_on = publisher != NULL;
     for (int i = 0; i < SCRATCH_PARTS && goes_on && !atomic_load(&s->stops); i++) {
         uint64_t offset = 0;
         s->sent++;
@@ -199,6 +210,7 @@ void scratch_start(scratch *s, const node *n, flx_client *client)
 {
     s->node = n;
     s->client = client;
+    (void)pthread_mutex_init(&s->lock, NULL);
     atomic_store(&s->stops, false);
     atomic_store(&s->is_checked, false);
     const int failed = pthread_create(&s->thread, NULL, run, s);
@@ -206,11 +218,21 @@ void scratch_start(scratch *s, const node *n, flx_client *client)
     s->runs = true;
 }
 
-void scratch_join(scratch *s)
+void scratch_stop(scratch *s)
 {
     if (s->runs) {
         atomic_store(&s->stops, true);
+        (void)pthread_mutex_lock(&s->lock);
+        s->client = NULL;
+        (void)pthread_mutex_unlock(&s->lock);
+    }
+}
+
+void scratch_join(scratch *s)
+{
+    if (s->runs) {
         (void)pthread_join(s->thread, NULL);
+        (void)pthread_mutex_destroy(&s->lock);
         s->runs = false;
     }
 }

@@ -42,7 +42,8 @@ typedef enum scratch_state {
 
 typedef struct scratch {
     const node *node;
-    flx_client *client; /* of the session */
+    pthread_mutex_t lock; /* of client */
+    flx_client *client;   /* of the session; NULL: it is about to be freed */
     pthread_t thread;
     bool runs;
     _Atomic bool stops;
@@ -56,7 +57,9 @@ typedef struct scratch {
 } scratch;
 
 void scratch_start(scratch *s, const node *n, flx_client *client);
-/* After the node was killed and the client freed. */
+/* Before the client is freed: nothing new is begun on it. */
+void scratch_stop(scratch *s);
+/* After that, which ends what waits on it. */
 void scratch_join(scratch *s);
 
 #endif /* FLX_CRASH_ADMIN_H */

@@ -147,6 +147,7 @@ static void close_session(crash *c, bool forever)
     producer_pause(c->producer);
     streams_close(&c->streams, forever);
     caches_close(&c->caches, forever);
+    scratch_stop(&c->scratch);
     c->client = flx_client_free(c->client);
     scratch_join(&c->scratch);
     if (forever) {

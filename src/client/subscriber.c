@@ -304,7 +304,10 @@ flx_status flx_subscriber_wait(flx_subscriber *subscriber, uint32_t timeout_ms, 
     while (!subscriber->over &&
            (subscriber->shard_count == 0 || subscriber->started < subscriber->shard_count)) {
         if (!flx_client_wait(client, &subscriber->mutex, &subscriber->changed, deadline_ns)) {
-            status = flx_fail(reterr, FLX_ERR_TIMEOUT, "not subscribed in %u ms", timeout_ms);
+            const bool refused = subscriber->why.status != FLX_OK;
+            status =
+                flx_fail(reterr, FLX_ERR_TIMEOUT, "not subscribed in %u ms%s%.160s", timeout_ms,
+                         refused ? ": " : "", refused ? subscriber->why.message : "");
             break;
         }
     }

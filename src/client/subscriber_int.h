@@ -51,9 +51,9 @@ struct flx_subscriber {
     flx_queued *queue; /* ring, power of two */
     uint64_t queue_cap, queue_first, queue_next;
     size_t queue_bytes;
-    bool over; /* has ended; `why` says how */
-    flx_error why;
-    uint32_t started;     /* shards subscribed at least once */
+    bool over;        /* has ended; `why` says how */
+    flx_error why;    /* before that: the refusal it does not give in to, status FLX_OK: none yet */
+    uint32_t started; /* shards subscribed at least once */
     uint32_t shard_count; /* 0: not known yet */
     int fd;               /* eventfd, -1 until asked for */
     bool fd_is_set;

@@ -63,10 +63,15 @@ static bool is_patient(flx_shard_sub *sub, const flx_error *error)
 /* The broker said no. */
 static void refused_by(flx_shard_sub *sub, const flx_error *error)
 {
-    if (is_patient(sub, error))
-        pause_shard(sub, error->retry_after_ms);
-    else
-        flx_subscriber_over(sub->subscriber, error);
+    flx_subscriber *subscriber = sub->subscriber;
+    if (!is_patient(sub, error)) {
+        flx_subscriber_over(subscriber, error);
+        return;
+    }
+    (void)pthread_mutex_lock(&subscriber->mutex);
+    subscriber->why = *error;
+    (void)pthread_mutex_unlock(&subscriber->mutex);
+    pause_shard(sub, error->retry_after_ms);
 }
 
 static void shard_lost(flx_reader *reader, const flx_error *why)

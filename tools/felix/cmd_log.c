@@ -225,7 +225,8 @@ cli_exit cli_cmd_log_verify(cli_run *run)
         return cli_error(run, CLI_EXIT_FAILURE,
                          "'felix log repair DIR LOG --yes' keeps what is before the first damage, "
                          "'--accept-loss' gives up a log that is gone",
-                         "%u problems in %u logs", all.problems, all.logs);
+                         "%u problem%s in %u log%s", all.problems, all.problems == 1 ? "" : "s",
+                         all.logs, all.logs == 1 ? "" : "s");
     }
     return CLI_EXIT_OK;
 }

@@ -104,6 +104,26 @@ static void a_time_that_comes_while_asking(void **state)
     rig_stop(&r);
 }
 
+/* Who waits no longer is told what the subscriber is still being refused with. */
+static void a_wait_in_vain_says_why(void **state)
+{
+    (void)state;
+    rig r = {0};
+    rig_start_with(&r, &(mock_rules){.stream_unknown = true});
+    flx_subscriber_options options = FLX_SUBSCRIBER_OPTIONS_INIT;
+    flx_subscriber *subscriber = NULL;
+    flx_error error = {0};
+    options.shard = 0;
+    options.not_found_ms = 10 * RIG_WAIT_MS;
+    RIG_OK(flx_subscriber_new(r.client, "demo", &options, &subscriber, err));
+    while (mock_broker_counts(r.broker).subscribes < 2) /* the first refusal was read by then */
+        (void)poll(NULL, 0, 1);
+    assert_int_equal(flx_subscriber_wait(subscriber, 1, &error), FLX_ERR_TIMEOUT);
+    assert_non_null(strstr(error.message, "no such stream"));
+    subscriber = flx_subscriber_free(subscriber);
+    rig_stop(&r);
+}
+
 static void a_time_without_a_broker_that_finds_it(void **state)
 {
     (void)state;
@@ -520,6 +540,7 @@ int main(void)
         cmocka_unit_test(starts_at_a_time),
         cmocka_unit_test(a_time_that_comes_while_asking),
         cmocka_unit_test(a_time_without_a_broker_that_finds_it),
+        cmocka_unit_test(a_wait_in_vain_says_why),
         cmocka_unit_test(all_shards),
         cmocka_unit_test(resumes_where_it_was),
         cmocka_unit_test(too_old_is_a_gap),
